@@ -1,0 +1,1 @@
+"""Programs of the project and what they share."""

@@ -1,0 +1,1 @@
+"""What every program shares: settings, session, tables, Kafka, logging."""

@@ -1,0 +1,1 @@
+"""The daily close: facts, anomalies, exceptions, and their replay and explanation."""

@@ -1,0 +1,1 @@
+"""The streaming job: raw topics to bronze, silver, quarantine and the canonical topics."""
