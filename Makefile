@@ -1,0 +1,42 @@
+# Every target sets up what it lacks; a second run downloads nothing. `make` alone lists the targets.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+BIN := .venv/bin
+PYTEST := $(BIN)/python -m pytest
+
+.PHONY: help setup demo test test-long lint bench test-spark40 test-duckdb clean
+
+help: ## list the targets
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+
+setup: ## the Python environment in .venv and the jars in the cache folder; the other targets do it by themselves
+	@tools/bootstrap.sh
+
+demo: setup ## the main job, whole, on this machine: broker, stream, close, summary
+	@$(BIN)/reco demo
+
+test: setup ## the tests
+	$(PYTEST) -m "not long" $(ARGS)
+
+test-long: setup ## the tests with many more generated workloads and kills
+	RECO_TEST_LONG=1 $(PYTEST) $(ARGS)
+
+lint: setup ## ruff and mypy, both strict
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: setup ## speed and size against bare Spark and other tools; results go to bench/results
+	@tools/bootstrap.sh bench
+	.venv-bench/bin/python -m bench $(ARGS)
+
+test-spark40: ## the tests of the rules and the close on pyspark 4.0
+	@tools/bootstrap.sh spark40
+	.venv-spark40/bin/python -m pytest -m spark40 $(ARGS)
+
+test-duckdb: ## the truth tables of the rules on DuckDB, without Spark
+	@tools/bootstrap.sh duckdb
+	.venv-duckdb/bin/python -m pytest -m duckdb $(ARGS)
+
+clean: ## remove what make made in this folder (not the jars in the cache folder)
+	rm -rf .venv .venv-* build dist ./*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage htmlcov .reco

@@ -1,0 +1,36 @@
+"""One distribution, `reco`: schemas, rules and the programs around them.
+
+pyspark and delta-spark are deliberately not runtime requirements: on EMR and Databricks the platform brings them.
+They are in the extra `local`. Exact versions of everything, also of what is pulled in, stand in constraints.txt.
+"""
+
+from setuptools import find_packages, setup
+
+setup(
+    name="reco",
+    version="0.1.0",
+    description="Reconciles Agoda's activities with its suppliers': a stream's verdicts, a daily close's authority.",
+    python_requires=">=3.11",
+    packages=find_packages(include=["schemas", "schemas.*", "reco_rules", "reco_rules.*", "jobs", "jobs.*"]),
+    package_data={"": ["py.typed", "*.yaml", "*.csv", "*.xml", "*.json", "*.html", "*.properties"]},
+    install_requires=[
+        "confluent-kafka>=2.16",
+        "deltalake>=1.6",
+        "great-expectations>=1.24",
+        "iso4217>=1.16",
+        "polars>=2.1",
+        "pydantic>=2.14",
+        "pydantic-settings>=2.16",
+        "pyyaml>=6.0",
+        "rich>=15",
+        "structlog>=26",
+        "typer>=0.29",
+    ],
+    extras_require={
+        "local": ["pyspark==4.1.1", "delta-spark==4.3.1"],
+        "demo": ["currencyconverter>=0.18"],
+        "test": ["chispa>=0.12", "coverage>=7", "duckdb>=2.0", "hypothesis>=6", "pytest>=9"],
+        "lint": ["mypy>=2.4", "ruff>=0.17", "types-PyYAML"],
+    },
+    entry_points={"console_scripts": ["reco = jobs.cli.main:main"]},
+)
