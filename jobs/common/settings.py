@@ -1,0 +1,218 @@
+"""Settings: a YAML file, overridden by environment variables RECO_SECTION__KEY; unknown keys are refused."""
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
+
+from jobs.common.errors import UserError
+from jobs.common.yaml_file import Document, complaints, read_yaml, unknown_key
+from schemas.tables import TABLES
+
+DEFAULT_FILE = Path("conf/local.yaml")
+PREFIX = "RECO_"
+
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/")
+_INTERVAL = r"^[1-9][0-9]{0,8} (millisecond|second|minute|hour)s?$"
+_MEMORY = r"^[1-9][0-9]{0,5}[kmgKMG]$"
+_TOPIC = r"^[A-Za-z0-9._-]{1,249}$"
+
+
+def _as_text(value: Any) -> Any:
+    """Options of Spark and Kafka are text; YAML's true and 200 are meant as such."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value) if isinstance(value, int) else value
+
+
+def _as_lake_root(value: Any) -> Any:
+    """A local path becomes absolute, seen from the current directory; a URI loses only its trailing slashes."""
+    if not isinstance(value, str):
+        return value
+    if not value.strip():
+        raise ValueError("must not be empty; give a folder, or a URI like s3a://bucket/lake")
+    scheme = _SCHEME.match(value)
+    if scheme is None:
+        return str(Path(value).expanduser().absolute())
+    if scheme.group(1).lower() == "file":
+        return str(Path("/" + value[len("file:") :].lstrip("/")))
+    return value.rstrip("/")
+
+
+def _as_path(value: Any) -> Any:
+    return Path(value).expanduser().absolute() if isinstance(value, str | Path) and str(value) else value
+
+
+Text = Annotated[str, BeforeValidator(_as_text)]
+Name = Annotated[str, Field(pattern=_TOPIC)]
+Place = Annotated[Path, BeforeValidator(_as_path)]
+
+
+class Section(BaseModel):
+    """A part of the settings; cannot be changed, knows only its keys, shows no values in errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, validate_default=True)
+
+
+class Lake(Section):
+    """Where the tables lie."""
+
+    root: Annotated[str, BeforeValidator(_as_lake_root)] = ".reco/lake"
+
+
+class Kafka(Section):
+    """How to reach the broker; options are client options, the same for Spark (there with `kafka.`) and confluent."""
+
+    bootstrap_servers: str = Field(default="127.0.0.1:9092", min_length=1)
+    options: dict[str, Text] = Field(default_factory=dict, repr=False)
+
+
+class Topics(Section):
+    """Topic names of the contract; partitions is used only where topics are created, locally."""
+
+    agoda_raw: Name = "agoda.raw.activity"
+    supplier_raw: Name = "supplier.raw.activity"
+    agoda_canonical: Name = "canonical.agoda.activity"
+    supplier_canonical: Name = "canonical.supplier.activity"
+    agoda_nrt: Name = "canonical.agoda.activity.nrt"
+    supplier_nrt: Name = "canonical.supplier.activity.nrt"
+    results: Name = "reco.results.nrt"
+    partitions: int = Field(default=4, ge=1, le=1000)
+
+
+class Stream(Section):
+    """The streaming job; checkpoint_root is `<lake.root>/_checkpoints` unless set."""
+
+    checkpoint_root: str = ""
+    trigger: str = Field(default="2 seconds", pattern=_INTERVAL)
+    max_offsets_per_trigger: int = Field(default=500_000, ge=1)
+    max_future_seconds: int = Field(default=300, ge=0)
+
+
+class Daily(Section):
+    """The close; history_days is how many days before a date latest versions are looked for."""
+
+    history_days: int = Field(default=7, ge=0, le=366)
+
+
+class Spark(Section):
+    """The Spark session; where master is null, or jars is [], whoever submits the job brings them."""
+
+    master: str | None = "local[*]"
+    shuffle_partitions: int = Field(default=2, ge=1)
+    driver_memory: str = Field(default="2g", pattern=_MEMORY)
+    jars: list[str] | None = None
+    conf: dict[str, Text] = Field(default_factory=dict, repr=False)
+
+
+class Local(Section):
+    """This machine's broker; its port is a free one unless set."""
+
+    home: Place = Path(".reco")
+    broker_port: int | None = Field(default=None, ge=1, le=65535)
+
+
+class Settings(BaseSettings):
+    """Everything a program is told; one value for the whole run."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        env_nested_delimiter="__",
+        extra="forbid",
+        frozen=True,
+        hide_input_in_errors=True,
+        validate_default=True,
+    )
+
+    lake: Lake = Field(default_factory=Lake)
+    kafka: Kafka = Field(default_factory=Kafka)
+    topics: Topics = Field(default_factory=Topics)
+    stream: Stream = Field(default_factory=Stream)
+    daily: Daily = Field(default_factory=Daily)
+    spark: Spark = Field(default_factory=Spark)
+    local: Local = Field(default_factory=Local)
+    policies_file: Place = Path("conf/policies.yaml")
+    fx_file: Place | None = None
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The environment beats the file."""
+        return (env_settings, init_settings)
+
+    @model_validator(mode="after")
+    def _place_checkpoints(self) -> Self:
+        root = self.stream.checkpoint_root
+        filled = _as_lake_root(root) if root else f"{self.lake.root}/_checkpoints"
+        object.__setattr__(self, "stream", self.stream.model_copy(update={"checkpoint_root": filled}))
+        return self
+
+    @property
+    def is_local_lake(self) -> bool:
+        """True where the lake is a folder of this machine."""
+        return _SCHEME.match(self.lake.root) is None
+
+    def table_path(self, name: str) -> str:
+        """`<lake.root>/<path of the table>`, for a name in schemas.tables.TABLES."""
+        return f"{self.lake.root}/{TABLES[name].path}"
+
+
+def load_settings(path: Path | None = None) -> Settings:
+    """Settings from a YAML file and the environment.
+
+    Without a path: conf/local.yaml of the current directory, or the built-in defaults where there is none.
+    Raises UserError that names file, line and key, or the environment variable.
+    """
+    if path is None and not DEFAULT_FILE.exists():
+        document = Document(Path("built-in defaults"), {}, {})
+    else:
+        document = read_yaml(path or DEFAULT_FILE, "settings file")
+    known = list(_known_keys(Settings))
+    _refuse_unknown_variables(known)
+    try:
+        return Settings(**document.data)
+    except SettingsError as error:
+        raise UserError(f"Environment: {error}; lists and maps are written as JSON.") from error
+    except ValidationError as error:
+        raise UserError("\n".join(_sentence(document, *item) for item in complaints(error, known))) from error
+
+
+def _sentence(document: Document, key: tuple[str, ...], what: str) -> str:
+    """Names the environment variable where the value came from there, else file and line."""
+    names = {name.upper(): name for name in os.environ}
+    for length in range(len(key), 0, -1):
+        variable = PREFIX + "__".join(key[:length]).upper()
+        if variable in names:
+            return f"Environment variable {names[variable]}: {'.'.join(key)}: {what}"
+    return document.sentence(key, what)
+
+
+def _known_keys(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    for name, field in model.model_fields.items():
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, Section):
+            yield from _known_keys(kind, f"{prefix}{name}.")
+        else:
+            yield prefix + name
+
+
+def _refuse_unknown_variables(known: list[str]) -> None:
+    """A variable with a section that does not exist is a slip of the pen; pydantic-settings would overlook it."""
+    sections = {key.split(".")[0] for key in known}
+    for variable in sorted(os.environ):
+        upper = variable.upper()
+        if not upper.startswith(PREFIX) or "__" not in upper:
+            continue
+        key = upper.removeprefix(PREFIX).lower().replace("__", ".")
+        if key.split(".")[0] not in sections:
+            raise UserError(f"Environment variable {variable}: {key}: {unknown_key(key, known)}")

@@ -1,0 +1,143 @@
+"""YAML files whose errors name file, line and key, and whose numbers never pass through a float."""
+
+import difflib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from jobs.common.errors import UserError
+
+Key = tuple[str, ...]
+
+_TAG = "tag:yaml.org,2002:"
+# YAML 1.1 also reads 1:30 as 90 and 0o17 as 15; only what looks like a number is one here, the rest stays text.
+_INTEGER = re.compile(r"[-+]?[0-9]{1,30}")
+_NUMBER = re.compile(r"[-+]?[0-9]{1,30}\.[0-9]{1,30}")
+_WORDS = {"true": True, "false": False}
+
+
+@dataclass(frozen=True)
+class Document:
+    """A YAML file's values, and the line on which each key stands (from 1)."""
+
+    path: Path
+    data: dict[str, Any]
+    lines: dict[Key, int]
+
+    def place(self, key: Key) -> str:
+        """`file:line` of the key, or of its nearest ancestor that stands in the file."""
+        while key and key not in self.lines:
+            key = key[:-1]
+        return f"{self.path}:{self.lines.get(key, 1)}"
+
+    def error(self, key: Key, what: str) -> UserError:
+        """An error that names file, line and key."""
+        return UserError(self.sentence(key, what))
+
+    def sentence(self, key: Key, what: str) -> str:
+        """One line: place, key and what is wrong with it."""
+        return f"{self.place(key)}: {'.'.join(key)}: {what}" if key else f"{self.place(key)}: {what}"
+
+
+def read_yaml(path: Path, what: str) -> Document:
+    """Reads a YAML file whose top level is a mapping; `what` names the file in errors, like "settings file"."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise UserError(f"There is no {what} {path}; give the path of one that exists.") from None
+    except (OSError, UnicodeDecodeError) as error:
+        reason = "it is not UTF-8 text" if isinstance(error, UnicodeDecodeError) else error.strerror
+        raise UserError(f"The {what} {path} cannot be read: {reason}.") from error
+    try:
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = mark.line + 1 if mark else 1
+        raise UserError(f"{path}:{line}: this is not YAML: {error.problem}.") from error
+    except (yaml.YAMLError, RecursionError) as error:
+        raise UserError(f"{path}: this is not YAML that can be read: {type(error).__name__}.") from error
+    if root is None:
+        return Document(path, {}, {})
+    reader = _Reader(path)
+    data = reader.value(root, ())
+    if not isinstance(data, dict):
+        raise UserError(f"{path}:1: the {what} must be a mapping of keys to values.")
+    return Document(path, data, reader.lines)
+
+
+class _Reader:
+    """Turns YAML nodes into plain values and notes each key's line."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.lines: dict[Key, int] = {}
+        self._seen: set[int] = set()
+
+    def value(self, node: yaml.Node, key: Key) -> Any:
+        """The node's value: dict, list, str, int, Decimal, bool or None."""
+        line = node.start_mark.line + 1
+        self.lines.setdefault(key, line)
+        if id(node) in self._seen:
+            raise UserError(f"{self.path}:{line}: {'.'.join(key)}: aliases (*name) are not supported; write it out.")
+        self._seen.add(id(node))
+        if isinstance(node, yaml.MappingNode):
+            return self._mapping(node, key)
+        if isinstance(node, yaml.SequenceNode):
+            return [self.value(item, (*key, str(index))) for index, item in enumerate(node.value)]
+        return _scalar(node)
+
+    def _mapping(self, node: yaml.MappingNode, key: Key) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for name_node, value_node in node.value:
+            line = name_node.start_mark.line + 1
+            if not isinstance(name_node, yaml.ScalarNode):
+                raise UserError(f"{self.path}:{line}: a key must be plain text.")
+            # The text itself is the key: a supplier called NO or 007 keeps its name.
+            name = str(name_node.value)
+            below = (*key, name)
+            if name in found:
+                raise UserError(
+                    f"{self.path}:{line}: {'.'.join(below)}: stands twice, first on line {self.lines[below]}."
+                )
+            self.lines[below] = line
+            found[name] = self.value(value_node, below)
+        return found
+
+
+def _scalar(node: yaml.Node) -> str | int | Decimal | bool | None:
+    text = str(node.value)
+    if node.tag == _TAG + "null":
+        return None
+    if node.tag == _TAG + "bool":
+        return _WORDS.get(text.lower(), text)
+    if node.tag == _TAG + "int" and _INTEGER.fullmatch(text):
+        return int(text)
+    if node.tag == _TAG + "float" and _NUMBER.fullmatch(text):
+        return Decimal(text)
+    return text
+
+
+def complaints(error: ValidationError, known: Sequence[str] = ()) -> list[tuple[Key, str]]:
+    """Pydantic's errors as (key, what is wrong); `known` are full key names to suggest for an unknown one."""
+    found = []
+    for item in error.errors(include_url=False):
+        key = tuple(str(part) for part in item["loc"])
+        if item["type"] == "extra_forbidden":
+            found.append((key, unknown_key(".".join(key), known)))
+        else:
+            message = item["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+            expected = message if message != item["msg"] else message[:1].lower() + message[1:]
+            found.append((key, f"must be {expected}" if item["msg"].startswith("Input should be ") else expected))
+    return found
+
+
+def unknown_key(name: str, known: Sequence[str]) -> str:
+    """What to say of an unknown key, with the nearest known one."""
+    near = difflib.get_close_matches(name, known, n=1)
+    return f"unknown key; did you mean {near[0]}?" if near else "unknown key"
