@@ -1,0 +1,69 @@
+"""Delta tables read and appended to without a JVM: for configuration and for looking at the lake."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import polars as pl
+from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
+from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
+
+from jobs.common.arrow import delta_schema, polars_schema
+from jobs.common.errors import FAILED, UserError
+from jobs.common.settings import Settings
+from schemas.tables import TABLES
+
+
+def open_table(settings: Settings, name: str) -> DeltaTable | None:
+    """The table as it is now, or None where it has not been created yet."""
+    path = settings.table_path(name)
+    try:
+        return DeltaTable(path) if DeltaTable.is_deltatable(path) else None
+    except TableNotFoundError:
+        return None
+    except (DeltaError, OSError) as error:
+        raise UserError(f"The table {path} cannot be read: {error}; see `reco doctor`.", FAILED) from error
+
+
+def scan(table: DeltaTable) -> pl.LazyFrame:
+    """The rows of this version of the table."""
+    return pl.scan_delta(table)
+
+
+def read(table: DeltaTable | None, name: str) -> pl.DataFrame:
+    """All rows with the columns of schemas.tables.TABLES[name]; no rows where the table is absent."""
+    schema = polars_schema(TABLES[name].schema)
+    return pl.DataFrame(schema=schema) if table is None else scan(table).select(list(schema)).collect()
+
+
+def append_version(
+    settings: Settings, name: str, rows: Sequence[Mapping[str, Any]], version: int, table: DeltaTable | None
+) -> None:
+    """Appends one version's rows in one commit, creating the table where it is missing.
+
+    `table` is what the version number was derived from: where somebody else has appended since, nothing is written
+    and UserError asks to try again, so that no two appends ever share a version number.
+    """
+    described = TABLES[name]
+    if table is None:
+        table = DeltaTable.create(
+            settings.table_path(name),
+            delta_schema(described.schema),
+            mode="ignore",
+            partition_by=list(described.partition_by),
+            description=described.comment,
+            configuration=described.properties,
+        )
+        if table.version() > 0:
+            raise _raced(described.path)
+    frame = pl.DataFrame([dict(row) for row in rows], schema=polars_schema(described.schema), orient="row")
+    once = CommitProperties(app_transactions=[Transaction(f"reco-{name}", version)])
+    try:
+        write_deltalake(table, frame, mode="append", commit_properties=once)
+    except CommitFailedError as error:
+        raise _raced(described.path) from error
+    except (DeltaError, OSError) as error:
+        raise UserError(f"The table {described.path} cannot be written: {error}", FAILED) from error
+
+
+def _raced(path: str) -> UserError:
+    return UserError(f"Somebody else wrote {path} at the same moment; nothing was applied, try again.", FAILED)
