@@ -46,7 +46,8 @@ def _hide(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> Mutabl
 def configure(debug: bool = False, as_json: bool | None = None, stream: TextIO | None = None) -> None:
     """Sets logging up once for the program; as_json None means JSON unless stderr is a terminal."""
     machine = not sys.stderr.isatty() if as_json is None else as_json
-    renderer: Any = structlog.processors.JSONRenderer() if machine else structlog.dev.ConsoleRenderer()
+    console = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+    renderer: Any = structlog.processors.JSONRenderer() if machine else console
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,

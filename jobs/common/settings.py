@@ -193,7 +193,8 @@ def _sentence(document: Document, key: tuple[str, ...], what: str) -> str:
     for length in range(len(key), 0, -1):
         variable = PREFIX + "__".join(key[:length]).upper()
         if variable in names:
-            return f"Environment variable {names[variable]}: {'.'.join(key)}: {what}"
+            hint = "; lists and maps are written as JSON" if "list" in what or "mapping" in what else ""
+            return f"Environment variable {names[variable]}: {'.'.join(key)}: {what}{hint}"
     return document.sentence(key, what)
 
 

@@ -1,6 +1,7 @@
 """YAML files whose errors name file, line and key, and whose numbers never pass through a float."""
 
 import difflib
+import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,21 +21,37 @@ _TAG = "tag:yaml.org,2002:"
 _INTEGER = re.compile(r"[-+]?[0-9]{1,30}")
 _NUMBER = re.compile(r"[-+]?[0-9]{1,30}\.[0-9]{1,30}")
 _WORDS = {"true": True, "false": False}
+# Pydantic's words that would puzzle somebody who wrote a file.
+_SAID = {
+    "missing": "is missing",
+    "model_type": "must be a mapping of keys to values",
+    "dict_type": "must be a mapping of keys to values",
+    "list_type": "must be a list",
+    "string_type": "must be text; put it in quotes",
+    "int_parsing": "must be a whole number",
+    "int_type": "must be a whole number",
+    "int_from_float": "must be a whole number",
+}
 
 
 @dataclass(frozen=True)
 class Document:
-    """A YAML file's values, and the line on which each key stands (from 1)."""
+    """A YAML file's values, the line on which each key stands (from 1), and the SHA-256 of its bytes."""
 
     path: Path
     data: dict[str, Any]
     lines: dict[Key, int]
+    file_hash: str = ""
+
+    def line(self, key: Key) -> int:
+        """Line of the key, or of its nearest ancestor that stands in the file."""
+        while key and key not in self.lines:
+            key = key[:-1]
+        return self.lines.get(key, 1)
 
     def place(self, key: Key) -> str:
         """`file:line` of the key, or of its nearest ancestor that stands in the file."""
-        while key and key not in self.lines:
-            key = key[:-1]
-        return f"{self.path}:{self.lines.get(key, 1)}"
+        return f"{self.path}:{self.line(key)}"
 
     def error(self, key: Key, what: str) -> UserError:
         """An error that names file, line and key."""
@@ -48,7 +65,8 @@ class Document:
 def read_yaml(path: Path, what: str) -> Document:
     """Reads a YAML file whose top level is a mapping; `what` names the file in errors, like "settings file"."""
     try:
-        text = path.read_text(encoding="utf-8")
+        content = path.read_bytes()
+        text = content.decode("utf-8")
     except FileNotFoundError:
         raise UserError(f"There is no {what} {path}; give the path of one that exists.") from None
     except (OSError, UnicodeDecodeError) as error:
@@ -62,13 +80,14 @@ def read_yaml(path: Path, what: str) -> Document:
         raise UserError(f"{path}:{line}: this is not YAML: {error.problem}.") from error
     except (yaml.YAMLError, RecursionError) as error:
         raise UserError(f"{path}: this is not YAML that can be read: {type(error).__name__}.") from error
+    file_hash = hashlib.sha256(content).hexdigest()
     if root is None:
-        return Document(path, {}, {})
+        return Document(path, {}, {}, file_hash)
     reader = _Reader(path)
     data = reader.value(root, ())
     if not isinstance(data, dict):
         raise UserError(f"{path}:1: the {what} must be a mapping of keys to values.")
-    return Document(path, data, reader.lines)
+    return Document(path, data, reader.lines, file_hash)
 
 
 class _Reader:
@@ -130,10 +149,13 @@ def complaints(error: ValidationError, known: Sequence[str] = ()) -> list[tuple[
         key = tuple(str(part) for part in item["loc"])
         if item["type"] == "extra_forbidden":
             found.append((key, unknown_key(".".join(key), known)))
+        elif item["type"] in _SAID:
+            found.append((key, _SAID[item["type"]]))
+        elif item["type"] == "string_pattern_mismatch":
+            found.append((key, f"must have the form {item['ctx']['pattern']}"))
         else:
-            message = item["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
-            expected = message if message != item["msg"] else message[:1].lower() + message[1:]
-            found.append((key, f"must be {expected}" if item["msg"].startswith("Input should be ") else expected))
+            message = item["msg"].removeprefix("Value error, ").replace("Input should be ", "must be ")
+            found.append((key, message))
     return found
 
 

@@ -1,0 +1,148 @@
+"""The store of policies: ref/policies, one more version each time a file is applied."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from deltalake import DeltaTable
+
+from jobs.common.errors import UserError
+from jobs.common.lake import append_version, open_table, read
+from jobs.common.policy_file import BUILT_IN, DEFAULTS, Policy, PolicyFile, parse_policies
+from jobs.common.settings import Settings
+
+__all__ = ["BUILT_IN", "DEFAULTS", "Policy", "PolicyFile", "parse_policies"]
+
+#: Policies of one version: the defaults under None, each listed supplier under its id.
+Policies = Mapping[str | None, Policy]
+
+_TABLE = "policies"
+# Column of ref/policies by field of Policy, where the two differ.
+_COLUMNS = {
+    "grace": "grace_seconds",
+    "allowed_skew": "allowed_skew_seconds",
+    "max_delay": "max_delay_seconds",
+}
+
+
+@dataclass(frozen=True)
+class Change:
+    """One value that differs; `key` is `listed` where a supplier is listed in one of the two only."""
+
+    supplier_id: str | None
+    key: str
+    before: object
+    after: object
+
+
+@dataclass(frozen=True)
+class Version:
+    """One application of a policies file; changes counts what differs from the version before."""
+
+    policy_version: int
+    applied_at: datetime
+    file_hash: str
+    suppliers: int
+    changes: int
+
+
+def apply(settings: Settings, path: Path, now: datetime) -> int:
+    """Checks the file and appends it as a new policy version, whose number it returns.
+
+    A file that says what the current version says already appends nothing and returns the current number.
+    Raises UserError, with nothing applied, where the file is wrong or somebody else applies one at that moment.
+    """
+    file = parse_policies(path)
+    table = open_table(settings, _TABLE)
+    current, policies = _current(table)
+    if current and dict(policies) == dict(file.policies):
+        return current
+    append_version(settings, _TABLE, rows_of(current + 1, file, now), current + 1, table)
+    return current + 1
+
+
+def rows_of(version: int, file: PolicyFile, now: datetime) -> list[dict[str, Any]]:
+    """The file's rows of ref/policies, the defaults first."""
+    return [
+        {
+            "policy_version": version,
+            "supplier_id": supplier,
+            **{_COLUMNS.get(key, key): value for key, value in policy.model_dump().items()},
+            "applied_at": now,
+            "file_hash": file.file_hash,
+        }
+        for supplier, policy in file.policies.items()
+    ]
+
+
+def current_policies(settings: Settings) -> tuple[int, Policies]:
+    """The version in force and its policies; version 0 with the built-in defaults where none was ever applied."""
+    return _current(open_table(settings, _TABLE))
+
+
+def policies_of(settings: Settings, version: int) -> Policies:
+    """The policies of one version; 0 is the built-in defaults. UserError where there is no such version."""
+    if version == 0:
+        return {DEFAULTS: BUILT_IN}
+    rows = read(open_table(settings, _TABLE), _TABLE)
+    found = _policies(rows.filter(pl.col("policy_version") == version))
+    if not found:
+        known = sorted(rows["policy_version"].unique().to_list())
+        have = f"there are 1 to {known[-1]}" if known else "none was applied yet; see `reco policies apply`"
+        raise UserError(f"There is no policy version {version}; {have}.")
+    return found
+
+
+def history(settings: Settings) -> list[Version]:
+    """Every version, the newest first."""
+    rows = read(open_table(settings, _TABLE), _TABLE)
+    versions: list[Version] = []
+    before: Policies = {DEFAULTS: BUILT_IN}
+    for number in rows["policy_version"].unique().sort().to_list():
+        group = rows.filter(pl.col("policy_version") == number)
+        now = _policies(group)
+        first = group.row(0, named=True)
+        changes = len(diff(before, now))
+        versions.append(Version(number, first["applied_at"], first["file_hash"], len(now) - 1, changes))
+        before = now
+    return versions[::-1]
+
+
+def diff(old: Policies, new: Policies) -> list[Change]:
+    """What differs: the defaults first, then suppliers by id; one that is not listed has its side's defaults."""
+    return list(_changes(old, new))
+
+
+def effective(policies: Policies, supplier: str | None) -> Policy:
+    """What holds for a supplier: its own policy, or the defaults where it is not listed."""
+    return policies.get(supplier, policies[DEFAULTS])
+
+
+def _changes(old: Policies, new: Policies) -> Iterator[Change]:
+    suppliers: list[str | None] = [DEFAULTS]
+    suppliers += sorted({supplier for supplier in (*old, *new) if supplier is not None})
+    for supplier in suppliers:
+        if (supplier in old) != (supplier in new):
+            yield Change(supplier, "listed", supplier in old, supplier in new)
+        before, after = effective(old, supplier), effective(new, supplier)
+        for key in Policy.model_fields:
+            if getattr(before, key) != getattr(after, key):
+                yield Change(supplier, key, getattr(before, key), getattr(after, key))
+
+
+def _current(table: DeltaTable | None) -> tuple[int, Policies]:
+    rows = read(table, _TABLE)
+    if rows.is_empty():
+        return 0, {DEFAULTS: BUILT_IN}
+    newest = rows.filter(pl.col("policy_version") == pl.col("policy_version").max())
+    return int(newest["policy_version"][0]), _policies(newest)
+
+
+def _policies(rows: pl.DataFrame) -> dict[str | None, Policy]:
+    return {
+        row["supplier_id"]: Policy(**{key: row[_COLUMNS.get(key, key)] for key in Policy.model_fields})
+        for row in rows.sort("supplier_id", nulls_last=False).iter_rows(named=True)
+    }

@@ -1,0 +1,132 @@
+"""Settings: file, environment, and what is wrong with either."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from jobs.common.errors import UserError
+from jobs.common.settings import Settings, load_settings
+
+CONF = Path(__file__).parents[2] / "conf"
+
+
+@pytest.fixture(autouse=True)
+def _bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith("RECO_")]:
+        monkeypatch.delenv(name)
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "s.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_without_a_file_the_defaults_are_those_of_local_yaml(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    bare = load_settings(None)
+    assert bare == load_settings(CONF / "local.yaml")
+    assert bare.lake.root == str(tmp_path / ".reco/lake")
+    assert bare.stream.checkpoint_root == str(tmp_path / ".reco/lake/_checkpoints")
+    assert bare.local.home == tmp_path / ".reco"
+    assert bare.is_local_lake
+    (tmp_path / "conf").mkdir()
+    (tmp_path / "conf/local.yaml").write_text("lake: {root: /elsewhere}")
+    assert load_settings(None).lake.root == "/elsewhere"
+
+
+@pytest.mark.parametrize("name", ["emr.yaml", "databricks.yaml"])
+def test_cluster_settings_leave_master_and_jars_to_the_cluster(name: str) -> None:
+    settings = load_settings(CONF / name)
+    assert settings.spark.master is None
+    assert settings.spark.jars == []
+    assert not settings.is_local_lake
+
+
+@pytest.mark.parametrize(
+    ("root", "held", "local"),
+    [
+        ("s3a://bucket/lake/", "s3a://bucket/lake", False),
+        ("file:///data/lake", "/data/lake", True),
+        ("file:/data/lake", "/data/lake", True),
+        ("/data/lake/", "/data/lake", True),
+    ],
+)
+def test_the_lakes_root(tmp_path: Path, root: str, held: str, local: bool) -> None:
+    settings = load_settings(write(tmp_path, f"lake: {{root: '{root}'}}"))
+    assert (settings.lake.root, settings.is_local_lake) == (held, local)
+    assert settings.table_path("activity_raw") == f"{held}/bronze/activity_raw"
+    assert settings.stream.checkpoint_root == f"{held}/_checkpoints"
+
+
+def test_the_environment_beats_the_file_key_by_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write(tmp_path, "kafka: {bootstrap_servers: 'a:1', options: {x: 1, y: true}}\nlake: {root: /file}\n")
+    monkeypatch.setenv("RECO_KAFKA__BOOTSTRAP_SERVERS", "b:2")
+    monkeypatch.setenv("RECO_LAKE__ROOT", "/env")
+    monkeypatch.setenv("RECO_SPARK__JARS", '["a.jar"]')
+    monkeypatch.setenv("RECO_LOCAL__BROKER_PORT", "9095")
+    settings = load_settings(path)
+    assert settings.kafka.bootstrap_servers == "b:2"
+    assert settings.kafka.options == {"x": "1", "y": "true"}
+    assert (settings.lake.root, settings.spark.jars, settings.local.broker_port) == ("/env", ["a.jar"], 9095)
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "message"),
+    [
+        ("lake:\n  rot: x", 2, "lake.rot: unknown key; did you mean lake.root?"),
+        ("\nlakes: {}", 2, "lakes: unknown key"),
+        ("lake: {root: ''}", 1, "lake.root: must not be empty"),
+        ("lake: {root: 5}", 1, "lake.root: must be text; put it in quotes"),
+        ("lake: 5", 1, "lake: must be a mapping"),
+        ("lake:", 1, "lake: must be a mapping"),
+        ("topics:\n  partitions: four", 2, "topics.partitions: must be a whole number"),
+        ("topics:\n  partitions: 0", 2, "topics.partitions: must be greater than or equal to 1"),
+        ("topics:\n  agoda_raw: a b", 2, "topics.agoda_raw: must have the form"),
+        ("stream:\n  trigger: soon", 2, "stream.trigger: must have the form"),
+        ("local: {broker_port: 70000}", 1, "local.broker_port: must be less than or equal to 65535"),
+        ("spark: {jars: a.jar}", 1, "spark.jars: must be a list"),
+        ("lake: {root: a}\nlake: {root: b}", 2, "lake: stands twice, first on line 1"),
+        ("lake: {root: a", 1, "this is not YAML"),
+    ],
+)
+def test_each_mistake_names_file_line_and_key(tmp_path: Path, text: str, line: int, message: str) -> None:
+    path = write(tmp_path, text)
+    with pytest.raises(UserError) as caught:
+        load_settings(path)
+    assert str(caught.value).startswith(f"{path}:{line}: ")
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "message"),
+    [
+        ("RECO_TOPICS__PARTITIONS", "x", "Environment variable RECO_TOPICS__PARTITIONS: topics.partitions: must be a"),
+        ("RECO_LAKE__ROT", "x", "Environment variable RECO_LAKE__ROT: lake.rot: unknown key; did you mean lake.root?"),
+        ("RECO_LAK__ROOT", "x", "Environment variable RECO_LAK__ROOT: lak.root: unknown key; did you mean lake.root?"),
+        (
+            "RECO_SPARK__JARS",
+            "a.jar",
+            "RECO_SPARK__JARS: spark.jars: must be a list; lists and maps are written as JSON",
+        ),
+    ],
+)
+def test_a_mistake_in_the_environment_names_the_variable(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str, message: str
+) -> None:
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(UserError) as caught:
+        load_settings(CONF / "local.yaml")
+    assert message in str(caught.value)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"There is no settings file .*none\.yaml"):
+        load_settings(tmp_path / "none.yaml")
+
+
+def test_options_are_not_shown(tmp_path: Path) -> None:
+    settings = load_settings(write(tmp_path, "kafka: {options: {sasl.password: hunter2}}"))
+    assert "hunter2" not in repr(settings)
+    assert isinstance(settings, Settings)
