@@ -1,0 +1,1 @@
+"""Generated workloads: deliveries of one supplier over a few days, drawn towards the edges of every rule."""
