@@ -12,6 +12,13 @@ from jobs.common.errors import FAILED, UserError
 from jobs.common.settings import Settings
 from schemas.tables import TABLES
 
+#: Versions stay readable for ten years, so that a close can be replayed from its pinned inputs; rows are only added.
+_PROPERTIES = {
+    "delta.appendOnly": "true",
+    "delta.logRetentionDuration": "interval 3650 days",
+    "delta.deletedFileRetentionDuration": "interval 3650 days",
+}
+
 
 def open_table(settings: Settings, name: str) -> DeltaTable | None:
     """The table as it is now, or None where it has not been created yet."""
@@ -51,7 +58,7 @@ def append_version(
             mode="ignore",
             partition_by=list(described.partition_by),
             description=described.comment,
-            configuration=described.properties,
+            configuration={**_PROPERTIES, **described.properties},
         )
         if table.version() > 0:
             raise _raced(described.path)
