@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 from decimal import Decimal
 from random import Random
 
@@ -28,7 +28,8 @@ class _Stage:
 
 def activity(rng: Random, supplier_id: str, activity_id: str, policy: Policy) -> list[Event]:
     """All deliveries of one key, unsorted, not yet stamped with a grace."""
-    stages = list(_stages(rng, policy))
+    times = _chain(rng, policy) if rng.random() < 0.15 else list(_times(rng, policy))
+    stages = list(_stages(rng, times))
     only = rng.choice(SOURCES) if rng.random() < 0.12 else None
     events = [
         event
@@ -43,21 +44,42 @@ def activity(rng: Random, supplier_id: str, activity_id: str, policy: Policy) ->
     return events + [again for event in events for again in _redeliveries(rng, event)]
 
 
-def _stages(rng: Random, policy: Policy) -> Iterator[_Stage]:
+def _times(rng: Random, policy: Policy) -> Iterator[datetime]:
+    """When the versions happened: minutes apart or days, now and then in a story that began days before."""
     grace = timedelta(seconds=policy.grace)
-    day = rng.choice(DAYS)
-    if rng.random() < 0.25:  # a story that began before: at most nine days, often at the edge of the history
-        day -= timedelta(days=rng.choice((1, 5, 6, 7, 7, 8, 8, 9)))
-    now = instant(rng, max(day, OLDEST), grace)
-    amount = rng.choice((0, 1, 100, 10_000, 10_000, 123_456, rng.randint(0, 10**7), _MOST - rng.randint(0, 1)))
+    day, before = rng.choice(DAYS), 0
+    if rng.random() < 0.3:
+        before = rng.choice((1, 5, 6, 7, 7, 8, 8, 9))
+    now = instant(rng, max(day - timedelta(days=before), OLDEST), grace)
+    yield now
+    for _ in range(often(rng, 0, (1, 1, 2, 3), 0.6) or (1 if before else 0)):
+        if before:  # what comes next is the day that is closed: often just within the history, or just not
+            now, before = instant(rng, day, grace), 0
+        elif rng.random() < 0.3:
+            now = instant(rng, now.date() + timedelta(days=rng.choice((1, 1, 2, 6, 7, 8))), grace)
+        else:
+            now += gap(rng, (grace, grace / 2, grace / 3))
+        if now.date() <= DAYS[-1] + timedelta(days=1):
+            yield now
+
+
+def _chain(rng: Random, policy: Policy) -> list[datetime]:
+    """Events that lead from before midnight to twice the grace after it, each just near enough to the one before."""
+    grace = timedelta(seconds=policy.grace)
+    midnight = datetime.combine(rng.choice(DAYS) + timedelta(days=1), time(), UTC)
+    step = often(rng, grace - MILLISECOND, (grace, grace / 2), 0.2)
+    end = midnight + 2 * grace + rng.choice((-1, 0, 1)) * MILLISECOND
+    count = int((end - midnight) / step) + 1
+    times = [end - n * step for n in range(count, -1, -1)]
+    return times + ([end + step] if rng.random() < 0.3 else [])
+
+
+def _stages(rng: Random, times: Iterable[datetime]) -> Iterator[_Stage]:
+    amount = rng.choice((0, 1, 101, 10_000, 10_000, 123_456, rng.randint(0, 10**7), _MOST - rng.randint(0, 1)))
     currency, status = rng.choice(CURRENCIES), "BOOKED"
     version = often(rng, 1, (2, 10), 0.1)
-    for _ in range(often(rng, 1, (2, 2, 3, 4), 0.6)):
+    for now in times:
         yield _Stage(version, now, amount, currency, status, rng.choice(ACTIVITY_TYPES))
-        later = now + gap(rng, (grace, grace / 2, grace / 3))
-        if rng.random() < 0.3:  # days later, exactly or somewhere in that day
-            later = instant(rng, now.date() + timedelta(days=rng.choice((1, 1, 2, 6, 7, 8))), grace)
-        now = later if later.date() <= DAYS[-1] + timedelta(days=1) else now + MILLISECOND
         # A later report of an earlier version is a regression; the greater version must win.
         version = max(1, version + often(rng, 1, (-1, 2, 9), 0.2))
         amount = min(_MOST, often(rng, amount, (amount + 1, amount * 2, 0), 0.4))
@@ -123,7 +145,7 @@ def _duplicates(rng: Random, event: Event, policy: Policy) -> Iterable[Event]:
     for n in range(often(rng, 1, (2,), 0.2)):
         twin = event
         if rng.random() < 0.6:
-            twin = replace(twin, event_id=f"{event.event_id[:100]}'{n}")
+            twin = replace(twin, event_id=often(rng, f"{event.event_id[:100]}'{n}", ("～", "😀", "a", "Z"), 0.5))
         what = rng.randrange(6)
         if what == 0:
             twin = replace(

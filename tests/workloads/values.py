@@ -19,7 +19,7 @@ CLOCK = datetime(2026, 3, 25, tzinfo=UTC)
 
 MILLISECOND = timedelta(milliseconds=1)
 #: Weighted: the common one, no and three decimals, a gap in the rates, none at all.
-CURRENCIES = ("USD", "USD", "USD", "EUR", "EUR", "JPY", "KWD", "CHF", "SEK")
+CURRENCIES = ("USD", "USD", "USD", "EUR", "EUR", "JPY", "KWD", "CHF", "SEK", "IDR")
 _RATES = {"EUR": "1.082512345678", "JPY": "0.006743500001", "KWD": "3.2512005"}
 
 _ODD_IDS = (
@@ -52,13 +52,14 @@ _ODD_IDS = (
 
 
 def fx_rates() -> dict[tuple[date, str], Decimal]:
-    """EUR, JPY and KWD on weekdays, CHF only until 3 March: eight days later there is none. SEK never."""
+    """EUR, JPY, KWD and IDR on weekdays, CHF only until 3 March: eight days later there is none. SEK never."""
     rates: dict[tuple[date, str], Decimal] = {}
     day = OLDEST - timedelta(days=14)
     while day <= DAYS[-1] + timedelta(days=1):
         step = Decimal(day.toordinal() % 11).scaleb(-6)
         if day.weekday() < 5:
             rates |= {(day, currency): Decimal(rate) + step for currency, rate in _RATES.items()}
+            rates[day, "IDR"] = Decimal("0.00005")  # an odd number of cents is half a millionth too much
         if day <= date(2026, 3, 3):
             rates[day, "CHF"] = Decimal("1.13") + step
         day += timedelta(days=1)
