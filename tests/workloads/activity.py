@@ -67,7 +67,7 @@ def _chain(rng: Random, policy: Policy) -> list[datetime]:
     """Events that lead from before midnight to twice the grace after it, each just near enough to the one before."""
     grace = timedelta(seconds=policy.grace)
     midnight = datetime.combine(rng.choice(DAYS) + timedelta(days=1), time(), UTC)
-    step = often(rng, grace - MILLISECOND, (grace, grace / 2), 0.2)
+    step = often(rng, grace - MILLISECOND, (grace, grace / 2), 0.2) // MILLISECOND * MILLISECOND
     end = midnight + 2 * grace + rng.choice((-1, 0, 1)) * MILLISECOND
     count = int((end - midnight) / step) + 1
     times = [end - n * step for n in range(count, -1, -1)]

@@ -112,7 +112,7 @@ def instant(rng: Random, day: date, grace: timedelta) -> datetime:
 
 def gap(rng: Random, limits: Sequence[timedelta]) -> timedelta:
     """A distance at, just under or just over one of the limits, or none, or anything up to it."""
-    limit = rng.choice(limits)
+    limit = rng.choice(limits) // MILLISECOND * MILLISECOND
     near = (limit, limit - MILLISECOND, limit + MILLISECOND, 0 * MILLISECOND, MILLISECOND)
     if rng.random() < 0.7:
         return max(rng.choice(near), 0 * MILLISECOND)
