@@ -1,0 +1,1 @@
+"""Ways in: what puts records onto the raw topics."""
