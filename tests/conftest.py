@@ -1,0 +1,20 @@
+"""What tests of every room share: one Spark session a process, and no trace in the checkout."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from pyspark.sql import SparkSession
+
+from jobs.common.session import local_session
+from jobs.common.settings import Settings, Spark
+
+
+@pytest.fixture(scope="session")
+def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
+    """A session like the jobs' own, on two cores."""
+    scratch: Path = tmp_path_factory.mktemp("spark")
+    conf = {"spark.sql.warehouse.dir": str(scratch), "spark.local.dir": str(scratch)}
+    session = local_session("tests", Settings(spark=Spark(master="local[2]", shuffle_partitions=2, conf=conf)))
+    yield session
+    session.stop()
