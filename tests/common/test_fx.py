@@ -72,7 +72,8 @@ def test_seven_days_apart_usd_at_one_and_the_smallest_rate_are_legal(tmp_path: P
     rows = "2026-03-09,EUR,99999.999999999999\n2026-03-16,EUR,0.000000000001\n2026-03-01,USD,1.0\n2026-03-30,USD,1\n"
     with pytest.raises(UserError, match="no rate of USD"):
         fx.parse_rates(write(tmp_path, rows))
-    found = fx.parse_rates(write(tmp_path, "﻿".join(["", HEADER + rows.replace("2026-03-30,USD,1\n", "\n")]), ""))
+    byte_order_mark = "\N{ZERO WIDTH NO-BREAK SPACE}"
+    found = fx.parse_rates(write(tmp_path, rows.replace("2026-03-30,USD,1\n", "\n"), byte_order_mark + HEADER))
     assert [rate.usd_per_unit for rate in found] == [Decimal("99999.999999999999"), Decimal("0.000000000001"), 1]
 
 

@@ -1,0 +1,116 @@
+"""`reco status`: does the law hold, how far behind is the stream, what is open, what was closed."""
+
+import time
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import typer
+
+from jobs.cli import lake_state
+from jobs.cli.options import AsJson, Debug, SettingsFile
+from jobs.cli.output import print_json, print_table, say, shown
+from jobs.common.errors import FAILED, UserError
+from jobs.common.law import Count, Law, measure, settled
+from jobs.common.settings import Settings, load_settings
+
+app = typer.Typer()
+
+_PAUSE = 2.0
+#: Broken records that are named one by one.
+_SHOWN = 10
+
+
+@app.command(epilog="Example: reco status --json")
+def command(
+    wait: Annotated[
+        float, typer.Option(help="Seconds given to a micro-batch in flight before the law is broken.", min=0)
+    ] = 15,
+    settings_file: SettingsFile = None,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Show the law (bronze = heartbeats + events + quarantined), lag, last times, open exceptions and closes.
+
+    Exit code 1 where the law is broken.
+    """
+    settings = load_settings(settings_file)
+    law = settled_law(settings, wait)
+    report = build_report(settings, law)
+    if as_json:
+        print_json(report)
+    else:
+        _print(settings, report, law)
+    if law is not None and not law.holds:
+        raise typer.Exit(FAILED)
+
+
+def settled_law(settings: Settings, wait: float) -> Law | None:
+    """The law's state, where a breach counts only if it lasts; None without bronze. `wait` is in seconds."""
+    law = measure(settings)
+    deadline = time.monotonic() + wait
+    while law is not None and not law.holds and time.monotonic() < deadline:
+        time.sleep(min(_PAUSE, max(deadline - time.monotonic(), 0)))
+        again = measure(settings)
+        law = settled(law, again) if again is not None else law
+    return law
+
+
+def build_report(settings: Settings, law: Law | None) -> dict[str, Any]:
+    """Everything `reco status --json` prints; null where a table is absent or no broker answers."""
+    try:
+        lags, trouble = [vars(lag) for lag in lake_state.lags(settings, law)], None
+    except UserError as error:
+        lags, trouble = None, str(error)
+    return {
+        "at": datetime.now(UTC),
+        "lake": settings.lake.root,
+        "law": None if law is None else {"holds": law.holds, "partitions": [_partition(count) for count in law.counts]},
+        "broken": [] if law is None else law.broken.head(_SHOWN).to_dicts(),
+        "lag": lags,
+        "broker_error": trouble,
+        "sides": [vars(side) for side in lake_state.sides(settings, law)],
+        "quarantine": lake_state.quarantine(settings),
+        "open_exceptions": lake_state.open_exceptions(settings),
+        "last_closes": lake_state.last_closes(settings),
+    }
+
+
+def _partition(count: Count) -> dict[str, Any]:
+    return {**vars(count), "holds": count.holds}
+
+
+def _print(settings: Settings, report: dict[str, Any], law: Law | None) -> None:
+    if law is None:
+        say(f"The lake {settings.lake.root} has no bronze/activity_raw yet; the stream makes it: reco stream")
+    else:
+        columns = ["topic", "partition", "bronze", "heartbeats", "events", "quarantined", "law"]
+        rows = [
+            [c.topic, c.partition, c.bronze, c.heartbeats, c.events, c.quarantined, _verdict(c)] for c in law.counts
+        ]
+        print_table("bronze = heartbeats + events + quarantined", columns, rows)
+        for row in report["broken"]:
+            say(f"  {row['topic']}-{row['partition']}-{row['offset']}: {row['why']}")
+    if report["lag"] is None:
+        say(f"Lag unknown: {report['broker_error']}")
+    else:
+        _section("Lag", report["lag"], "The raw topics do not exist yet.")
+    _section("Last heard", report["sides"], "")
+    reasons = report["quarantine"]
+    _section("Quarantine by reason", reasons and [{"reason": r, "records": n} for r, n in reasons.items()], "Nothing.")
+    _section("Open exceptions", report["open_exceptions"], "None.")
+    _section("Last closes", report["last_closes"], "None.")
+
+
+def _verdict(count: Count) -> str:
+    if not count.holds:
+        return f"BROKEN by {shown(count.broken)}"
+    return f"holds, {shown(count.in_flight)} in flight" if count.in_flight else "holds"
+
+
+def _section(title: str, rows: list[dict[str, Any]] | None, empty: str) -> None:
+    if rows is None:
+        say(f"{title}: the table is not there yet.")
+    elif not rows:
+        say(f"{title}: {empty}")
+    else:
+        print_table(title, [name.replace("_", " ") for name in rows[0]], [list(row.values()) for row in rows])

@@ -1,0 +1,174 @@
+"""`reco status`: the law proven record by record, and the rest of the report."""
+
+import json
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from jobs.cli import lake_state, status
+from jobs.common.errors import UserError
+from jobs.common.law import DOUBLED, LOST, STRAY, Law, is_heartbeat, measure, settled
+from jobs.common.settings import Lake, Settings
+from tests.cli.lake_rows import AT, BEAT, bronze, event, put, quarantined
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(lake=Lake(root=str(tmp_path / "lake")))
+
+
+@pytest.fixture
+def _no_broker(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nobody(*_: Any) -> list[lake_state.Lag]:
+        raise UserError("No Kafka broker answers at nowhere.")
+
+    monkeypatch.setattr(lake_state, "lags", nobody)
+
+
+def law_of(settings: Settings) -> Law:
+    law = measure(settings)
+    assert law is not None
+    return law
+
+
+def run(settings: Settings, *arguments: str) -> tuple[int, str]:
+    file = Path(settings.lake.root).parent / "s.yaml"
+    file.write_text(json.dumps({"lake": {"root": settings.lake.root}}))
+    result = CliRunner().invoke(status.app, ["--settings", str(file), "--wait", "0", *arguments])
+    return result.exit_code, result.stdout
+
+
+def whole_lake(settings: Settings) -> None:
+    put(settings, "activity_raw", [bronze(0), bronze(1, BEAT), bronze(2, b"{"), bronze(3), bronze(0, BEAT, "SUPPLIER")])
+    put(settings, "activity", [event(0), event(3)])
+    put(settings, "quarantine", [quarantined(2, "MALFORMED_JSON")])
+
+
+@pytest.mark.parametrize(
+    ("value", "beats"),
+    [
+        (BEAT, True),
+        (b'{"heartbeat": false}', False),
+        (b'{"heartbeat": 1}', False),
+        (b'["heartbeat"]', False),
+        (b"", False),
+        (None, False),
+        (b"\xff", False),
+        (b"[" * 100_000, False),
+    ],
+)
+def test_heartbeats_are_told_by_their_value(value: bytes | None, beats: bool) -> None:
+    assert is_heartbeat(value) is beats
+
+
+def test_the_law_holds_where_every_record_has_one_home(settings: Settings) -> None:
+    assert measure(settings) is None
+    whole_lake(settings)
+    law = law_of(settings)
+    assert law.holds
+    agoda, supplier = law.counts
+    assert (agoda.bronze, agoda.heartbeats, agoda.events, agoda.quarantined, agoda.next_offset) == (4, 1, 2, 1, 4)
+    assert (supplier.topic, supplier.bronze, supplier.heartbeats) == ("supplier.raw.activity", 1, 1)
+    assert law.last_heartbeat == {"AGODA": AT, "SUPPLIER": AT}
+
+
+def test_bronze_alone_is_all_lost_but_heartbeats(settings: Settings) -> None:
+    put(settings, "activity_raw", [bronze(0), bronze(1, BEAT)])
+    law = law_of(settings)
+    assert law.broken.rows() == [("agoda.raw.activity", 0, 0, LOST)]
+
+
+def test_a_lost_record_is_not_made_up_for_by_a_doubled_one(settings: Settings) -> None:
+    put(settings, "activity_raw", [bronze(0), bronze(1), bronze(2)])
+    put(settings, "activity", [event(0), event(0), event(2)])
+    law = law_of(settings)
+    assert law.counts[0].bronze == law.counts[0].events
+    assert [(row[2], row[3]) for row in law.broken.rows()] == [(0, DOUBLED), (1, LOST)]
+    assert law.counts[0].broken == 2
+
+
+def test_strays_and_records_with_two_homes_break_it(settings: Settings) -> None:
+    put(settings, "activity_raw", [bronze(0), bronze(1), bronze(1)])
+    put(settings, "activity", [event(0), event(1), event(7)])
+    put(settings, "quarantine", [quarantined(0, "TOO_LARGE")])
+    assert [(row[2], row[3]) for row in law_of(settings).broken.rows()] == [(0, DOUBLED), (1, DOUBLED), (7, STRAY)]
+
+
+def test_a_batch_in_flight_does_not_break_it(settings: Settings) -> None:
+    put(settings, "activity_raw", [bronze(0), bronze(1), bronze(2)])
+    put(settings, "activity", [event(1)])
+    first = law_of(settings)
+    assert first.counts[0].broken == 2
+    put(settings, "activity", [event(0)])
+    put(settings, "activity_raw", [bronze(3)])
+    second = settled(first, law_of(settings))
+    assert [row[2] for row in second.broken.rows()] == [2]
+    assert (second.counts[0].broken, second.counts[0].in_flight) == (1, 1)
+
+
+@pytest.mark.usefixtures("_no_broker")
+def test_an_empty_lake_says_so(settings: Settings) -> None:
+    code, shown = run(settings)
+    assert code == 0
+    assert "has no bronze/activity_raw yet" in shown
+    assert "Lag unknown: No Kafka broker answers" in shown
+    assert "Last closes: the table is not there yet." in shown
+    code, shown = run(settings, "--json")
+    report = json.loads(shown)
+    assert (code, report["law"], report["lag"], report["quarantine"]) == (0, None, None, None)
+
+
+@pytest.mark.usefixtures("_no_broker")
+def test_the_report(settings: Settings) -> None:
+    whole_lake(settings)
+    put(
+        settings,
+        "exceptions",
+        [
+            {"anomaly_type": "PRICE_MISMATCH", "state": "OPEN", "amount_at_risk_usd": Decimal("1.5")},
+            {"anomaly_type": "PRICE_MISMATCH", "state": "OPEN", "amount_at_risk_usd": Decimal("2.25")},
+            {"anomaly_type": "FX_RATE_MISSING", "state": "OPEN"},
+            {"anomaly_type": "PRICE_MISMATCH", "state": "RESOLVED", "amount_at_risk_usd": Decimal(9)},
+        ],
+    )
+    put(settings, "closes", [{"close_id": "c1", "reco_date": date(2026, 3, 9), "revision": 1, "finished_at": AT}])
+    code, shown = run(settings, "--json")
+    report = json.loads(shown)
+    assert code == 0
+    assert report["law"]["holds"]
+    assert report["quarantine"] == {"MALFORMED_JSON": 1}
+    assert report["open_exceptions"] == [
+        {"anomaly_type": "FX_RATE_MISSING", "open": 1, "unpriced": 1, "amount_at_risk_usd": "0"},
+        {"anomaly_type": "PRICE_MISMATCH", "open": 2, "unpriced": 0, "amount_at_risk_usd": "3.75"},
+    ]
+    assert report["last_closes"][0]["close_id"] == "c1"
+    assert report["sides"][0]["last_event_time"] == "2026-03-09T10:00:00Z"
+    assert report["sides"][1]["last_event_time"] is None
+    code, shown = run(settings)
+    assert code == 0
+    assert "holds" in shown
+    assert "PRICE_MISMATCH" in shown
+
+
+@pytest.mark.usefixtures("_no_broker")
+def test_a_broken_law_is_shown_and_fails(settings: Settings) -> None:
+    whole_lake(settings)
+    put(settings, "activity_raw", [bronze(9)])
+    code, shown = run(settings)
+    assert code == 1
+    assert "BROKEN by 1" in shown
+    assert f"agoda.raw.activity-0-9: {LOST}" in shown
+    assert run(settings, "--json")[0] == 1
+
+
+def test_a_broker_that_does_not_answer_is_named(settings: Settings) -> None:
+    servers = settings.kafka.model_copy(update={"bootstrap_servers": "127.0.0.1:1"})
+    lonely = settings.model_copy(
+        update={"kafka": servers, "local": settings.local.model_copy(update={"home": Path("/none")})}
+    )
+    with pytest.raises(UserError, match=r"No Kafka broker answers at 127\.0\.0\.1:1"):
+        lake_state.lags(lonely, None)
