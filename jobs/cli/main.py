@@ -1,0 +1,83 @@
+"""`reco`: every command by name; only the one that was typed is imported."""
+
+import sys
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from typing import Annotated, Any, NamedTuple
+
+import typer
+
+from jobs.common.command import add_function, load, new_app, run
+
+
+class Row(NamedTuple):
+    """A command: where it is, and its one line in `reco --help`."""
+
+    target: str
+    help: str
+
+
+COMMANDS = {
+    "demo": Row("jobs.cli.demo:command", "The main job, whole, on this machine: broker, stream, closes, summary."),
+    "up": Row("jobs.cli.stack:up", "Start the local broker, the topics and the streaming job, and keep them running."),
+    "down": Row("jobs.cli.stack:down", "Stop what `reco up` started; what was written stays."),
+    "stream": Row("jobs.streaming.main:command", "The streaming job: raw topics to bronze, silver and canonical topics."),
+    "daily": Row("jobs.daily.main:command", "Close dates: the final verdicts, anomalies and exceptions."),
+    "policies": Row("jobs.cli.policies:app", "Apply, show, compare the suppliers' policies."),
+    "fx": Row("jobs.cli.fx:app", "Load exchange rates."),
+    "explain": Row("jobs.daily.explain:command", "Why one activity was judged as it was: timeline, rules, margins."),
+    "replay": Row("jobs.daily.replay:command", "Run a past close from its pinned inputs and compare the hashes."),
+    "status": Row("jobs.cli.status:command", "Lag, counts per topic and partition, open exceptions, last closes."),
+    "doctor": Row("jobs.cli.doctor:command", "Check Java, Spark, jars, broker, lake, policies, FX; say how to mend each."),
+    "generate": Row("jobs.ingest.generate:command", "Produce a seeded workload of both sides."),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """The console script."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    chosen = next((word for word in arguments if not word.startswith("-")), "")
+    sys.exit(run(lambda: build(chosen), arguments, "reco", chosen))
+
+
+def build(chosen: str) -> typer.Typer:
+    """The application: `chosen` is real, the others are only names with their help."""
+    app = new_app(
+        help="Reconciles Agoda's activities with its suppliers'. Each command has --help with an example.",
+        no_args_is_help=True,
+    )
+    app.callback()(_options)
+    for name, row in COMMANDS.items():
+        found: Any = load(row.target) if name == chosen else _unloaded
+        if isinstance(found, typer.Typer):
+            app.add_typer(found, name=name, short_help=row.help, help=row.help, no_args_is_help=True)
+        elif found is _unloaded:
+            app.command(name, help=row.help)(found)
+        else:
+            add_function(app, found, name, row.help)
+    return app
+
+
+def _unloaded() -> None:
+    """Stand in for a command that was not typed."""
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        try:
+            typer.echo(f"reco {version('reco')}")
+        except PackageNotFoundError:
+            typer.echo("reco (not installed)")
+        raise typer.Exit
+
+
+def _options(
+    version: Annotated[  # the callback does the work
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and stop.")
+    ] = False,
+) -> None:
+    pass
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,90 @@
+"""Running a command: errors become one sentence and an exit code, whether it was typed or submitted to a cluster."""
+
+import functools
+import importlib
+import inspect
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import typer
+
+from jobs.common import log
+from jobs.common.errors import DONE, FAILED, UserError
+
+INTERRUPTED = 130
+
+
+def load(target: str) -> Any:
+    """The object of `module:name`. Raises UserError where an optional package is missing."""
+    module, _, name = target.partition(":")
+    try:
+        return getattr(importlib.import_module(module), name)
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package in ("jobs", "reco_rules", "schemas", ""):
+            raise
+        extra = "demo" if package == "currency_converter" else "local"
+        raise UserError(f"The package {package} is not installed: pip install 'reco[{extra}]'.") from error
+
+
+def new_app(**options: Any) -> typer.Typer:
+    """A Typer application as all of ours are: no completion scripts, no stack traces of its own."""
+    return typer.Typer(add_completion=False, pretty_exceptions_enable=False, **options)
+
+
+def add_function(app: typer.Typer, function: Callable[..., Any], name: str, short_help: str | None = None) -> None:
+    """A command; an integer that the function returns is the exit code."""
+
+    @functools.wraps(function)
+    def with_exit_code(*args: Any, **kwargs: Any) -> None:
+        code = function(*args, **kwargs)
+        if isinstance(code, int) and code != DONE:
+            raise typer.Exit(code)
+
+    app.command(name, short_help=short_help, help=inspect.getdoc(function))(with_exit_code)
+
+
+def run_function(function: Callable[..., Any], argv: Sequence[str], prog: str) -> int:
+    """One function as a whole program; for the entry files of submitted jobs."""
+    app = new_app()
+    add_function(app, function, prog)
+    return run(lambda: app, argv, prog)
+
+
+def run(build: Callable[[], typer.Typer], argv: Sequence[str], prog: str, command: str = "") -> int:
+    """Build and run; returns the exit code: 0 done, 1 failed, 2 wrong usage or settings, or what the command chose."""
+    debug = "--debug" in argv
+    name = f"{prog} {command}".strip()
+    try:
+        log.configure(debug=debug)
+        build()(args=list(argv), prog_name=prog)
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else (DONE if end.code is None else FAILED)
+    except UserError as error:
+        if debug:
+            traceback.print_exc()
+        print(error, file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print(f"{name}: interrupted.", file=sys.stderr)
+        return INTERRUPTED
+    except Exception as error:
+        if debug:
+            traceback.print_exc()
+        hint = "" if debug else "; run it again with --debug to see where"
+        print(f"{name} failed: {one_line(error)}{hint}.", file=sys.stderr)
+        return FAILED
+    return DONE
+
+
+def one_line(error: BaseException, limit: int = 300) -> str:
+    """The reason without its stack trace: the first line that says something, secrets hidden."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    text = lines[0] if lines else type(error).__name__
+    if text.startswith("An error occurred while calling") and len(lines) > 1:  # py4j: the cause is the next line
+        text = lines[1].removeprefix(": ")
+    return str(log.hide_secrets(text[:limit])).rstrip(".;")
+
+
