@@ -23,6 +23,8 @@ from jobs.ingest.events import SECOND, Limits, Rates, midnight_ms
 from jobs.ingest.produce import Sender
 from jobs.ingest.workload import Spec, Workload
 
+app = typer.Typer()
+
 #: Time between two log lines where there is no terminal.
 _LOG_SECONDS = 10.0
 
@@ -107,6 +109,7 @@ def _progress(total: int) -> Iterator[Callable[[int], None]]:
     yield line
 
 
+@app.command(epilog="Example: reco generate --events 300000 --days 3 --seed 7 --rate 5000 --truth truth.json")
 def command(
     events: Annotated[int, typer.Option(help="Events of both sides and all days together, about.", min=1)] = 300_000,
     seed: Annotated[int, typer.Option(help="The same seed and start give the same workload.")] = 7,
@@ -118,16 +121,18 @@ def command(
     ] = None,
     suppliers: Annotated[int, typer.Option(help="How many suppliers, sizes by Zipf.", min=1, max=999)] = 30,
     truth: Annotated[Path | None, typer.Option(help="Write what the closes must find to this JSON file.")] = None,
-    settings: Annotated[Path | None, typer.Option(help="Settings file; default conf/local.yaml.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
+    settings_file: Annotated[
+        Path | None,
+        typer.Option("--settings", metavar="FILE", help="Settings file; by default conf/local.yaml."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document for machines.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show where an error came from.")] = False,
 ) -> None:
     """Send a seeded workload of both sides to the raw topics, with every kind of break and of poison planted in it.
 
     Policies and FX rates are those in force in the lake: apply and load them first.
-
-    Example: reco generate --events 300000 --days 3 --seed 7 --rate 5000 --truth truth.json
     """
-    known = load_settings(settings)
+    known = load_settings(settings_file)
     spec = spec_in_force(known, events, seed, days, start.date() if start else None, suppliers, datetime.now(UTC))
     planted = run(known, spec, rate, truth)
     if as_json:

@@ -1,13 +1,13 @@
 """Sends a workload's records to Kafka with the publish times that were planned for them."""
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
-from confluent_kafka.admin import AdminClient
 
+from jobs.common import kafka
 from jobs.common.errors import FAILED, UserError
 from jobs.common.settings import Settings
 from jobs.ingest.events import AGODA, MINUTE, SUPPLIER, Record, iso
@@ -61,7 +61,7 @@ class Sender:
 
     @property
     def _servers(self) -> str:
-        return self.settings.kafka.bootstrap_servers
+        return kafka.bootstrap_servers(self.settings)
 
     def _send(self, record: Record) -> None:
         stamp = int(self.clock() * 1_000) + AHEAD_MS if record.ahead else record.published_ms
@@ -98,19 +98,18 @@ def _config(settings: Settings, delivered: Callable[[KafkaError | None, Message]
         "partitioner": "murmur2_random",
         "on_delivery": delivered,
         "delivery.report.only.error": True,
-        **_client(settings.kafka.options, settings.kafka.bootstrap_servers),
+        # Troubles are raised as one sentence, not printed by the client one by one.
+        "log_level": 0,
+        "error_cb": lambda _error: None,
+        **kafka.client_options(settings),
     }
-
-
-def _client(options: Mapping[str, str], servers: str) -> dict[str, Any]:
-    return {"log_level": 0, **options, "bootstrap.servers": servers}
 
 
 def _partitions(settings: Settings, topics: list[str]) -> dict[str, int]:
     """Partitions of each topic. UserError where no broker answers or a topic does not exist."""
-    servers = settings.kafka.bootstrap_servers
+    servers = kafka.bootstrap_servers(settings)
     try:
-        known = AdminClient(_client(settings.kafka.options, servers)).list_topics(timeout=_PATIENCE_SECONDS).topics
+        known = kafka.admin(kafka.client_options(settings)).list_topics(timeout=_PATIENCE_SECONDS).topics
     except KafkaException as error:
         raise UserError(
             f"No Kafka broker answers at {servers} ({error.args[0].str()}); start one with `reco up`, "
