@@ -53,10 +53,20 @@ FACTS = Table(
             column("skew_seconds", SECONDS, "Distance of the two event times, seconds"),
             column("agoda_events", LONG, "Distinct events of AGODA on this date, redeliveries not counted"),
             column("supplier_events", LONG, "Distinct events of SUPPLIER on this date, redeliveries not counted"),
-            column("agoda_delay_seconds", SECONDS, "Longest time from event to first publication on this date, seconds"),
-            column("supplier_delay_seconds", SECONDS, "Longest time from event to first publication on this date, seconds"),
-            column("agoda_duplicates", ArrayType(DUPLICATE_EVENT), "AGODA's events of this date where one is a duplicate"),
-            column("supplier_duplicates", ArrayType(DUPLICATE_EVENT), "SUPPLIER's events of this date where one is a duplicate"),
+            column(
+                "agoda_delay_seconds", SECONDS, "Longest time from event to first publication on this date, seconds"
+            ),
+            column(
+                "supplier_delay_seconds", SECONDS, "Longest time from event to first publication on this date, seconds"
+            ),
+            column(
+                "agoda_duplicates", ArrayType(DUPLICATE_EVENT), "AGODA's events of this date where one is a duplicate"
+            ),
+            column(
+                "supplier_duplicates",
+                ArrayType(DUPLICATE_EVENT),
+                "SUPPLIER's events of this date where one is a duplicate",
+            ),
             column("close_id", STRING, "The close that wrote this row"),
         ]
     ),
@@ -152,7 +162,9 @@ CLOSES = Table(
             column("started_at", TIMESTAMP, "When the close began, UTC"),
             column("finished_at", TIMESTAMP, "When the close had written everything else, UTC"),
             column("silver_version", LONG, "Delta version of silver/activity that was read"),
-            column("policies_table_version", LONG, "Delta version of ref/policies that was read; null where there is none"),
+            column(
+                "policies_table_version", LONG, "Delta version of ref/policies that was read; null where there is none"
+            ),
             column("fx_table_version", LONG, "Delta version of ref/fx_rates that was read; null where there is none"),
             column("policy_version", LONG, "Policy version in force; 0 for the built-in defaults"),
             column("fx_version", LONG, "Highest FX version read; 0 where there is none"),

@@ -10,7 +10,11 @@ ACTIVITY = Table(
     comment="Every event, every delivery, append-only",
     schema=StructType(
         [
-            column("event_id", STRING, "The event's id; derived from topic, partition and offset where the producer gave none"),
+            column(
+                "event_id",
+                STRING,
+                "The event's id; derived from topic, partition and offset where the producer gave none",
+            ),
             column("source", STRING, "Reporting side: AGODA or SUPPLIER"),
             column("supplier_id", STRING, "Supplier, first half of the match key"),
             column("activity_id", STRING, "Activity, second half of the match key"),
@@ -39,8 +43,6 @@ ACTIVITY = Table(
 QUARANTINE = Table(
     path="silver/quarantine",
     comment="Every record that could not become an event, whole, with its reasons, append-only",
-    schema=StructType(
-        [*RAW_COLUMNS, column("reasons", STRINGS, "Reason codes, sorted: why the record is no event")]
-    ),
+    schema=StructType([*RAW_COLUMNS, column("reasons", STRINGS, "Reason codes, sorted: why the record is no event")]),
     partition_by=("ingest_date",),
 )

@@ -16,7 +16,7 @@ from pyspark.sql.types import (
 STRING = StringType()
 LONG = LongType()
 TIMESTAMP = TimestampType()
-STRINGS = ArrayType(StringType(), containsNull=False)
+STRINGS = ArrayType(StringType())
 
 #: US dollars, six places: 10^15 minor units of a zero-exponent currency at 99,999 USD a unit still fit.
 USD = DecimalType(28, 6)

@@ -50,13 +50,7 @@ def create_topics(bootstrap: str, settings: Settings, *, timeout: float = 30.0) 
     For local brokers: on a cluster, topics are made by whoever runs it. Raises UserError where the broker does not answer.
     """
     client = admin({**settings.kafka.options, "bootstrap.servers": bootstrap})
-    try:
-        there = set(client.list_topics(timeout=timeout).topics)
-    except KafkaException as error:
-        raise UserError(
-            f"No Kafka broker answers at {bootstrap} ({_reason(error)}): start one with `reco up`, "
-            "or set kafka.bootstrap_servers."
-        ) from None
+    there = _topics(client, bootstrap, timeout)
     missing = [name for name in topic_names(settings) if name not in there]
     new = [NewTopic(name, num_partitions=settings.topics.partitions, replication_factor=1) for name in missing]
     made = []
@@ -73,3 +67,27 @@ def create_topics(bootstrap: str, settings: Settings, *, timeout: float = 30.0) 
 def _reason(error: KafkaException) -> str:
     first = error.args[0] if error.args else error
     return str(first.str() if isinstance(first, KafkaError) else first).rstrip(".")
+
+
+def topic_partitions(settings: Settings, *, timeout: float = 15.0) -> dict[str, int]:
+    """How many partitions each of our topics has. UserError where the broker does not answer or a topic is missing."""
+    servers = bootstrap_servers(settings)
+    found = _topics(admin(client_options(settings)), servers, timeout)
+    missing = [name for name in topic_names(settings) if name not in found]
+    if missing:
+        raise UserError(
+            f"The topics {', '.join(missing)} do not exist at {servers}: create them, or start the local broker with "
+            "`reco up`, which does."
+        )
+    return {name: found[name] for name in topic_names(settings)}
+
+
+def _topics(client: AdminClient, servers: str, timeout: float) -> dict[str, int]:
+    """Every topic of the broker with its number of partitions."""
+    try:
+        return {name: len(topic.partitions) for name, topic in client.list_topics(timeout=timeout).topics.items()}
+    except KafkaException as error:
+        raise UserError(
+            f"No Kafka broker answers at {servers} ({_reason(error)}): start one with `reco up`, "
+            "or set kafka.bootstrap_servers."
+        ) from None

@@ -1,0 +1,115 @@
+"""Delta tables: made once and verified, read at a pinned version, appended to."""
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql.types import ArrayType, DataType, MapType, StructType
+
+from jobs.common.errors import UserError
+from jobs.common.settings import Settings
+from schemas.tables import TABLES
+from schemas.types import Table
+
+#: Old versions stay readable for ten years, so that a close can be replayed from its pinned inputs.
+_PROPERTIES = {
+    "delta.logRetentionDuration": "interval 3650 days",
+    "delta.deletedFileRetentionDuration": "interval 3650 days",
+    "delta.enableDeletionVectors": "false",
+}
+
+
+def identifier(path: str) -> str:
+    """The path as SQL names it."""
+    return f"delta.`{path}`"
+
+
+def exists(spark: SparkSession, path: str) -> bool:
+    """Whether a Delta table with at least one commit lies there."""
+    log = _hadoop_path(spark, f"{path}/_delta_log")
+    files = log.getFileSystem(spark.sparkContext._jsc.hadoopConfiguration())
+    if not files.exists(log):
+        return False
+    return any(
+        status.getPath().getName().endswith((".json", ".checkpoint.parquet")) for status in files.listStatus(log)
+    )
+
+
+def ensure_table(spark: SparkSession, settings: Settings, name: str) -> str:
+    """Create the table where it is not there, check that it has our columns, and return its path.
+
+    A creation that was killed leaves a log folder without a commit; it holds nothing and is made anew.
+    """
+    table, path = TABLES[name], settings.table_path(name)
+    if not exists(spark, path):
+        log = _hadoop_path(spark, f"{path}/_delta_log")
+        log.getFileSystem(spark.sparkContext._jsc.hadoopConfiguration()).delete(log, True)
+        spark.sql(_create_statement(table, path))
+    _check_columns(spark, table, path)
+    return path
+
+
+def _create_statement(table: Table, path: str) -> str:
+    columns = ", ".join(
+        f"`{field.name}` {_sql_type(field.dataType)} COMMENT '{_quoted(field.metadata['comment'])}'"
+        for field in table.schema.fields
+    )
+    partitioned = f" PARTITIONED BY ({', '.join(table.partition_by)})" if table.partition_by else ""
+    properties = ", ".join(f"'{key}' = '{value}'" for key, value in {**_PROPERTIES, **table.properties}.items())
+    return (
+        f"CREATE TABLE IF NOT EXISTS {identifier(path)} ({columns}) USING DELTA{partitioned} "
+        f"COMMENT '{_quoted(table.comment)}' TBLPROPERTIES ({properties})"
+    )
+
+
+def _sql_type(kind: DataType) -> str:
+    if isinstance(kind, StructType):
+        inner = ", ".join(
+            f"`{field.name}`: {_sql_type(field.dataType)} COMMENT '{_quoted(field.metadata['comment'])}'"
+            for field in kind.fields
+        )
+        return f"STRUCT<{inner}>"
+    if isinstance(kind, ArrayType):
+        return f"ARRAY<{_sql_type(kind.elementType)}>"
+    if isinstance(kind, MapType):
+        return f"MAP<{_sql_type(kind.keyType)}, {_sql_type(kind.valueType)}>"
+    return kind.simpleString()
+
+
+def _quoted(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("'", "\\'")
+
+
+def _check_columns(spark: SparkSession, table: Table, path: str) -> None:
+    found = {field.name: field.dataType.simpleString() for field in spark.read.format("delta").load(path).schema.fields}
+    for field in table.schema.fields:
+        wanted = field.dataType.simpleString()
+        if found.get(field.name) != wanted:
+            raise UserError(
+                f"Table {path} has column {field.name} as {found.get(field.name, 'nothing')} where this version needs "
+                f"{wanted}: see CHANGELOG.md for how to move a lake, or set lake.root to another folder."
+            )
+
+
+def version_of(spark: SparkSession, path: str) -> int:
+    """The table's newest Delta version."""
+    row = spark.sql(f"DESCRIBE HISTORY {identifier(path)} LIMIT 1").select("version").head()
+    if row is None:
+        raise UserError(f"Table {path} has no commit; remove the folder and let the job make it anew.")
+    return int(row[0])
+
+
+def read(spark: SparkSession, path: str, version: int | None = None) -> DataFrame:
+    """The table as it is, or as it was at a version."""
+    reader = spark.read.format("delta")
+    if version is not None:
+        reader = reader.option("versionAsOf", version)
+    return reader.load(path)
+
+
+def conformed(rows: DataFrame, name: str) -> DataFrame:
+    """The rows with exactly the table's columns, in its order and with its types."""
+    return rows.select(
+        *[rows[field.name].cast(field.dataType).alias(field.name) for field in TABLES[name].schema.fields]
+    )
+
+
+def _hadoop_path(spark: SparkSession, path: str):  # type: ignore[no-untyped-def]  # py4j objects have no types
+    return spark.sparkContext._jvm.org.apache.hadoop.fs.Path(path)

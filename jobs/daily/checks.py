@@ -1,0 +1,5 @@
+"""Expectations."""
+
+
+def require_expectations(spark, settings, day, inputs, profile) -> None:
+    return None

@@ -1,0 +1,221 @@
+"""One authoritative run of the daily job for one date."""
+
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from decimal import Decimal
+
+from pyspark import StorageLevel
+from pyspark.sql import DataFrame, Row, SparkSession
+from pyspark.sql import functions as F
+
+from jobs.common import tables
+from jobs.common.settings import Settings
+from jobs.daily import exceptions, inputs, revisions, totals, verdicts
+from jobs.daily.checks import require_expectations
+from jobs.daily.inputs import Inputs
+from jobs.daily.revisions import LastClose
+from reco_rules.anomalies import anomalies_of
+from reco_rules.policy import with_policy
+from reco_rules.vocabulary import KEY
+from schemas.gold import CONTROL_TOTAL
+
+
+@dataclass
+class Report:
+    """What a close did, or with `dry_run` would do."""
+
+    reco_date: date
+    close_id: str
+    revision: int
+    facts: int = 0
+    anomalies: int = 0
+    outcomes: dict[str, int] = field(default_factory=dict)
+    anomaly_counts: dict[str, int] = field(default_factory=dict)
+    severities: dict[str, int] = field(default_factory=dict)
+    amount_at_risk_usd: Decimal = Decimal(0)
+    changes: dict[str, int] = field(default_factory=dict)
+    changed_facts: int | None = None
+    moved_usd: Decimal | None = None
+    content_hash: str = ""
+    unpriced: int = 0
+    newest_rate: date | None = None
+    dry_run: bool = False
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A day's verdicts, computed and checked, not yet written."""
+
+    inputs: Inputs
+    rates: DataFrame
+    sides: DataFrame
+    facts: DataFrame
+    profile: totals.Profile
+
+
+def close_day(
+    spark: SparkSession,
+    settings: Settings,
+    day: date,
+    started_at: datetime,
+    *,
+    provisional: bool = False,
+    dry_run: bool = False,
+) -> Report:
+    """Close `day` (or with `dry_run` say what that would change). UserError where it does not balance."""
+    earlier = revisions.last_closes(spark, settings).get(day)
+    judged = judge_day(spark, settings, day)
+    try:
+        totals.require_balance(day, judged.profile.totals)
+        require_expectations(spark, settings, day, judged.inputs, judged.profile)
+        report = _new_report(day, earlier, judged)
+        changed = _changes(spark, settings, day, judged, earlier)
+        if dry_run:
+            return _dry(report, judged, changed, day)
+        return _publish(spark, settings, judged, report, earlier, changed, started_at, provisional)
+    finally:
+        judged.sides.unpersist()
+
+
+def judge_day(spark: SparkSession, settings: Settings, day: date, pins: inputs.Pins | None = None) -> Judged:
+    """Read the pinned inputs (the newest where none are given), judge every key of the day and count both ways."""
+    source = inputs.load(spark, settings, pins or inputs.pin(spark, settings))
+    by_day = verdicts.sides_of(source, day).persist(StorageLevel.MEMORY_AND_DISK)
+    sides = verdicts.with_earlier_versions(source, by_day, day)
+    rates = _local(spark, source.rates(day))
+    facts = verdicts.facts_of(source, sides, day, rates)
+    return Judged(source, rates, by_day, facts, totals.profile(sides, facts, rates))
+
+
+def anomalies_from(judged: Judged, facts: DataFrame) -> DataFrame:
+    """Rows of `gold/anomalies` but for `close_id`, from rows of `gold/reconciliation_facts`."""
+    broken = facts.where(F.size("anomaly_types") > 0)
+    return anomalies_of(with_policy(broken, judged.inputs.policies, judged.inputs.defaults), judged.rates)
+
+
+def anomaly_totals(anomalies: DataFrame) -> list[Row]:
+    """One row a type and severity: count, dollars, hash sums."""
+    return (
+        anomalies.withColumn("digest", totals.row_digest("anomalies"))
+        .groupBy("anomaly_type", "severity")
+        .agg(
+            F.count(F.lit(1)).alias("count"),
+            F.coalesce(F.sum("amount_at_risk_usd"), F.lit(0)).alias("usd"),
+            F.sum(F.col("amount_at_risk_usd").isNull().cast("int")).alias("unpriced"),
+            *totals.hash_sums(F.col("digest")),
+        )
+        .collect()
+    )
+
+
+def count_anomalies(report: Report, profile: totals.Profile, rows: list[Row]) -> None:
+    """Put the anomalies' counts, money and the content hash of both tables into the report."""
+    for row in rows:
+        kind, severity = row["anomaly_type"], row["severity"]
+        report.anomaly_counts[kind] = report.anomaly_counts.get(kind, 0) + row["count"]
+        report.severities[severity] = report.severities.get(severity, 0) + row["count"]
+        report.amount_at_risk_usd += Decimal(row["usd"])
+        report.unpriced += row["unpriced"]
+    report.anomalies = sum(report.anomaly_counts.values())
+    sums = [sum((int(row[name]) for row in rows), 0) for name in ("hash_1", "hash_2")]
+    report.content_hash = totals.content_hash([(profile.facts_hash,), ("anomalies", report.anomalies, *sums)])
+
+
+def _new_report(day: date, earlier: LastClose | None, judged: Judged) -> Report:
+    revision = 1 if earlier is None else earlier.revision + 1
+    newest = judged.inputs.fx.agg(F.max("rate_date")).head()
+    return Report(
+        reco_date=day,
+        close_id=f"{day.isoformat()}-r{revision}",
+        revision=revision,
+        facts=judged.profile.facts,
+        outcomes=dict(sorted(judged.profile.outcomes.items())),
+        newest_rate=newest[0] if newest is not None else None,
+    )
+
+
+def _changes(
+    spark: SparkSession, settings: Settings, day: date, judged: Judged, earlier: LastClose | None
+) -> DataFrame | None:
+    if earlier is None:
+        return None
+    before = tables.read(spark, settings.table_path("reconciliation_facts")).where(F.col("reco_date") == F.lit(day))
+    # Held in memory, since the table they are compared with is about to be replaced.
+    return _local(spark, revisions.changes(before, judged.facts))
+
+
+def _dry(report: Report, judged: Judged, changed: DataFrame | None, day: date) -> Report:
+    report.dry_run = True
+    count_anomalies(report, judged.profile, anomaly_totals(anomalies_from(judged, _written(judged.facts, ""))))
+    _count_changes(report, changed)
+    return report
+
+
+def _publish(
+    spark: SparkSession,
+    settings: Settings,
+    judged: Judged,
+    report: Report,
+    earlier: LastClose | None,
+    changed: DataFrame | None,
+    started_at: datetime,
+    provisional: bool,
+) -> Report:
+    day = report.reco_date
+    _replace(spark, settings, "reconciliation_facts", day, judged.facts, report.close_id)
+    facts = tables.read(spark, settings.table_path("reconciliation_facts")).where(F.col("reco_date") == F.lit(day))
+    _replace(spark, settings, "anomalies", day, anomalies_from(judged, facts), report.close_id)
+    found = tables.read(spark, settings.table_path("anomalies")).where(F.col("reco_date") == F.lit(day))
+    count_anomalies(report, judged.profile, anomaly_totals(found))
+    exceptions.keep_lives(spark, settings, day, found, facts.select(*KEY), report.close_id)
+    _count_changes(report, changed)
+    if earlier is not None and changed is not None:
+        report.moved_usd = report.amount_at_risk_usd - earlier.amount_at_risk_usd
+        path = tables.ensure_table(spark, settings, "close_changes")
+        numbered = changed.withColumn("revision", F.lit(report.revision)).withColumn("close_id", F.lit(report.close_id))
+        tables.conformed(numbered, "close_changes").write.format("delta").mode("append").save(path)
+    _record(spark, settings, judged, report, started_at, provisional)
+    return report
+
+
+def _replace(spark: SparkSession, settings: Settings, name: str, day: date, rows: DataFrame, close_id: str) -> None:
+    path = tables.ensure_table(spark, settings, name)
+    writer = tables.conformed(rows.withColumn("close_id", F.lit(close_id)), name).write.format("delta")
+    writer.mode("overwrite").option("replaceWhere", f"reco_date = '{day.isoformat()}'").option(
+        "userMetadata", close_id
+    ).save(path)
+
+
+def _written(facts: DataFrame, close_id: str) -> DataFrame:
+    return tables.conformed(facts.withColumn("close_id", F.lit(close_id)), "reconciliation_facts")
+
+
+def _count_changes(report: Report, changed: DataFrame | None) -> None:
+    if changed is not None:
+        report.changes = {row["change"]: row["count"] for row in changed.groupBy("change").count().collect()}
+        report.changed_facts = sum(report.changes.values())
+
+
+def _record(
+    spark: SparkSession, settings: Settings, judged: Judged, report: Report, started_at: datetime, provisional: bool
+) -> None:
+    path = tables.ensure_table(spark, settings, "closes")
+    pins, names = judged.inputs.pins, [f.name for f in CONTROL_TOTAL.fields]
+    row = {
+        **{name: getattr(report, name) for name in ("close_id", "reco_date", "revision", "facts", "anomalies")},
+        **{name: getattr(report, name) for name in ("outcomes", "anomaly_counts", "amount_at_risk_usd")},
+        **{name: getattr(report, name) for name in ("content_hash", "changed_facts", "moved_usd")},
+        **{name: getattr(pins, name) for name in pins.__dataclass_fields__},
+        "provisional": provisional,
+        "started_at": started_at,
+        "finished_at": datetime.now(started_at.tzinfo),
+        "control_totals": [tuple(getattr(total, name) for name in names) for total in judged.profile.totals],
+    }
+    schema = tables.read(spark, path).schema
+    rows = spark.createDataFrame([tuple(row[field.name] for field in schema.fields)], schema)
+    rows.write.format("delta").mode("append").save(path)
+
+
+def _local(spark: SparkSession, frame: DataFrame) -> DataFrame:
+    """A small result, computed once."""
+    return spark.createDataFrame(frame.collect(), frame.schema)

@@ -1,0 +1,122 @@
+"""Closing a day again: what a revision changed, and which closed days late events have made stale."""
+
+from dataclasses import dataclass
+from datetime import date, timedelta
+from decimal import Decimal
+
+from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from jobs.common import tables
+from jobs.common.settings import Settings
+from jobs.daily.totals import row_digest
+from reco_rules.ownership import HOURS_AFTER, IDENTITY
+from reco_rules.vocabulary import KEY, Side
+
+_ROW = ["reco_date", *KEY]
+
+
+@dataclass(frozen=True)
+class LastClose:
+    """The newest close of a date."""
+
+    revision: int
+    close_id: str
+    silver_version: int
+    amount_at_risk_usd: Decimal
+
+
+def last_closes(spark: SparkSession, settings: Settings) -> dict[date, LastClose]:
+    """The newest close of every closed date."""
+    path = settings.table_path("closes")
+    if not tables.exists(spark, path):
+        return {}
+    newest: dict[date, LastClose] = {}
+    rows = tables.read(spark, path).select("reco_date", "revision", "close_id", "silver_version", "amount_at_risk_usd")
+    for row in rows.collect():
+        close = LastClose(
+            row["revision"], row["close_id"], row["silver_version"], row["amount_at_risk_usd"] or Decimal(0)
+        )
+        if row["reco_date"] not in newest or newest[row["reco_date"]].revision < close.revision:
+            newest[row["reco_date"]] = close
+    return newest
+
+
+def changes(before: DataFrame, after: DataFrame) -> DataFrame:
+    """The facts that differ between two revisions of a day: rows of `gold/close_changes` but for revision and close_id.
+
+    `before`, `after`: rows of `gold/reconciliation_facts`; only `close_id` may differ without being a change.
+    """
+    sides = [f"{side.prefix}_amount_usd" for side in Side]
+
+    def of(facts: DataFrame, suffix: str) -> DataFrame:
+        values = [F.col(name).alias(f"{name}_{suffix}") for name in ("outcome", "anomaly_types", *sides)]
+        return facts.select(*_ROW, row_digest("reconciliation_facts").alias(f"digest_{suffix}"), *values)
+
+    def moved(side: Side) -> Column:
+        now, then = (F.coalesce(F.col(f"{side.prefix}_amount_usd_{s}"), F.lit(0)) for s in ("after", "before"))
+        return (now - then).alias(f"{side.prefix}_moved_usd")
+
+    joined = of(before, "before").join(of(after, "after"), on=_ROW, how="full_outer")
+    change = (
+        F.when(F.col("digest_before").isNull(), F.lit("ADDED"))
+        .when(F.col("digest_after").isNull(), F.lit("REMOVED"))
+        .otherwise(F.lit("CHANGED"))
+    )
+    return joined.where(~F.col("digest_before").eqNullSafe(F.col("digest_after"))).select(
+        *_ROW,
+        change.alias("change"),
+        *["outcome_before", "outcome_after", "anomaly_types_before", "anomaly_types_after"],
+        *[moved(side) for side in Side],
+    )
+
+
+def stale_dates(spark: SparkSession, settings: Settings) -> list[date]:
+    """Closed dates whose verdicts events that silver received since may change, oldest first."""
+    closed = last_closes(spark, settings)
+    silver = settings.table_path("activity")
+    if not closed or not tables.exists(spark, silver):
+        return []
+    oldest = min(close.silver_version for close in closed.values())
+    if oldest >= tables.version_of(spark, silver):
+        return []
+    late = _new_events(spark, silver, oldest, min(closed) - timedelta(days=settings.daily.history_days + 1))
+    pins = spark.createDataFrame(
+        [(day, close.silver_version) for day, close in closed.items()], "reco_date date, silver_version long"
+    )
+    own, since = F.col("event_date"), F.col("committed") > F.col("silver_version")
+    early = F.col("event_hour") < HOURS_AFTER
+    touches_day = (own == F.col("reco_date")) | (early & (F.date_sub(own, 1) == F.col("reco_date")))
+    by_day = late.join(F.broadcast(pins), since & touches_day, how="inner").select("reco_date")
+    facts = settings.table_path("reconciliation_facts")
+    if tables.exists(spark, facts):
+        by_day = by_day.unionByName(_days_with_history(tables.read(spark, facts), late, pins, settings))
+    return sorted(row[0] for row in by_day.distinct().collect())
+
+
+def _new_events(spark: SparkSession, silver: str, version: int, first: date) -> DataFrame:
+    """Events committed after a version that are no redelivery of what was there: key, date, hour, `committed`."""
+    identity = [*KEY, *IDENTITY]
+    fed = (
+        spark.read.format("delta").option("readChangeFeed", "true").option("startingVersion", version + 1).load(silver)
+    )
+    fresh = fed.where((F.col("_change_type") == "insert") & (F.col("event_date") >= F.lit(first)))
+    known = tables.read(spark, silver, version).where(F.col("event_date") >= F.lit(first)).select(*identity)
+    return (
+        fresh.join(known, on=identity, how="left_anti")
+        .groupBy(*identity, "event_date", "event_hour")
+        .agg(F.min("_commit_version").alias("committed"))
+        .select(*KEY, "event_date", "event_hour", "committed")
+    )
+
+
+def _days_with_history(facts: DataFrame, late: DataFrame, pins: DataFrame, settings: Settings) -> DataFrame:
+    """Later closed days in which a late event's key has a fact: there it may be the latest version."""
+    horizon = F.datediff(F.col("reco_date"), F.col("event_date"))
+    keyed = facts.select("reco_date", *KEY).join(F.broadcast(late), on=list(KEY), how="inner")
+    near = keyed.where((horizon >= 0) & (horizon <= settings.daily.history_days))
+    return (
+        near.join(F.broadcast(pins), on="reco_date", how="inner")
+        .where(F.col("committed") > F.col("silver_version"))
+        .select("reco_date")
+    )

@@ -1,0 +1,72 @@
+"""Canonical messages: what goes to `canonical.*` and `canonical.*.nrt` (CONTRACT section 3)."""
+
+from collections.abc import Mapping
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from jobs.common.settings import Topics
+from reco_rules.vocabulary import Mode, Side
+from schemas.messages import CANONICAL_EVENT
+
+
+def messages(rows: DataFrame, topics: Topics, partitions: Mapping[str, int]) -> DataFrame:
+    """`topic, partition, key, value` of every message of parsed and stamped records.
+
+    Every event goes to its side's canonical topic; those of an NRT_HOURLY supplier, and heartbeats, to the `.nrt`
+    topic. A message keeps its record's partition (`partitions`: how many each topic has), so that a heartbeat keeps
+    speaking for exactly the events of the partition it was sent on.
+    """
+    is_event, is_beat = F.col("kind") == "EVENT", F.col("kind") == "HEARTBEAT"
+    to_nrt = is_beat | (is_event & (F.col("mode") == Mode.NRT_HOURLY.value))
+    routes = F.array_compact(
+        F.array(
+            F.when(is_event, _topic(topics.agoda_canonical, topics.supplier_canonical)),
+            F.when(to_nrt, _topic(topics.agoda_nrt, topics.supplier_nrt)),
+        )
+    )
+    routed = rows.where(is_event | is_beat).select(
+        F.explode(routes).alias("to"),
+        F.col("partition").alias("raw_partition"),
+        F.coalesce(F.when(is_event, F.col("activityId").cast("binary")), F.col("key")).alias("key"),
+        F.when(is_event, F.to_json(_event())).otherwise(F.to_json(_heartbeat())).alias("value"),
+    )
+    count = F.lit(1)
+    for topic, number in partitions.items():
+        count = F.when(F.col("to") == topic, F.lit(number)).otherwise(count)
+    return routed.select(
+        F.col("to").alias("topic"), F.pmod(F.col("raw_partition"), count).cast("int").alias("partition"), "key", "value"
+    )
+
+
+def _topic(agoda: str, supplier: str) -> Column:
+    return F.when(F.col("source") == Side.AGODA.value, F.lit(agoda)).otherwise(F.lit(supplier))
+
+
+def _iso(time: str) -> Column:
+    return F.date_format(time, "yyyy-MM-dd'T'HH:mm:ss.SSS'Z'")
+
+
+def _event() -> Column:
+    computed = {
+        "eventTime": _iso("eventAt"),
+        "publishedAt": _iso("kafka_time"),
+        "graceSeconds": F.col("grace_seconds"),
+        "policyVersion": F.col("policy_version"),
+        "rawTopic": F.col("topic"),
+        "rawPartition": F.col("partition"),
+        "rawOffset": F.col("offset"),
+    }
+    return F.struct(*[computed.get(f.name, F.col(f.name)).alias(f.name) for f in CANONICAL_EVENT.fields])
+
+
+def _heartbeat() -> Column:
+    return F.struct(
+        F.lit(True).alias("heartbeat"),
+        _iso("eventAt").alias("eventTime"),
+        F.col("source"),
+        _iso("kafka_time").alias("publishedAt"),
+        F.col("topic").alias("rawTopic"),
+        F.col("partition").alias("rawPartition"),
+        F.col("offset").alias("rawOffset"),
+    )

@@ -1,0 +1,88 @@
+"""`reco stream`: the streaming job."""
+
+import signal
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from types import FrameType
+from typing import Annotated
+
+import typer
+from pyspark.sql import SparkSession
+from pyspark.sql.streaming import StreamingQuery
+
+from jobs.common import log
+from jobs.common.kafka import topic_partitions
+from jobs.common.session import spark_session
+from jobs.common.settings import DEFAULT_FILE, Settings, load_settings
+from jobs.streaming.normalise import Normaliser, raw_stream
+
+#: How long a stop waits for the micro-batch in hand; past it the batch is interrupted and comes again at the next start.
+STOP_SECONDS = 60
+
+
+def command(
+    available_now: Annotated[bool, typer.Option("--available-now", help="Take what is there, then end.")] = False,
+    settings: Annotated[Path, typer.Option(help="Settings file.")] = DEFAULT_FILE,
+    as_json: Annotated[bool, typer.Option("--json", help="Log lines as JSON.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show stack traces.")] = False,
+) -> None:
+    """Normalise both raw topics into bronze, silver, quarantine and the canonical topics, until stopped.
+
+    Example: reco stream --available-now
+    """
+    log.configure(debug=debug, as_json=True if as_json else None)
+    run(load_settings(settings), available_now=available_now)
+
+
+def run(settings: Settings, *, available_now: bool = False) -> None:
+    """The job: check the topics, start the session and the query, wait. Raises where the query fails."""
+    partitions = topic_partitions(settings)
+    spark = spark_session("reco-stream", settings)
+    stopping = _Stopping()
+    query = start_normalise(spark, settings, partitions, available_now=available_now)
+    stopping.wait(query)
+
+
+def start_normalise(
+    spark: SparkSession, settings: Settings, partitions: dict[str, int], *, available_now: bool
+) -> StreamingQuery:
+    """Start the query `normalise`; `partitions`: how many each topic has."""
+    normaliser = Normaliser(spark, settings, partitions, lambda: datetime.now(UTC))
+    writer = (
+        raw_stream(spark, settings)
+        .writeStream.queryName("normalise")
+        .option("checkpointLocation", f"{checkpoint_root(settings)}/normalise")
+        .foreachBatch(normaliser)
+    )
+    if available_now:
+        return writer.trigger(availableNow=True).start()
+    return writer.trigger(processingTime=settings.stream.trigger).start()
+
+
+def checkpoint_root(settings: Settings) -> str:
+    """Where the queries keep their checkpoints."""
+    return settings.stream.checkpoint_root or f"{settings.lake.root}/_checkpoints"
+
+
+class _Stopping:
+    """Turns SIGTERM and Ctrl-C into a stop after the micro-batch in hand."""
+
+    def __init__(self) -> None:
+        self.asked = False
+        for name in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(name, self._ask)
+
+    def _ask(self, _signal: int, _frame: FrameType | None) -> None:
+        self.asked = True
+
+    def wait(self, query: StreamingQuery) -> None:
+        """Until the query ends, fails (raises) or is asked to stop."""
+        while not self.asked:
+            if query.awaitTermination(1):
+                return
+        deadline = time.monotonic() + STOP_SECONDS
+        while query.isActive and query.status["isTriggerActive"] and time.monotonic() < deadline:
+            query.awaitTermination(1)
+        query.stop()
+        log.get_logger(__name__).info("stopped", query="normalise")

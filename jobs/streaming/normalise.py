@@ -1,0 +1,182 @@
+"""One micro-batch: raw records into bronze, silver, quarantine and the canonical topics, each exactly once in a table."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from functools import reduce
+from typing import Any
+
+from pyspark import StorageLevel
+from pyspark.sql import Column, DataFrame, Row, SparkSession
+from pyspark.sql import functions as F
+
+from jobs.common import tables
+from jobs.common.currencies import minor_units
+from jobs.common.kafka import spark_options
+from jobs.common.log import get_logger
+from jobs.common.settings import Settings
+from jobs.streaming.canonical import messages
+from jobs.streaming.parse import parse
+from reco_rules.policy import BUILT_IN, with_policy
+from reco_rules.vocabulary import Side
+from schemas.tables import TABLES
+from schemas.types import LONG, STRING
+
+log = get_logger(__name__)
+
+_COORDINATES = ["topic", "partition", "offset"]
+_STAMPED = {"mode": STRING, "grace_seconds": LONG}
+_TABLES = ("activity_raw", "activity", "quarantine")
+
+
+@dataclass(frozen=True)
+class Pins:
+    """What a batch takes from outside its records; a batch that is run again takes the same."""
+
+    clock: datetime
+    policy_version: int
+
+
+class Normaliser:
+    """Writes micro-batches; `clock` gives the reading clock (UTC) of a batch that is run for the first time."""
+
+    def __init__(
+        self, spark: SparkSession, settings: Settings, partitions: Mapping[str, int], clock: Callable[[], datetime]
+    ) -> None:
+        self._spark, self._settings, self._partitions, self._clock = spark, settings, partitions, clock
+        self._paths = {name: tables.ensure_table(spark, settings, name) for name in _TABLES}
+        self._currencies = sorted(minor_units())
+        self._is_first = True
+        self._replays = False
+
+    def __call__(self, batch: DataFrame, batch_id: int) -> None:
+        """Write one micro-batch (what `foreachBatch` calls)."""
+        # After `kill -9` the same offsets come again under the same id, and maybe part of them is written.
+        query = str(self._spark.sparkContext.getLocalProperty("sql.streaming.queryId"))
+        earlier = self._earlier_attempt(query, batch_id) if self._is_first else None
+        if self._is_first and batch_id == 0 and earlier is None:
+            # A new checkpoint over tables that are not new: what they have already must not come twice.
+            self._replays = not tables.read(self._spark, self._paths["activity_raw"]).isEmpty()
+        self._is_first = False
+        policies = self._policies(earlier.policy_version if earlier else None)
+        pins = earlier or Pins(self._clock(), policies.version)
+        rows = self._rows(batch, pins, policies).persist(StorageLevel.MEMORY_AND_DISK)
+        try:
+            self._write(rows, pins, query, batch_id)
+        finally:
+            rows.unpersist()
+
+    def _rows(self, batch: DataFrame, pins: Pins, policies: "_Policies") -> DataFrame:
+        """Parsed and stamped records."""
+        clock = F.lit(pins.clock)
+        source = F.when(F.col("topic") == self._settings.topics.agoda_raw, F.lit(Side.AGODA.value)).otherwise(
+            F.lit(Side.SUPPLIER.value)
+        )
+        raw = batch.select(
+            source.alias("source"),
+            *["topic", "partition", "offset"],
+            F.col("timestamp").alias("kafka_time"),
+            *["key", "value", "headers"],
+            clock.alias("ingested_at"),
+            F.to_date(clock).alias("ingest_date"),
+            F.hour(clock).alias("ingest_hour"),
+        )
+        parsed = parse(raw, self._currencies, clock).withColumn("supplier_id", F.col("supplierId"))
+        named = self._spark.createDataFrame(policies.listed, TABLES["policies"].schema)
+        stamped = with_policy(parsed, F.broadcast(named), policies.defaults, _STAMPED)
+        return stamped.withColumn("policy_version", F.lit(pins.policy_version))
+
+    def _write(self, rows: DataFrame, pins: Pins, query: str, batch_id: int) -> None:
+        counts = {row["kind"]: row["count"] for row in rows.groupBy("kind").count().collect()}
+        self._replays = self._replays and not self._known("activity_raw", rows).isEmpty()
+        note = {"query": query, "batch": batch_id, "clock": pins.clock.isoformat(), "policies": pins.policy_version}
+        self._append("activity_raw", rows, note)
+        if counts.get("EVENT"):
+            self._append("activity", events(rows.where(F.col("kind") == "EVENT")), note)
+        if counts.get("QUARANTINE"):
+            self._append("quarantine", rows.where(F.col("kind") == "QUARANTINE"), note)
+        if counts.get("EVENT") or counts.get("HEARTBEAT"):
+            routed = messages(rows, self._settings.topics, self._partitions)
+            routed.write.format("kafka").options(**spark_options(self._settings)).save()
+        log.info(
+            "normalised",
+            query="normalise",
+            batch=batch_id,
+            records=sum(counts.values()),
+            events=counts.get("EVENT", 0),
+            heartbeats=counts.get("HEARTBEAT", 0),
+            quarantined=counts.get("QUARANTINE", 0),
+            policy_version=pins.policy_version,
+        )
+
+    def _append(self, name: str, rows: DataFrame, note: Mapping[str, Any]) -> None:
+        new = rows.join(self._known(name, rows), on=_COORDINATES, how="left_anti") if self._replays else rows
+        writer = (
+            tables.conformed(new, name).write.format("delta").mode("append").option("userMetadata", json.dumps(note))
+        )
+        writer.option("txnAppId", f"{name}-{note['query']}").option("txnVersion", note["batch"]).save(self._paths[name])
+
+    def _earlier_attempt(self, query: str, batch_id: int) -> Pins | None:
+        """The pins of this very batch, where an attempt before a crash came as far as bronze."""
+        history = self._spark.sql(f"DESCRIBE HISTORY {tables.identifier(self._paths['activity_raw'])} LIMIT 100")
+        for row in history.where(F.col("userMetadata").isNotNull()).collect():
+            note = json.loads(row["userMetadata"])
+            if (note["query"], note["batch"]) == (query, batch_id):
+                return Pins(datetime.fromisoformat(note["clock"]), note["policies"])
+        return None
+
+    def _known(self, name: str, rows: DataFrame) -> DataFrame:
+        """The coordinates of those rows that the table has already."""
+        there = tables.read(self._spark, self._paths[name]).select(*_COORDINATES)
+        return there.join(rows.select(*_COORDINATES), on=_COORDINATES, how="left_semi")
+
+    def _policies(self, pinned: int | None) -> "_Policies":
+        path = self._settings.table_path("policies")
+        if pinned == 0 or not tables.exists(self._spark, path):
+            return _Policies(0, [], BUILT_IN)
+        versions = tables.read(self._spark, path)
+        version = pinned or versions.agg(F.max("policy_version")).collect()[0][0] or 0
+        rows = versions.where(F.col("policy_version") == version).collect()
+        default = next((row.asDict() for row in rows if row["supplier_id"] is None), BUILT_IN)
+        return _Policies(version, [row for row in rows if row["supplier_id"] is not None], default)
+
+
+@dataclass(frozen=True)
+class _Policies:
+    version: int
+    listed: list[Row]
+    defaults: Mapping[str, object]
+
+
+def events(rows: DataFrame) -> DataFrame:
+    """Parsed and stamped events as rows of `silver/activity`."""
+    renamed = {
+        "event_id": "eventId",
+        "activity_id": "activityId",
+        "activity_type": "activityType",
+        "amount_minor": "amountMinor",
+        "event_time": "eventAt",
+    }
+    computed: dict[str, Column] = {
+        "event_date": F.to_date("eventAt"),
+        "event_hour": F.hour("eventAt"),
+        **{name: F.col(source) for name, source in renamed.items()},
+    }
+    return rows.select(*[computed.get(f.name, F.col(f.name)).alias(f.name) for f in TABLES["activity"].schema.fields])
+
+
+def raw_stream(spark: SparkSession, settings: Settings) -> DataFrame:
+    """Both raw topics as one stream, from their beginning, with headers; a gap in the offsets fails the query."""
+    options = {
+        "subscribe": ",".join([settings.topics.agoda_raw, settings.topics.supplier_raw]),
+        "startingOffsets": "earliest",
+        "failOnDataLoss": "true",
+        "includeHeaders": "true",
+        "maxOffsetsPerTrigger": str(settings.stream.max_offsets_per_trigger),
+    }
+    return reduce(
+        lambda reader, option: reader.option(*option),
+        {**spark_options(settings), **options}.items(),
+        spark.readStream.format("kafka"),
+    ).load()

@@ -1,0 +1,40 @@
+"""The day an event belongs to (CONTRACT section 6), and which deliveries are only repeats."""
+
+from pyspark.sql import DataFrame, Window
+from pyspark.sql import functions as F
+
+from reco_rules.clock import millis
+from reco_rules.vocabulary import KEY
+
+#: Grace is at most six hours: no chain reaches further back over midnight, none further on than twice that.
+HOURS_BEFORE = 6
+HOURS_AFTER = 12
+
+#: What makes two deliveries the same event; `event_time` first, for it also orders the chain.
+IDENTITY = ("event_time", "source", "event_id", "version", "amount_minor", "currency", "status", "activity_type")
+
+
+def with_reco_date(deliveries: DataFrame) -> DataFrame:
+    """Add `reco_date` (date) and `is_redelivery` (boolean) to rows of `silver/activity`.
+
+    Right for every event whose key's other events of the neighbouring hours (`HOURS_BEFORE` midnight, `HOURS_AFTER`
+    it) are among the rows. An event is carried over midnight where it follows the chain of events, each less than its
+    grace after the one before, that began before midnight, and lies before midnight + 2 x grace. The first publication
+    of an event is its delivery; the others are redeliveries.
+    """
+    in_order = Window.partitionBy(*KEY).orderBy(*IDENTITY, "kafka_time", "grace_seconds")
+    so_far = in_order.rowsBetween(Window.unboundedPreceding, Window.currentRow)
+    at, grace_ms = millis(F.col("event_time")), F.col("grace_seconds") * 1000
+    midnight = F.date_trunc("day", F.col("event_time"))
+    can_be_carried = at < millis(midnight) + grace_ms * 2
+    gap = at - F.lag(at).over(in_order)
+    begins_chain = gap.isNull() | (gap >= grace_ms) | ~can_be_carried
+    chain_start = F.last(F.when(begins_chain, F.col("event_time")), ignorenulls=True).over(so_far)
+    identity = F.struct(*[F.col(name) for name in IDENTITY])
+    return deliveries.select(
+        "*",
+        F.when(can_be_carried & (chain_start < midnight), F.date_sub(F.to_date("event_time"), 1))
+        .otherwise(F.to_date("event_time"))
+        .alias("reco_date"),
+        F.coalesce(F.lag(identity).over(in_order) == identity, F.lit(False)).alias("is_redelivery"),
+    )
