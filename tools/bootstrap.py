@@ -88,7 +88,8 @@ def check_java() -> None:
         raise Trouble(f"Java {JAVA_AT_LEAST} or newer is needed and {java} of {where} does not run: {remedy}.")
     if int(found[1]) < JAVA_AT_LEAST:
         raise Trouble(
-            f"Java {JAVA_AT_LEAST} or newer is needed and {where} has Java {found[1]}: {remedy} and let JAVA_HOME name it."
+            f"Java {JAVA_AT_LEAST} or newer is needed and {where} has Java {found[1]}: "
+            f"{remedy} and let JAVA_HOME name it."
         )
 
 
@@ -176,7 +177,11 @@ def install(name: str, env: Environment, ivy: Ivy, tmp: Path) -> None:
                 process.terminate()
     wheels = [str(path) for path in tmp.glob("pyspark-*.whl")]
     if spark or env.packages:
-        run([*add, *wheels, *env.packages, "-e", f"{ROOT}[{env.extras}]"], tmp / "all.log", "install the Python packages")
+        run(
+            [*add, *wheels, *env.packages, "-e", f"{ROOT}[{env.extras}]"],
+            tmp / "all.log",
+            "install the Python packages",
+        )
     for old in folder.glob(f".installed-{name}-*"):
         old.unlink()
     stamp(name, env).touch()

@@ -12,7 +12,7 @@ CHUNK = 12  # modules a JVM: most of the time goes into waiting for one small fi
 COMPLETE = ".complete"  # written last, and before the folder gets its name
 
 
-class Trouble(Exception):
+class Trouble(Exception):  # noqa: N818  # it is the machine's, not the program's
     """What is in the way, in one sentence that says what to do."""
 
     def __init__(self, sentence: str, exit_code: int = 2) -> None:
@@ -86,8 +86,9 @@ class Ivy:
         if "No space left on device" in text:
             raise Trouble("Could not fetch the jars, the disk is full: make room and run again.")
         missing = [line.strip(": \t") for line in text.splitlines() if "not found" in line and ";" in line]
+        reason = missing[0] if missing else text.strip()[-200:]
         raise Trouble(
-            f"Could not fetch the jars ({missing[0] if missing else text.strip()[-200:]}): check the network and run again, "
+            f"Could not fetch the jars ({reason}): check the network and run again, "
             "or name a mirror with RECO_IVY_SETTINGS=ivysettings.xml.",
             exit_code=1,
         )

@@ -33,7 +33,9 @@ rootLogger.appenderRef.out.ref = out
 class Broker:
     """The broker of one folder. What it holds stays there from one start to the next, its port too where still free."""
 
-    def __init__(self, home: Path, port: int | None = None, *, prefer: int | None = None, detached: bool = False) -> None:
+    def __init__(
+        self, home: Path, port: int | None = None, *, prefer: int | None = None, detached: bool = False
+    ) -> None:
         """`port` must be free, or starting fails; `prefer` is taken where it is. Unless `detached` it dies with us."""
         self.home = Path(home).absolute()
         self.folder = self.home / "broker"
@@ -91,7 +93,9 @@ class Broker:
                 raise UserError(f"The broker did not start: {self._complaint()} (log: {self.log}).", FAILED)
             if _is_open(self._port):
                 try:
-                    client = client or admin({"bootstrap.servers": self.bootstrap_servers, "reconnect.backoff.ms": "50"})
+                    client = client or admin(
+                        {"bootstrap.servers": self.bootstrap_servers, "reconnect.backoff.ms": "50"}
+                    )
                     if client.list_topics(timeout=1).brokers:
                         return
                 except KafkaException:
@@ -107,7 +111,7 @@ class Broker:
         self._forget()
 
     def kill(self) -> None:
-        """kill -9, as a power cut would; what was acknowledged is there after the next start."""
+        """End it with kill -9, as a power cut would; what was acknowledged is there after the next start."""
         if self._process and self._process.poll() is None:
             self._process.kill()
             self._process.wait()
@@ -116,7 +120,9 @@ class Broker:
     def __enter__(self) -> Self:
         return self.start()
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.stop()
 
     def _forget(self) -> None:
@@ -129,7 +135,9 @@ class Broker:
             self.folder.mkdir(parents=True, exist_ok=True)
             (self.folder / "log4j2.properties").write_text(_LOG4J)
         except OSError as error:
-            raise UserError(f"Cannot write to {self.folder} ({error.strerror}): set local.home to another folder.") from None
+            raise UserError(
+                f"Cannot write to {self.folder} ({error.strerror}): set local.home to another folder."
+            ) from None
 
     def _choose_ports(self) -> tuple[int, int]:
         file = self.folder / "ports.json"
@@ -199,7 +207,9 @@ class Broker:
 
     def _complaint(self) -> str:
         lines = self.log.read_text(errors="replace").splitlines()
-        wrong = [line for line in lines if " ERROR " in line or " FATAL " in line or "rror:" in line or "xception" in line]
+        wrong = [
+            line for line in lines if " ERROR " in line or " FATAL " in line or "rror:" in line or "xception" in line
+        ]
         return (wrong or lines or ["it said nothing"])[0][:300]
 
 

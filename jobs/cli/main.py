@@ -21,14 +21,18 @@ COMMANDS = {
     "demo": Row("jobs.cli.demo:command", "The main job, whole, on this machine: broker, stream, closes, summary."),
     "up": Row("jobs.cli.stack:up", "Start the local broker, the topics and the streaming job, and keep them running."),
     "down": Row("jobs.cli.stack:down", "Stop what `reco up` started; what was written stays."),
-    "stream": Row("jobs.streaming.main:command", "The streaming job: raw topics to bronze, silver and canonical topics."),
+    "stream": Row(
+        "jobs.streaming.main:command", "The streaming job: raw topics to bronze, silver and canonical topics."
+    ),
     "daily": Row("jobs.daily.main:command", "Close dates: the final verdicts, anomalies and exceptions."),
     "policies": Row("jobs.cli.policies:app", "Apply, show, compare the suppliers' policies."),
     "fx": Row("jobs.cli.fx:app", "Load exchange rates."),
     "explain": Row("jobs.daily.explain:command", "Why one activity was judged as it was: timeline, rules, margins."),
     "replay": Row("jobs.daily.replay:command", "Run a past close from its pinned inputs and compare the hashes."),
     "status": Row("jobs.cli.status:command", "Lag, counts per topic and partition, open exceptions, last closes."),
-    "doctor": Row("jobs.cli.doctor:command", "Check Java, Spark, jars, broker, lake, policies, FX; say how to mend each."),
+    "doctor": Row(
+        "jobs.cli.doctor:command", "Check Java, Spark, jars, broker, lake, policies, FX; say how to mend each."
+    ),
     "generate": Row("jobs.ingest.generate:command", "Produce a seeded workload of both sides."),
 }
 

@@ -86,5 +86,3 @@ def one_line(error: BaseException, limit: int = 300) -> str:
     if text.startswith("An error occurred while calling") and len(lines) > 1:  # py4j: the cause is the next line
         text = lines[1].removeprefix(": ")
     return str(log.hide_secrets(text[:limit])).rstrip(".;")
-
-

@@ -15,7 +15,7 @@ def cache_dir() -> Path:
 
 
 def spark_jars() -> list[Path]:
-    """Delta and the Kafka source for the installed pyspark, beside what it ships itself. Raises UserError where absent."""
+    """Delta and the Kafka source for the installed pyspark, beside what it ships. Raises UserError where absent."""
     try:
         spark = version("pyspark")
     except PackageNotFoundError:

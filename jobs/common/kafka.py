@@ -47,7 +47,7 @@ def admin(options: dict[str, str]) -> AdminClient:
 def create_topics(bootstrap: str, settings: Settings, *, timeout: float = 30.0) -> list[str]:
     """Make the topics that are missing, `topics.partitions` each, unreplicated; returns the names of the new ones.
 
-    For local brokers: on a cluster, topics are made by whoever runs it. Raises UserError where the broker does not answer.
+    For local brokers: on a cluster, topics are made by whoever runs it. UserError where the broker does not answer.
     """
     client = admin({**settings.kafka.options, "bootstrap.servers": bootstrap})
     there = _topics(client, bootstrap, timeout)

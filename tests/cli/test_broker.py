@@ -28,7 +28,7 @@ def read_all(servers: str, topic: str) -> list[tuple[int, bytes]]:
         here = TopicPartition(topic, 0, 0)
         _, end = consumer.get_watermark_offsets(here, timeout=10)
         consumer.assign([here])
-        found = []
+        found: list[tuple[int, bytes]] = []
         while len(found) < end:
             record = consumer.poll(10)
             assert record is not None

@@ -1,0 +1,155 @@
+"""`reco doctor`: looks at everything a run needs and says how to mend what is wrong."""
+
+import os
+import re
+import subprocess
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from confluent_kafka import KafkaException
+
+from jobs.cli.options import AsJson, Debug, SettingsFile
+from jobs.cli.output import print_json, print_table
+from jobs.common import fx, kafka, policies
+from jobs.common.command import one_line
+from jobs.common.errors import DONE, FAILED, UserError
+from jobs.common.jars import broker_jars, spark_jars
+from jobs.common.lake import open_table
+from jobs.common.policy_file import parse_policies
+from jobs.common.settings import Settings, load_settings
+from schemas.tables import TABLES
+
+JAVA_AT_LEAST = 17
+FX_DAYS = 7  # a rate older than this is not used
+
+
+@dataclass(frozen=True)
+class Check:
+    """What was looked at, what was found, and how to mend it where it is not well."""
+
+    name: str
+    ok: bool
+    found: str
+    remedy: str = ""
+
+
+def command(settings_file: SettingsFile = None, as_json: AsJson = False, debug: Debug = False) -> int:
+    """Check Java, Spark, jars, broker, lake, policies and FX, and say how to mend each; exit code 1 if any fails.
+
+    Example: reco doctor --json
+    """
+    settings = load_settings(settings_file)
+    checks = [_guarded(name, look, settings) for name, look in CHECKS.items()]
+    ok = all(check.ok for check in checks)
+    if as_json:
+        print_json({"ok": ok, "checks": [asdict(check) for check in checks]})
+    else:
+        rows = [("ok" if check.ok else "NO", check.name, check.found, check.remedy) for check in checks]
+        print_table("reco doctor", ("", "what", "found", "how to mend it"), rows)
+    return DONE if ok else FAILED
+
+
+def _guarded(name: str, look: Callable[[Settings], Check], settings: Settings) -> Check:
+    try:
+        return look(settings)
+    except UserError as error:
+        found, _, remedy = one_line(error).partition(": ")
+        return Check(name, False, found, remedy or "see the message")
+    except Exception as error:  # a check that breaks is a finding too
+        return Check(name, False, one_line(error), "run `reco doctor --debug`")
+
+
+def _java(_settings: Settings) -> Check:
+    home = os.environ.get("JAVA_HOME")
+    java = str(Path(home, "bin", "java")) if home else "java"
+    remedy = f"install Java {JAVA_AT_LEAST} and put it on PATH, or let JAVA_HOME name it"
+    try:
+        told = subprocess.run([java, "-version"], capture_output=True, text=True, check=False, timeout=30)
+    except (OSError, subprocess.TimeoutExpired):
+        return Check("Java", False, f"{java} does not run", remedy)
+    found = re.search(r'version "((?:1\.)?(\d+)[^"]*)"', told.stderr + told.stdout)
+    if not found:
+        return Check("Java", False, f"{java} does not say its version", remedy)
+    ok = int(found[2]) >= JAVA_AT_LEAST
+    return Check("Java", ok, found[1], "" if ok else remedy)
+
+
+def _spark(_settings: Settings) -> Check:
+    try:
+        found = version("pyspark")
+    except PackageNotFoundError:
+        return Check("Spark", False, "pyspark is not installed", "pip install 'reco[local]', or `make setup`")
+    ok = found.startswith(("4.0.", "4.1."))
+    return Check("Spark", ok, f"pyspark {found}", "" if ok else "install pyspark 4.1.1")
+
+
+def _jars(settings: Settings) -> Check:
+    ours = settings.spark.jars
+    if ours is not None:
+        missing = [jar for jar in ours if "://" not in jar and not Path(jar).exists()]
+        found = f"{len(ours)} named in spark.jars, {len(missing)} missing"
+        return Check("jars", not missing, found, f"correct spark.jars: {missing[0]}" if missing else "")
+    return Check("jars", True, f"{len(spark_jars())} for Spark, {len(broker_jars())} for the broker")
+
+
+def _broker(settings: Settings) -> Check:
+    servers = kafka.bootstrap_servers(settings)
+    remedy = "start it with `reco up`, or set kafka.bootstrap_servers"
+    try:
+        there = kafka.admin(kafka.client_options(settings)).list_topics(timeout=5).topics
+    except KafkaException:
+        return Check("broker", False, f"nothing answers at {servers}", remedy)
+    missing = [name for name in kafka.topic_names(settings) if name not in there]
+    if missing:
+        return Check(
+            "broker", False, f"{servers} lacks {', '.join(missing)}", "`reco up` makes them, or your Kafka's owner"
+        )
+    return Check("broker", True, f"{servers}, all {len(kafka.topic_names(settings))} topics")
+
+
+def _lake(settings: Settings) -> Check:
+    root = settings.lake.root
+    if settings.is_local_lake:
+        folder = Path(root)
+        nearest = next(parent for parent in (folder, *folder.parents) if parent.exists())
+        if not os.access(nearest, os.W_OK):
+            return Check(
+                "lake", False, f"{nearest} cannot be written to", "give yourself write permission, or set lake.root"
+            )
+    there = [name for name in TABLES if open_table(settings, name) is not None]
+    return Check("lake", True, f"{root}, {len(there)} of {len(TABLES)} tables made so far")
+
+
+def _policies(settings: Settings) -> Check:
+    number, current = policies.current_policies(settings)
+    if settings.policies_file.exists():
+        parse_policies(settings.policies_file)
+    if number == 0:
+        file = settings.policies_file
+        return Check("policies", False, "none applied, the built-in defaults hold", f"reco policies apply {file}")
+    return Check("policies", True, f"version {number}, {len(current) - 1} suppliers listed")
+
+
+def _fx(settings: Settings) -> Check:
+    rates = fx.current_rates(settings)
+    remedy = "reco fx load FILE (rate_date,currency,usd_per_unit)"
+    if rates.is_empty():
+        return Check("FX", False, "no rates loaded", remedy)
+    last = max(rates["rate_date"].to_list())
+    age = (datetime.now(UTC).date() - last).days
+    found = f"{rates['currency'].n_unique()} currencies, the latest rates of {last} ({age} days ago)"
+    return Check("FX", age <= FX_DAYS, found, "" if age <= FX_DAYS else remedy)
+
+
+CHECKS: dict[str, Callable[[Settings], Check]] = {
+    "Java": _java,
+    "Spark": _spark,
+    "jars": _jars,
+    "broker": _broker,
+    "lake": _lake,
+    "policies": _policies,
+    "FX": _fx,
+}
