@@ -1,0 +1,9 @@
+"""What spark-submit.sh submits: the command `reco daily` as a program, with the same errors and exit codes."""
+
+import sys
+
+from jobs.daily.main import command
+from jobs.common.command import run_function
+
+if __name__ == "__main__":
+    sys.exit(run_function(command, sys.argv[1:], "daily"))
