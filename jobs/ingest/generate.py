@@ -23,8 +23,6 @@ from jobs.ingest.events import SECOND, Limits, Rates, midnight_ms
 from jobs.ingest.produce import Sender
 from jobs.ingest.workload import Spec, Workload
 
-app = typer.Typer()
-
 #: Time between two log lines where there is no terminal.
 _LOG_SECONDS = 10.0
 
@@ -109,7 +107,6 @@ def _progress(total: int) -> Iterator[Callable[[int], None]]:
     yield line
 
 
-@app.command(epilog="Example: reco generate --events 300000 --days 3 --seed 7 --rate 5000 --truth truth.json")
 def command(
     events: Annotated[int, typer.Option(help="Events of both sides and all days together, about.", min=1)] = 300_000,
     seed: Annotated[int, typer.Option(help="The same seed and start give the same workload.")] = 7,
@@ -131,6 +128,8 @@ def command(
     """Send a seeded workload of both sides to the raw topics, with every kind of break and of poison planted in it.
 
     Policies and FX rates are those in force in the lake: apply and load them first.
+
+    Example: reco generate --events 300000 --days 3 --seed 7 --rate 5000 --truth truth.json
     """
     known = load_settings(settings_file)
     spec = spec_in_force(known, events, seed, days, start.date() if start else None, suppliers, datetime.now(UTC))

@@ -1,0 +1,137 @@
+"""`reco demo`: the main job, whole, on this machine, held against a truth that was planted beforehand."""
+
+import shutil
+import time
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from jobs.cli import demo_report
+from jobs.cli.broker import Broker
+from jobs.cli.demo_steps import Memory, Steps, ended_by_signals
+from jobs.common import fx, policies
+from jobs.common.errors import FAILED, UserError
+from jobs.common.kafka import create_topics
+from jobs.common.options import AsJson, Debug, SettingsFile
+from jobs.common.output import print_json
+from jobs.common.settings import Kafka, Lake, Settings, load_settings
+
+#: A Thursday for which ECB rates are known: with three days, Saturday's rates are carried from Friday.
+START = date(2026, 10, 15)
+POLICIES = Path(__file__).with_name("demo-policies.yaml")
+#: Marks a folder as the demo's own, which it may empty.
+MARK = ".reco-demo"
+
+
+def command(
+    home: Annotated[Path, typer.Option(help="Folder for broker and lake; emptied first.")] = Path(".reco/demo"),
+    activities: Annotated[int, typer.Option(help="Activities a day.", min=100, max=5_000_000)] = 50_000,
+    days: Annotated[int, typer.Option(help="How many days.", min=1, max=10)] = 3,
+    suppliers: Annotated[int, typer.Option(help="How many suppliers.", min=1, max=999)] = 30,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same workload.")] = 7,
+    keep: Annotated[bool, typer.Option("--keep/--no-keep", help="Leave the folder to be looked at.")] = True,
+    settings_file: SettingsFile = None,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Run everything on real parts: Kafka broker, workload, streaming job, closes; and check what was found.
+
+    Exit code 1 where the closes found anything else than was planted, or a record was lost.
+
+    Example: reco demo --activities 5000 --home /tmp/reco-demo
+    """
+    home = home.absolute()
+    settings = settings_of(load_settings(settings_file), home)
+    console = Console(stderr=as_json, emoji=False, markup=False)
+    _empty(home)
+    dates = [START + timedelta(days=number) for number in range(days)]
+    started = time.monotonic()
+    try:
+        with ended_by_signals(), Memory() as memory, Broker(home, settings.local.broker_port) as broker:
+            workload = ["--events", str(2 * activities * days), "--suppliers", str(suppliers), "--seed", str(seed)]
+            report = _run(broker, settings, settings_file, dates, workload, console)
+        report |= {"seconds": round(time.monotonic() - started, 1), "peak_bytes": memory.peak}
+    except KeyboardInterrupt:
+        raise UserError("The demo was interrupted; everything it had started has ended.", 130) from None
+    if as_json:
+        print_json(report)
+    else:
+        demo_report.show(report, START)
+    if not keep:
+        shutil.rmtree(home)
+    elif not as_json:
+        demo_report.show_where(settings)
+    if not report["right"]:
+        raise typer.Exit(FAILED)
+
+
+def settings_of(known: Settings, home: Path, bootstrap: str = "") -> Settings:
+    """The given settings, with lake and broker in the demo's folder."""
+    root = str(home / "lake")
+    changes: dict[str, Any] = {
+        "lake": Lake(root=root),
+        "kafka": Kafka(bootstrap_servers=bootstrap or known.kafka.bootstrap_servers),
+        "stream": known.stream.model_copy(update={"checkpoint_root": f"{root}/_checkpoints"}),
+        "local": known.local.model_copy(update={"home": home}),
+    }
+    return known.model_copy(update=changes)
+
+
+def environment_of(settings: Settings) -> dict[str, str]:
+    """The same for child processes."""
+    return {
+        "RECO_LAKE__ROOT": settings.lake.root,
+        "RECO_KAFKA__BOOTSTRAP_SERVERS": settings.kafka.bootstrap_servers,
+        "RECO_KAFKA__OPTIONS": "{}",
+        "RECO_STREAM__CHECKPOINT_ROOT": settings.stream.checkpoint_root,
+        "RECO_LOCAL__HOME": str(settings.local.home),
+    }
+
+
+def _run(
+    broker: Broker, known: Settings, file: Path | None, dates: list[date], workload: list[str], console: Console
+) -> dict[str, Any]:
+    """Every step up to the report."""
+    home, now = broker.home, datetime.now(UTC)
+    settings = settings_of(known, home, broker.bootstrap_servers)
+    steps = Steps(home / "logs", environment_of(settings), console)
+    given = ["--settings", str(file)] if file else []
+    rates, truth = home / "ecb.csv", home / "truth.json"
+    with steps.step("Topics, policies and ECB rates"):
+        create_topics(broker.bootstrap_servers, settings)
+        policies.apply(settings, POLICIES, now)
+        # A refund of the last day is paid on the next one: its rates are needed too.
+        steps.child("ecb", "jobs.ingest.ecb", f"{dates[0]}", f"{dates[-1] + timedelta(days=1)}", str(rates))
+        fx.load(settings, rates, now)
+    with steps.step("Workload of both sides to Kafka"):
+        span = ["--start", f"{dates[0]}", "--days", str(len(dates))]
+        steps.reco("generate", *workload, *span, "--truth", str(truth), *given)
+    with steps.step("Streaming job: Kafka to bronze and silver"):
+        steps.reco("stream", "--available-now", *given)
+    with steps.step(f"Close of {len(dates)} days"):
+        steps.reco("daily", *(part for day in dates for part in ("--date", f"{day}")), *given)
+    with steps.step("Found beside planted"):
+        report = demo_report.build(settings, truth, dates)
+    with steps.step("Explanations"):
+        report["explanations"] = [
+            {**chosen, "text": steps.reco("explain", *key, "--date", f"{chosen['reco_date']}", *given)}
+            for chosen in demo_report.worth_explaining(settings, dates)
+            for key in [(chosen["supplier_id"], chosen["activity_id"])]
+        ]
+    return report | {"steps": steps.seconds}
+
+
+def _empty(home: Path) -> None:
+    """Makes the folder, or empties it where an earlier demo made it. Raises UserError where it is somebody else's."""
+    try:
+        if home.exists() and any(home.iterdir()):
+            if not (home / MARK).exists():
+                raise UserError(f"{home} is not empty and no demo made it: give an empty or new folder with --home.")
+            shutil.rmtree(home)
+        home.mkdir(parents=True, exist_ok=True)
+        (home / MARK).touch()
+    except OSError as error:
+        raise UserError(f"Cannot use {home} ({error.strerror}): give another folder with --home.") from error

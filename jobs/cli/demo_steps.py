@@ -1,0 +1,150 @@
+"""What the demo is made of: steps with their time, children with their logs, and the memory all of them take."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+
+from jobs.cli import processes
+from jobs.common.errors import FAILED, UserError
+
+#: Lines of a failed child's log that are shown.
+LOG_LINES = 20
+_SAMPLE_SECONDS = 0.25
+
+
+class Steps:
+    """Runs named steps one after another, each shown with the seconds it took."""
+
+    def __init__(self, logs: Path, env: Mapping[str, str], console: Console) -> None:
+        self.seconds: dict[str, float] = {}
+        self._logs = logs
+        self._env = {**os.environ, **env}
+        self._console = console
+
+    @contextmanager
+    def step(self, title: str) -> Iterator[None]:
+        """One step; where it fails, the error says in which step."""
+        started = time.monotonic()
+        try:
+            if self._console.is_terminal:
+                with self._console.status(f"{title} …"):
+                    yield
+            else:
+                yield
+        except UserError as error:
+            raise UserError(f"The demo failed at the step “{title}”: {error}", error.exit_code) from error
+        except Exception as error:
+            raise UserError(
+                f"The demo failed at the step “{title}”: {type(error).__name__}: {error}", FAILED
+            ) from error
+        took = time.monotonic() - started
+        self.seconds[title] = round(took, 1)
+        self._console.print(f"  {title:<44}{took:7.1f} s", highlight=False)
+
+    def child(self, name: str, *arguments: str) -> str:
+        """Runs `python -m ARGUMENTS` to its end and returns what it printed, which also lies in the logs' folder.
+
+        Raises UserError with the last lines where it fails. However this ends, nothing of the child is left running.
+        """
+        log = self._logs / f"{name}.log"
+        log.parent.mkdir(parents=True, exist_ok=True)
+        log.write_bytes(b"")
+        process = processes.spawn([sys.executable, "-m", *arguments], log, env=self._env)
+        try:
+            code = process.wait()
+        finally:
+            _end(process)
+        if code != 0:
+            raise UserError(
+                f"{' '.join(arguments)} ended with {code}; its last lines:\n{tail(log)}\n(log: {log})", FAILED
+            )
+        return log.read_text(encoding="utf-8", errors="replace")
+
+    def reco(self, *arguments: str) -> str:
+        """Runs a reco command to its end."""
+        return self.child(arguments[0], "jobs.cli.main", *arguments)
+
+
+def tail(log: Path) -> str:
+    """The last lines of a log, indented."""
+    with log.open(encoding="utf-8", errors="replace") as file:
+        return "\n".join(f"    {line.rstrip()[:400]}" for line in deque(file, LOG_LINES))
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Stops the child, then whatever of its session is left: a JVM that its driver left behind."""
+    processes.stop(process)
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+class Memory:
+    """Samples the resident memory of this process and all its descendants; `peak` in bytes, None where unknown."""
+
+    def __init__(self) -> None:
+        self.peak: int | None = None
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._stop.wait(_SAMPLE_SECONDS):
+            now = resident_bytes(os.getpid())
+            if now is not None:
+                self.peak = max(self.peak or 0, now)
+
+
+def resident_bytes(root: int) -> int | None:
+    """Resident memory of a process and its descendants, summed; None where there is no /proc.
+
+    Pages that several share are counted for each: an upper bound.
+    """
+    parents: dict[int, int] = {}
+    pages: dict[int, int] = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError, IndexError, ValueError):
+            stat = (folder / "stat").read_text().rpartition(")")[2].split()
+            pid = int(folder.name)
+            parents[pid], pages[pid] = int(stat[1]), int(stat[21])
+    if root not in parents:
+        return None
+    family = {root}
+    # Parents before children in most cases, and repeated until nobody new is found in the others.
+    while new := {pid for pid, parent in parents.items() if parent in family and pid not in family}:
+        family |= new
+    return sum(pages[pid] for pid in family) * os.sysconf("SC_PAGE_SIZE")
+
+
+@contextmanager
+def ended_by_signals() -> Iterator[None]:
+    """SIGTERM and SIGHUP end the demo as Ctrl-C does: in order, with nothing left running."""
+
+    def interrupt(_number: int, _frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
