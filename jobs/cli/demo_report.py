@@ -12,7 +12,7 @@ import polars as pl
 
 from jobs.common.lake import open_table, read
 from jobs.common.law import Law, measure
-from jobs.common.output import print_table, say
+from jobs.common.output import print_table, say, shown
 from jobs.common.settings import Settings
 
 Key = tuple[date, str, str, str]
@@ -22,7 +22,7 @@ TOP = 5
 #: Kinds of which the dearest break is explained.
 EXPLAINED = ("PRICE_MISMATCH", "STATUS_MISMATCH", "MISSING_SUPPLIER")
 _KEY = ("reco_date", "supplier_id", "activity_id", "anomaly_type")
-_USD = ("amount_in", "matched", "mismatched", "missing")
+_USD = ("amount_in_usd", "matched_usd", "mismatched_usd", "missing_usd")
 _TOTALS = ("keys_in", "matched", "mismatched", "missing")
 
 
@@ -142,9 +142,9 @@ def _control_totals(closes: pl.DataFrame) -> list[dict[str, Any]]:
         for side in ("AGODA", "SUPPLIER"):
             totals = [total for total in close["control_totals"] if total["side"] == side]
             counts = {name: sum(total[name] for total in totals) for name in _TOTALS}
-            usd = {f"{name}_usd": sum((total[f"{name}_usd"] for total in totals), ZERO) for name in _USD}
+            usd: dict[str, Decimal] = {name: sum((total[name] for total in totals), ZERO) for name in _USD}
             balances = counts["keys_in"] == counts["matched"] + counts["mismatched"] + counts["missing"]
-            balances = balances and usd["amount_in_usd"] == sum(usd[f"{name}_usd"] for name in _USD[1:])
+            balances = balances and usd["amount_in_usd"] == sum((usd[name] for name in _USD[1:]), ZERO)
             rows.append({"reco_date": close["reco_date"], "side": side, **counts, **usd, "balances": balances})
     return rows
 
@@ -164,16 +164,11 @@ def show(report: dict[str, Any], first: date) -> None:
     )
     _table("Facts by outcome", report["outcomes"])
     say("")
-    _table(
-        "Planted beside found (right: key and money are right), and money at risk in US dollars",
-        _rounded(report["kinds"]),
-    )
+    _table("Planted beside found (right where key and money are), and money at risk in US dollars", report["kinds"])
     say("")
-    _table("Suppliers with the most money at risk, US dollars", _rounded(report["suppliers"]))
+    _table("Suppliers with the most money at risk, US dollars", report["suppliers"])
     say("")
-    _table(
-        "Control totals: keys and US dollars in = matched + mismatched + missing", _rounded(report["control_totals"])
-    )
+    _table("Control totals: keys and US dollars in = matched + mismatched + missing", report["control_totals"])
     for told in report["explanations"]:
         say("", *told["text"].rstrip().splitlines())
     peak = "unknown here" if report["peak_bytes"] is None else f"{report['peak_bytes'] / 2**30:.1f} GiB"
@@ -195,25 +190,26 @@ def show_where(settings: Settings) -> None:
         'print(facts.group_by("reco_date", "outcome").len().sort("reco_date", "outcome"))',
         'files = DeltaTable(f"{lake}/gold/anomalies").file_uris()',
         "breaks = duckdb.read_parquet(files, hive_partitioning=True)",
-        'print(duckdb.sql("select anomaly_type, count(*), sum(amount_at_risk_usd) from breaks group by all order by 3 desc"))',
+        'print(duckdb.sql("select anomaly_type, count(*), sum(amount_at_risk_usd) from breaks group by all"))',
         "",
         f"Remove it all: rm -r {settings.local.home}",
     )
 
 
-def _rounded(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Money to the cent and ratios to four digits, for reading."""
-    return [{key: _short(key, value) for key, value in row.items()} for row in rows]
-
-
-def _short(key: str, value: Any) -> Any:
-    if not isinstance(value, Decimal):
-        return value
-    return f"{value:,.2f}" if key.endswith("usd") else f"{value:.4f}".rstrip("0").rstrip(".")
-
-
 def _table(title: str, rows: list[dict[str, Any]]) -> None:
+    """Money to the cent, ratios to four digits, all numbers aligned to the right."""
     names = list(dict.fromkeys(name for row in rows for name in row))
-    print_table(
-        title, [name.replace("_", " ") for name in names], [[row.get(name, 0) for name in names] for row in rows]
-    )
+    columns = []
+    for name in names:
+        values = [row.get(name, 0) for row in rows]
+        cells = [_cell(name, value) for value in values]
+        width = max(len(name), *map(len, cells))
+        number = any(isinstance(value, int | Decimal) and not isinstance(value, bool) for value in values)
+        columns.append([cell.rjust(width) if number else cell for cell in cells])
+    print_table(title, [name.replace("_", " ") for name in names], list(zip(*columns, strict=True)))
+
+
+def _cell(name: str, value: Any) -> str:
+    if not isinstance(value, Decimal):
+        return shown(value)
+    return f"{value:,.2f}" if name.endswith("usd") else f"{value:.4f}".rstrip("0").rstrip(".")
