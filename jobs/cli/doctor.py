@@ -11,8 +11,8 @@ from pathlib import Path
 
 from confluent_kafka import KafkaException
 
-from jobs.cli.options import AsJson, Debug, SettingsFile
-from jobs.cli.output import print_json, print_table
+from jobs.common.options import AsJson, Debug, SettingsFile
+from jobs.common.output import print_json, print_table
 from jobs.common import fx, kafka, policies
 from jobs.common.command import one_line
 from jobs.common.errors import DONE, FAILED, UserError

@@ -7,8 +7,8 @@ from typing import Annotated
 import polars as pl
 import typer
 
-from jobs.cli.options import AsJson, Debug, SettingsFile
-from jobs.cli.output import print_json, print_table, say
+from jobs.common.options import AsJson, Debug, SettingsFile
+from jobs.common.output import print_json, print_table, say
 from jobs.common import fx as store
 from jobs.common.currencies import minor_units
 from jobs.common.errors import UserError

@@ -6,8 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
-from jobs.cli.options import AsJson, Debug, SettingsFile
-from jobs.cli.output import print_json, print_table, say
+from jobs.common.options import AsJson, Debug, SettingsFile
+from jobs.common.output import print_json, print_table, say
 from jobs.common import policies as store
 from jobs.common.errors import UserError
 from jobs.common.policy_file import duration_of

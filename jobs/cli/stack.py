@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from jobs.cli import processes
-from jobs.cli.options import AsJson, Debug, SettingsFile
-from jobs.cli.output import print_json, say
+from jobs.common.options import AsJson, Debug, SettingsFile
+from jobs.common.output import print_json, say
 from jobs.cli.supervisor import Supervisor, last_line, pid_file, read_state, stream_command
 from jobs.common.errors import FAILED, UserError
 from jobs.common.settings import load_settings

@@ -7,8 +7,8 @@ from typing import Annotated, Any
 import typer
 
 from jobs.cli import lake_state
-from jobs.cli.options import AsJson, Debug, SettingsFile
-from jobs.cli.output import print_json, print_table, say, shown
+from jobs.common.options import AsJson, Debug, SettingsFile
+from jobs.common.output import print_json, print_table, say, shown
 from jobs.common.errors import FAILED, UserError
 from jobs.common.law import Count, Law, measure, settled
 from jobs.common.settings import Settings, load_settings

@@ -127,12 +127,12 @@ def _check_together(path: Path, rates: Iterable[Rate]) -> None:
         if days == 0:
             what = f"a second rate of {later.currency} for {later.rate_date}, the first is on line {earlier.line}"
             raise UserError(f"{path}:{later.line}: rate_date: {what}.")
-        if days > CARRIED_DAYS:
+        if days > CARRIED_DAYS + 1:
             what = (
                 f"no rate of {later.currency} between {earlier.rate_date} (line {earlier.line}) and {later.rate_date}"
             )
             raise UserError(
-                f"{path}:{later.line}: rate_date: {what}, {days} days; at most {CARRIED_DAYS} may lie between."
+                f"{path}:{later.line}: rate_date: {what}, {days} days on; a rate is carried {CARRIED_DAYS} days, so days between would have none."
             )
 
 

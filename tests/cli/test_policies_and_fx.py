@@ -9,7 +9,7 @@ import typer
 from typer.testing import CliRunner
 
 from jobs.cli import fx, policies
-from jobs.cli.output import printable
+from jobs.common.output import printable
 from jobs.common.errors import UserError
 
 CONF = Path(__file__).parents[2] / "conf"
