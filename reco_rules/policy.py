@@ -5,11 +5,15 @@ from decimal import Decimal
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
+from pyspark.sql.types import DataType
 
 from schemas.types import LONG, TOLERANCE
 
+#: What one policy key may hold.
+Value = Decimal | int | str | None
+
 #: The columns of `ref/policies` that rules read, with their types.
-POLICY_COLUMNS = {
+POLICY_COLUMNS: Mapping[str, DataType] = {
     "abs_tol_usd": TOLERANCE,
     "pct_tol": TOLERANCE,
     "allowed_skew_seconds": LONG,
@@ -19,7 +23,7 @@ POLICY_COLUMNS = {
 }
 
 #: In force where no policies were ever applied: the contract's example.
-BUILT_IN: Mapping[str, Decimal | int | str | None] = {
+BUILT_IN: Mapping[str, Value] = {
     "mode": "NRT_HOURLY",
     "grace_seconds": 3600,
     "versions": "aligned",
@@ -36,8 +40,8 @@ BUILT_IN: Mapping[str, Decimal | int | str | None] = {
 def with_policy(
     rows: DataFrame,
     policies: DataFrame,
-    defaults: Mapping[str, Decimal | int | str | None],
-    columns: Mapping[str, object] = POLICY_COLUMNS,
+    defaults: Mapping[str, Value],
+    columns: Mapping[str, DataType] = POLICY_COLUMNS,
 ) -> DataFrame:
     """Add `columns` of the policy of each row's `supplier_id`; a supplier not listed has the defaults.
 

@@ -1,5 +1,7 @@
 """Delta tables: made once and verified, read at a pinned version, appended to."""
 
+from typing import Any
+
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.types import ArrayType, DataType, MapType, StructType
 
@@ -111,5 +113,7 @@ def conformed(rows: DataFrame, name: str) -> DataFrame:
     )
 
 
-def _hadoop_path(spark: SparkSession, path: str):  # type: ignore[no-untyped-def]  # py4j objects have no types
-    return spark.sparkContext._jvm.org.apache.hadoop.fs.Path(path)
+def _hadoop_path(spark: SparkSession, path: str) -> Any:
+    gateway = spark.sparkContext._jvm
+    assert gateway is not None
+    return gateway.org.apache.hadoop.fs.Path(path)

@@ -2,8 +2,8 @@
 
 import sys
 
-from jobs.daily.main import command
 from jobs.common.command import run_function
+from jobs.daily.main import command
 
 if __name__ == "__main__":
     sys.exit(run_function(command, sys.argv[1:], "daily"))

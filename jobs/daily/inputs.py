@@ -15,10 +15,10 @@ from jobs.common.errors import UserError
 from jobs.common.settings import Settings
 from reco_rules.money import MAX_RATE_AGE_DAYS, rates_as_of
 from reco_rules.ownership import HOURS_AFTER, HOURS_BEFORE
-from reco_rules.policy import BUILT_IN
+from reco_rules.policy import BUILT_IN, Value
 from schemas.tables import TABLES
 
-Defaults = Mapping[str, Decimal | int | str | None]
+Defaults = Mapping[str, Value]
 
 
 @dataclass(frozen=True)

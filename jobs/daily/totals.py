@@ -83,7 +83,7 @@ def content_hash(counted: Iterable[Sequence[object]]) -> str:
 
 
 def input_totals(sides: DataFrame, rates: DataFrame) -> DataFrame:
-    """Keys and dollars by supplier and side, counted before any verdict: `supplier_id, side, keys_in, amount_in_usd`."""
+    """Keys and dollars counted before any verdict: `supplier_id, side, keys_in, amount_in_usd`."""
     fx_date = F.to_date(F.coalesce(F.col("agoda_latest")["event_time"], F.col("supplier_latest")["event_time"]))
     long = None
     for side in Side:

@@ -2,8 +2,8 @@
 
 import sys
 
-from jobs.streaming.main import command
 from jobs.common.command import run_function
+from jobs.streaming.main import command
 
 if __name__ == "__main__":
     sys.exit(run_function(command, sys.argv[1:], "streaming"))

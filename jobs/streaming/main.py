@@ -3,29 +3,29 @@
 import signal
 import time
 from datetime import UTC, datetime
-from pathlib import Path
 from types import FrameType
 from typing import Annotated
 
 import typer
 from pyspark.sql import SparkSession
-from pyspark.sql.streaming import StreamingQuery
+from pyspark.sql.streaming.query import StreamingQuery
 
 from jobs.common import log
 from jobs.common.kafka import topic_partitions
+from jobs.common.options import AsJson, Debug, SettingsFile
 from jobs.common.session import spark_session
-from jobs.common.settings import DEFAULT_FILE, Settings, load_settings
+from jobs.common.settings import Settings, load_settings
 from jobs.streaming.normalise import Normaliser, raw_stream
 
-#: How long a stop waits for the micro-batch in hand; past it the batch is interrupted and comes again at the next start.
+#: How long a stop waits for the batch in hand, seconds; past it, it is interrupted and comes again at the next start.
 STOP_SECONDS = 60
 
 
 def command(
     available_now: Annotated[bool, typer.Option("--available-now", help="Take what is there, then end.")] = False,
-    settings: Annotated[Path, typer.Option(help="Settings file.")] = DEFAULT_FILE,
-    as_json: Annotated[bool, typer.Option("--json", help="Log lines as JSON.")] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show stack traces.")] = False,
+    settings: SettingsFile = None,
+    as_json: AsJson = False,
+    debug: Debug = False,
 ) -> None:
     """Normalise both raw topics into bronze, silver, quarantine and the canonical topics, until stopped.
 

@@ -1,4 +1,4 @@
-"""One micro-batch: raw records into bronze, silver, quarantine and the canonical topics, each exactly once in a table."""
+"""One micro-batch: raw records into bronze, silver, quarantine and the canonical topics, exactly once in a table."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -18,7 +18,7 @@ from jobs.common.log import get_logger
 from jobs.common.settings import Settings
 from jobs.streaming.canonical import messages
 from jobs.streaming.parse import parse
-from reco_rules.policy import BUILT_IN, with_policy
+from reco_rules.policy import BUILT_IN, Value, with_policy
 from reco_rules.vocabulary import Side
 from schemas.tables import TABLES
 from schemas.types import LONG, STRING
@@ -146,7 +146,7 @@ class Normaliser:
 class _Policies:
     version: int
     listed: list[Row]
-    defaults: Mapping[str, object]
+    defaults: Mapping[str, Value]
 
 
 def events(rows: DataFrame) -> DataFrame:

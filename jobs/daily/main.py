@@ -1,0 +1,153 @@
+"""`reco daily`: the close of one or more dates."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import UTC, date, datetime, timedelta
+from typing import Annotated
+
+import typer
+
+from jobs.common import log
+from jobs.common.errors import BREAKS_FOUND, DONE, UserError
+from jobs.common.options import AsJson, Debug, SettingsFile
+from jobs.common.output import print_json, print_table, say
+from jobs.common.session import spark_session
+from jobs.common.settings import Settings, load_settings
+from jobs.daily import revisions
+from jobs.daily.close import Report, close_day
+from reco_rules.money import MAX_RATE_AGE_DAYS
+from reco_rules.vocabulary import Severity
+
+
+def command(
+    dates: Annotated[
+        list[str] | None, typer.Option("--date", metavar="D", help="A UTC day to close; repeatable.")
+    ] = None,
+    stale: Annotated[
+        bool, typer.Option("--stale", help="Close again the closed dates that late events changed.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would change; write nothing.")] = False,
+    provisional: Annotated[bool, typer.Option("--provisional", help="Allow a day that is not over yet.")] = False,
+    fail_on: Annotated[
+        Severity | None, typer.Option("--fail-on", help="Exit with 3 where a break is at least this severe.")
+    ] = None,
+    settings: SettingsFile = None,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> int:
+    """Close dates: the final verdict on every key, its anomalies, and the life of every exception.
+
+    Example: reco daily --date 2026-03-09 --fail-on CRITICAL
+    """
+    log.configure(debug=debug)
+    now = datetime.now(UTC)
+    days = wanted_dates(dates or [], stale, provisional, now)
+    reports = run(load_settings(settings), days, now, dry_run=dry_run)
+    show(reports, as_json)
+    return exit_code(reports, fail_on)
+
+
+def run(settings: Settings, days: Sequence[date], now: datetime, *, dry_run: bool = False) -> list[Report]:
+    """Close each day, or where none is given every stale one, oldest first."""
+    spark = spark_session("reco-daily", settings)
+    logger = log.get_logger(__name__)
+    chosen = sorted(set(days)) or revisions.stale_dates(spark, settings)
+    reports = []
+    for number, day in enumerate(chosen, start=1):
+        logger.info("closing", reco_date=day.isoformat(), number=number, of=len(chosen), dry_run=dry_run)
+        report = close_day(spark, settings, day, now, provisional=day >= now.date(), dry_run=dry_run)
+        logger.info("closed", close_id=report.close_id, facts=report.facts, anomalies=report.anomalies)
+        reports.append(report)
+    return reports
+
+
+def wanted_dates(texts: Sequence[str], stale: bool, provisional: bool, now: datetime) -> list[date]:
+    """The dates asked for; none for `--stale`. UserError for what is no date, not over yet, or neither or both."""
+    if stale == bool(texts):
+        raise UserError("Say which days to close: --date YYYY-MM-DD (once or more) or --stale; one of the two.")
+    days = [_date(text) for text in texts]
+    for day in days:
+        over = datetime.combine(day + timedelta(days=1), datetime.min.time(), UTC)
+        if now < over and not provisional:
+            raise UserError(
+                f"{day} is not over before {over:%Y-%m-%d %H:%M} UTC: close it after that, or say --provisional for a "
+                "first look that a later close replaces."
+            )
+    return days
+
+
+def _date(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise UserError(f"--date {text} is no date: write it as YYYY-MM-DD, like 2026-03-09.") from None
+
+
+def exit_code(reports: Sequence[Report], fail_on: Severity | None) -> int:
+    """3 where a break is at least as severe as `fail_on`, else 0."""
+    if fail_on is None:
+        return DONE
+    order = list(Severity)
+    counting = order[: order.index(fail_on) + 1]
+    found = any(report.severities.get(severity.value) for report in reports for severity in counting)
+    return BREAKS_FOUND if found else DONE
+
+
+def show(reports: Sequence[Report], as_json: bool) -> None:
+    """Print what was closed: a JSON document, or a table and a sentence for whatever needs a look."""
+    if as_json:
+        print_json([asdict(report) for report in reports])
+        return
+    if not reports:
+        say("No closed date is stale: nothing arrived for one since its last close.")
+        return
+    outcomes = ["MATCHED", "MISMATCHED", "MISSING_SUPPLIER", "MISSING_AGODA"]
+    rows = [
+        [
+            r.close_id,
+            r.facts,
+            *[r.outcomes.get(o, 0) for o in outcomes],
+            r.anomalies,
+            r.amount_at_risk_usd,
+            r.content_hash[:12],
+        ]
+        for r in reports
+    ]
+    columns = ["close", "facts", *outcomes, "anomalies", "at risk USD", "hash"]
+    print_table("Would close" if reports[0].dry_run else "Closed", columns, rows)
+    for report in reports:
+        say(*sentences(report))
+
+
+def sentences(report: Report) -> list[str]:
+    """What a reader should know of one close besides its numbers."""
+    lines: list[str] = []
+    day = report.reco_date
+    if not report.facts:
+        lines.append(f"{day}: no events; closed as an empty day.")
+    kinds = ", ".join(f"{kind} {count}" for kind, count in sorted(report.anomaly_counts.items()))
+    if kinds:
+        lines.append(f"{day}: {kinds}.")
+    if report.changed_facts is not None:
+        lines.append(_change_sentence(report))
+    if report.unpriced:
+        lines.append(f"{day}: {report.unpriced} breaks could not be priced: {_rates_sentence(report)}.")
+    return lines
+
+
+def _change_sentence(report: Report) -> str:
+    changes = ", ".join(f"{count} {kind.lower()}" for kind, count in sorted(report.changes.items())) or "nothing"
+    moved = "" if report.moved_usd is None else f"; money at risk moved by {report.moved_usd:+f} USD"
+    verb = "would change" if report.dry_run else "changed"
+    return f"{report.reco_date}: revision {report.revision} {verb} {changes} of {report.facts} facts{moved}."
+
+
+def _rates_sentence(report: Report) -> str:
+    if report.newest_rate is None:
+        return "there are no FX rates; load some with `reco fx load FILE` and close again"
+    if (report.reco_date - report.newest_rate).days > MAX_RATE_AGE_DAYS:
+        return (
+            f"the newest FX rate is of {report.newest_rate}, older than {MAX_RATE_AGE_DAYS} days; load newer ones with "
+            "`reco fx load FILE` and close again"
+        )
+    return "their currencies have no rate of the last seven days; load some with `reco fx load FILE` and close again"
