@@ -67,7 +67,17 @@ def test_the_programs_are_seen() -> None:
 
 def test_rules_never_act() -> None:
     """Nothing in reco_rules reads, writes, collects, counts, or asks for the time or for randomness."""
-    acts = {"collect", "toPandas", "write", "writeStream", "readStream", "cache", "persist", "checkpoint", "foreachBatch"}
+    acts = {
+        "collect",
+        "toPandas",
+        "write",
+        "writeStream",
+        "readStream",
+        "cache",
+        "persist",
+        "checkpoint",
+        "foreachBatch",
+    }
     asks = {"current_timestamp", "current_date", "now", "today", "rand", "randn", "uuid", "monotonically_increasing_id"}
     wrong = [
         f"{file.relative_to(ROOT)}:{node.lineno} uses {node.attr}"

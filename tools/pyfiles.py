@@ -42,7 +42,11 @@ def build() -> Path:
             shutil.copyfile(file, copy)
         command = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation"]
         told = subprocess.run(
-            [*command, "-w", temporary, str(clean)], capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
+            [*command, "-w", temporary, str(clean)],
+            capture_output=True,
+            text=True,
+            check=False,
+            stdin=subprocess.DEVNULL,
         )
         if told.returncode:
             sys.exit(f"The wheel could not be built: {(told.stderr or told.stdout).strip()[-500:]}")

@@ -11,13 +11,13 @@ from pathlib import Path
 
 from confluent_kafka import KafkaException
 
-from jobs.common.options import AsJson, Debug, SettingsFile
-from jobs.common.output import print_json, print_table
 from jobs.common import fx, kafka, policies
 from jobs.common.command import one_line
 from jobs.common.errors import DONE, FAILED, UserError
 from jobs.common.jars import broker_jars, spark_jars
 from jobs.common.lake import open_table
+from jobs.common.options import AsJson, Debug, SettingsFile
+from jobs.common.output import print_json, print_table
 from jobs.common.policy_file import parse_policies
 from jobs.common.settings import Settings, load_settings
 from schemas.tables import TABLES
@@ -37,10 +37,7 @@ class Check:
 
 
 def command(settings_file: SettingsFile = None, as_json: AsJson = False, debug: Debug = False) -> int:
-    """Check Java, Spark, jars, broker, lake, policies and FX, and say how to mend each; exit code 1 if any fails.
-
-    Example: reco doctor --json
-    """
+    """Check Java, Spark, jars, broker, lake, policies and FX, and say how to mend each; exit code 1 if any fails."""
     settings = load_settings(settings_file)
     checks = [_guarded(name, look, settings) for name, look in CHECKS.items()]
     ok = all(check.ok for check in checks)

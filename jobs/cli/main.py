@@ -11,29 +11,64 @@ from jobs.common.command import add_function, load, new_app, run
 
 
 class Row(NamedTuple):
-    """A command: where it is, and its one line in `reco --help`."""
+    """A command: where it is, its one line in `reco --help`, and an example for its own help."""
 
     target: str
     help: str
+    example: str
 
 
 COMMANDS = {
-    "demo": Row("jobs.cli.demo:command", "The main job, whole, on this machine: broker, stream, closes, summary."),
-    "up": Row("jobs.cli.stack:up", "Start the local broker, the topics and the streaming job, and keep them running."),
-    "down": Row("jobs.cli.stack:down", "Stop what `reco up` started; what was written stays."),
+    "demo": Row(
+        "jobs.cli.demo:command", "The main job, whole, on this machine: broker, stream, closes, summary.", "reco demo"
+    ),
+    "up": Row(
+        "jobs.cli.stack:up",
+        "Start the local broker, the topics and the streaming job, and keep them running.",
+        "reco up && reco status",
+    ),
+    "down": Row("jobs.cli.stack:down", "Stop what `reco up` started; what was written stays.", "reco down"),
     "stream": Row(
-        "jobs.streaming.main:command", "The streaming job: raw topics to bronze, silver and canonical topics."
+        "jobs.streaming.main:command",
+        "The streaming job: raw topics to bronze, silver and canonical topics.",
+        "reco stream --available-now",
     ),
-    "daily": Row("jobs.daily.main:command", "Close dates: the final verdicts, anomalies and exceptions."),
-    "policies": Row("jobs.cli.policies:app", "Apply, show, compare the suppliers' policies."),
-    "fx": Row("jobs.cli.fx:app", "Load exchange rates."),
-    "explain": Row("jobs.daily.explain:command", "Why one activity was judged as it was: timeline, rules, margins."),
-    "replay": Row("jobs.daily.replay:command", "Run a past close from its pinned inputs and compare the hashes."),
-    "status": Row("jobs.cli.status:command", "Lag, counts per topic and partition, open exceptions, last closes."),
+    "daily": Row(
+        "jobs.daily.main:command",
+        "Close dates: the final verdicts, anomalies and exceptions.",
+        "reco daily --date 2026-03-09",
+    ),
+    "policies": Row(
+        "jobs.cli.policies:app",
+        "Apply, show, compare the suppliers' policies.",
+        "reco policies apply conf/policies.yaml",
+    ),
+    "fx": Row("jobs.cli.fx:app", "Load exchange rates.", "reco fx load conf/fx.csv"),
+    "explain": Row(
+        "jobs.daily.explain:command",
+        "Why one activity was judged as it was: timeline, rules, margins.",
+        "reco explain SUP-001 BK-1 --date 2026-03-09",
+    ),
+    "replay": Row(
+        "jobs.daily.replay:command",
+        "Run a past close from its pinned inputs and compare the hashes.",
+        "reco replay CLOSE_ID",
+    ),
+    "status": Row(
+        "jobs.cli.status:command",
+        "Lag, counts per topic and partition, open exceptions, last closes.",
+        "reco status --json",
+    ),
     "doctor": Row(
-        "jobs.cli.doctor:command", "Check Java, Spark, jars, broker, lake, policies, FX; say how to mend each."
+        "jobs.cli.doctor:command",
+        "Check Java, Spark, jars, broker, lake, policies, FX; say how to mend each.",
+        "reco doctor",
     ),
-    "generate": Row("jobs.ingest.generate:command", "Produce a seeded workload of both sides."),
+    "generate": Row(
+        "jobs.ingest.generate:command",
+        "Produce a seeded workload of both sides.",
+        "reco generate --events 10000 --seed 1",
+    ),
 }
 
 
@@ -54,11 +89,11 @@ def build(chosen: str) -> typer.Typer:
     for name, row in COMMANDS.items():
         found: Any = load(row.target) if name == chosen else _unloaded
         if isinstance(found, typer.Typer):
-            app.add_typer(found, name=name, short_help=row.help, help=row.help, no_args_is_help=True)
+            app.add_typer(found, name=name, short_help=row.help, help=row.help, epilog=f"Example: {row.example}")
         elif found is _unloaded:
             app.command(name, help=row.help)(found)
         else:
-            add_function(app, found, name, row.help)
+            add_function(app, found, name, row.help, row.example)
     return app
 
 

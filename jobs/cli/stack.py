@@ -8,10 +8,10 @@ from typing import Annotated
 import typer
 
 from jobs.cli import processes
-from jobs.common.options import AsJson, Debug, SettingsFile
-from jobs.common.output import print_json, say
 from jobs.cli.supervisor import Supervisor, last_line, pid_file, read_state, stream_command
 from jobs.common.errors import FAILED, UserError
+from jobs.common.options import AsJson, Debug, SettingsFile
+from jobs.common.output import print_json, say
 from jobs.common.settings import load_settings
 
 START_SECONDS = 120.0
@@ -24,10 +24,7 @@ def up(
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> int:
-    """Start the local broker, the topics and the streaming job, and keep them running until `reco down`.
-
-    Example: reco up && reco status
-    """
+    """Start the local broker, the topics and the streaming job, and keep them running until `reco down`."""
     settings = load_settings(settings_file)
     home = settings.local.home
     running = processes.read_pid(pid_file(home))
@@ -58,10 +55,7 @@ def down(
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> int:
-    """Stop what `reco up` started; what was written stays.
-
-    Example: reco down
-    """
+    """Stop what `reco up` started; what was written stays."""
     home = load_settings(settings_file).local.home
     pid = processes.read_pid(pid_file(home))
     gently = processes.terminate(pid, 90) if pid else True

@@ -34,8 +34,12 @@ def new_app(**options: Any) -> typer.Typer:
     return typer.Typer(add_completion=False, pretty_exceptions_enable=False, **options)
 
 
-def add_function(app: typer.Typer, function: Callable[..., Any], name: str, short_help: str | None = None) -> None:
+def add_function(
+    app: typer.Typer, function: Callable[..., Any], name: str, short_help: str | None = None, example: str = ""
+) -> None:
     """A command; an integer that the function returns is the exit code."""
+    text = inspect.getdoc(function) or ""
+    epilog = f"Example: {example}" if example and "Example:" not in text else None
 
     @functools.wraps(function)
     def with_exit_code(*args: Any, **kwargs: Any) -> None:
@@ -43,7 +47,7 @@ def add_function(app: typer.Typer, function: Callable[..., Any], name: str, shor
         if isinstance(code, int) and code != DONE:
             raise typer.Exit(code)
 
-    app.command(name, short_help=short_help, help=inspect.getdoc(function))(with_exit_code)
+    app.command(name, short_help=short_help, help=text, epilog=epilog)(with_exit_code)
 
 
 def run_function(function: Callable[..., Any], argv: Sequence[str], prog: str) -> int:

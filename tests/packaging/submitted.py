@@ -1,8 +1,8 @@
-"""Submitted by test_pyfiles: says where our packages came from, on the driver and on each executor, then exits with 3."""
+"""Submitted by test_pyfiles: says where our packages came from on driver and executors, then exits with 3."""
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from pyspark.sql import SparkSession
@@ -12,7 +12,7 @@ import reco_rules
 import schemas.tables
 
 
-def places(_rows: Iterator[int]) -> Iterator[tuple[str, str, str, int]]:
+def places(_rows: Iterable[int]) -> Iterator[tuple[str, str, str, int]]:
     """Where an executor found them; and that a module of ours works there."""
     import os
 

@@ -33,7 +33,7 @@ def test_the_zip_holds_every_module_and_is_built_once() -> None:
 def test_it_works_on_driver_and_executors_of_a_cluster(tmp_path: Path) -> None:
     out = tmp_path / "out.json"
     spark_submit = Path(sys.executable).with_name("spark-submit")
-    command = [spark_submit, "--master", "local-cluster[2,1,1024]", "--py-files", build_zip()]
+    command: list[str | Path] = [spark_submit, "--master", "local-cluster[2,1,1024]", "--py-files", build_zip()]
     command += ["--conf", "spark.driver.host=127.0.0.1", ROOT / "tests/packaging/submitted.py", out]
     env = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "SPARK_HOME")}
     env |= {"PYSPARK_PYTHON": sys.executable, "SPARK_LOCAL_IP": "127.0.0.1"}

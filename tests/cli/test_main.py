@@ -1,0 +1,128 @@
+"""`reco` as a whole: help without Spark, errors as one sentence, exit codes."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import pytest
+import typer
+
+from jobs.cli.main import COMMANDS, build, main
+from jobs.common.command import load, one_line, run, run_function
+from jobs.common.errors import BREAKS_FOUND, DONE, FAILED, USAGE, UserError
+
+
+def code_of(argv: list[str]) -> int:
+    with pytest.raises(SystemExit) as end:
+        main(argv)
+    assert isinstance(end.value.code, int)
+    return end.value.code
+
+
+def test_help_lists_every_command_without_importing_spark() -> None:
+    code = (
+        "import sys\nfrom jobs.cli.main import main\n"
+        "try:\n    main(['--help'])\nexcept SystemExit as end:\n    assert end.code == 0\n"
+        "heavy = {'pyspark', 'polars', 'deltalake', 'confluent_kafka', 'great_expectations'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    for name in COMMANDS:
+        assert f" {name} " in told.stdout
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help_with_an_example(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert code_of([name, "--help"]) == DONE
+    told = capsys.readouterr().out
+    if not isinstance(load(COMMANDS[name].target), typer.Typer):  # of those, each subcommand has its own
+        assert "--settings" in told
+        assert "--json" in told
+        assert "--debug" in told
+    assert f"Example: reco {name}" in " ".join(told.split()).replace("│ ", "")
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert code_of(["--version"]) == DONE
+    assert capsys.readouterr().out.startswith("reco ")
+
+
+@pytest.mark.parametrize("argv", [["nope"], ["doctor", "--nope"], ["--nope"], []])
+def test_wrong_usage_is_exit_code_2(argv: list[str]) -> None:
+    assert code_of(argv) == USAGE
+
+
+def test_settings_that_are_not_there_are_exit_code_2(capsys: pytest.CaptureFixture[str]) -> None:
+    assert code_of(["doctor", "--settings", "/nowhere.yaml"]) == USAGE
+    assert "/nowhere.yaml" in capsys.readouterr().err
+
+
+def app_of(function: Callable[..., object]) -> Callable[[], typer.Typer]:
+    def build_it() -> typer.Typer:
+        app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+        app.command()(function)
+        return app
+
+    return build_it
+
+
+def refuse(debug: bool = False) -> None:
+    raise UserError("The port 9 is taken: choose another.", 2)
+
+
+def crash(debug: bool = False) -> None:
+    raise RuntimeError("password=hunter2 refused\n  by the server")
+
+
+def interrupt() -> None:
+    raise KeyboardInterrupt
+
+
+def test_a_users_error_is_its_sentence_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(app_of(refuse), [], "reco", "refuse") == USAGE
+    assert capsys.readouterr().err == "The port 9 is taken: choose another.\n"
+
+
+def test_any_other_error_is_one_line_without_secrets(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(app_of(crash), [], "reco", "crash") == FAILED
+    told = capsys.readouterr().err
+    assert told == "reco crash failed: password=[hidden] refused; run it again with --debug to see where.\n"
+
+
+def test_debug_shows_where(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(app_of(crash), ["--debug"], "reco", "crash") == FAILED
+    assert "in crash" in capsys.readouterr().err
+
+
+def test_interrupted_says_so() -> None:
+    assert run(app_of(interrupt), [], "reco") == 130
+
+
+def test_the_number_a_command_returns_is_the_exit_code() -> None:
+    def fail_on(severity: Annotated[str, typer.Option()] = "HIGH", debug: bool = False) -> int:
+        """Find breaks."""
+        return BREAKS_FOUND if severity == "HIGH" else DONE
+
+    assert run_function(fail_on, [], "daily") == BREAKS_FOUND
+    assert run_function(fail_on, ["--severity", "LOW"], "daily") == DONE
+    assert run_function(fail_on, ["--nope"], "daily") == USAGE
+
+
+def test_a_java_error_shows_its_cause() -> None:
+    error = RuntimeError("An error occurred while calling o1.save.\n: java.io.IOException: No space left\n\tat x.y")
+    assert one_line(error) == "java.io.IOException: No space left"
+
+
+def test_a_missing_package_is_named_with_its_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "needs_more.py").write_text("import currency_converter_of_nobody\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(UserError, match=r"currency_converter_of_nobody is not installed: pip install 'reco\[local\]'"):
+        load("needs_more:command")
+
+
+def test_only_the_chosen_command_is_loaded() -> None:
+    before = set(sys.modules)
+    build("doctor")
+    assert "jobs.daily.main" not in set(sys.modules) - before

@@ -1,0 +1,104 @@
+"""`reco up` and `reco down` with real processes: kept running, started again, stopped in order, no orphans."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jobs.cli import processes
+from jobs.cli.supervisor import read_state
+
+# Stands for the streaming job: dies at once the first time, then stays.
+STREAM = """
+import os, sys, time
+marker = sys.argv[1]
+print("reads", os.environ["RECO_KAFKA__BOOTSTRAP_SERVERS"], flush=True)
+if not os.path.exists(marker):
+    open(marker, "w").close()
+    sys.exit(1)
+time.sleep(600)
+"""
+SUPERVISE = """
+import sys
+from jobs.cli.supervisor import Supervisor
+from jobs.common.settings import load_settings
+sys.exit(Supervisor(load_settings(), [sys.executable, "-c", sys.argv[1], sys.argv[2]]).run())
+"""
+
+
+@pytest.fixture
+def env(tmp_path: Path) -> dict[str, str]:
+    # Not the port that a developer's own `reco up` may hold.
+    ours = {"RECO_LOCAL__HOME": str(tmp_path), "RECO_LAKE__ROOT": str(tmp_path / "lake")}
+    return {**os.environ, **ours}
+
+
+@pytest.fixture
+def leaves_nothing(tmp_path: Path) -> Iterator[None]:
+    yield
+    if pid := processes.read_pid(tmp_path / "up.pid"):
+        processes.terminate(pid)
+
+
+def reco(env: dict[str, str], *argv: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "jobs.cli.main", *argv]
+    return subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=180)
+
+
+@pytest.mark.usefixtures("leaves_nothing")
+def test_up_stays_and_down_stops(tmp_path: Path, env: dict[str, str]) -> None:
+    first = reco(env, "up", "--no-stream", "--json")
+    assert first.returncode == 0, first.stderr
+    told = json.loads(first.stdout)
+    assert processes.is_alive(told["broker_pid"])
+    again = json.loads(reco(env, "up", "--no-stream", "--json").stdout)
+    assert again == told
+    doctor = json.loads(reco(env, "doctor", "--json").stdout)
+    found = {check["name"]: check["ok"] for check in doctor["checks"]}
+    assert found == {
+        "Java": True,
+        "Spark": True,
+        "jars": True,
+        "broker": True,
+        "lake": True,
+        "policies": True,
+        "FX": False,
+    }
+    second = reco(env, "up", "--foreground")
+    assert second.returncode == 2
+    assert "already runs" in second.stderr
+    assert json.loads(reco(env, "down", "--json").stdout) == {"was_running": True, "clean": True}
+    assert not processes.is_alive(told["broker_pid"])
+    assert json.loads(reco(env, "down", "--json").stdout) == {"was_running": False, "clean": True}
+
+
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGKILL])
+def test_a_dead_stream_is_started_again_and_nothing_outlives_the_stack(
+    tmp_path: Path, env: dict[str, str], ending: signal.Signals
+) -> None:
+    command = [sys.executable, "-c", SUPERVISE, STREAM, str(tmp_path / "marker")]
+    keeper = subprocess.Popen(command, env=env, stderr=subprocess.DEVNULL)
+    try:
+
+        def restarted() -> dict[str, Any] | None:
+            told = read_state(tmp_path)
+            return told if told and told["stream_restarts"] == 1 and told["stream_pid"] else None
+
+        assert processes.wait_until(lambda: restarted() is not None, 120)
+        told = restarted()
+        assert told
+        children = [told["broker_pid"], told["stream_pid"]]
+        assert all(processes.is_alive(pid) for pid in children)
+        assert f"reads {told['bootstrap_servers']}" in (tmp_path / "stream.log").read_text()
+    finally:
+        keeper.send_signal(ending)
+        code = keeper.wait(90)
+    assert code == (0 if ending == signal.SIGINT else -signal.SIGKILL)
+    assert processes.wait_until(lambda: not any(processes.is_alive(pid) for pid in children), 30)
+    assert read_state(tmp_path) is None
