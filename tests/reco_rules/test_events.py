@@ -1,0 +1,86 @@
+"""Rules 5 and 6: duplicates with the money in them, delays."""
+
+from typing import Any
+
+import pytest
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from reco_rules import delays, duplicates, latest, money, ownership
+from tests.oracle.build import DAY
+from tests.reco_rules.cases import SECONDS, USD, events
+from tests.reco_rules.engine import Engine
+
+pytestmark = [pytest.mark.spark40, pytest.mark.duckdb]
+
+
+def _rates(engine: Engine) -> DataFrame:
+    return money.rates_as_of(engine.fx(), engine.minor_units(), engine.frame({"fx_date": "date"}, [(DAY,)]))
+
+
+def _day(engine: Engine, cases: tuple[Any, ...]) -> DataFrame:
+    return latest.day_sides(ownership.with_reco_date(engine.events(cases)).where(~F.col("is_redelivery")))
+
+
+def test_duplicates(engine: Engine) -> None:
+    sides = _day(engine, events.DUPLICATES).select("*", F.lit(DAY).alias("reco_date"), F.lit(DAY).alias("fx_date"))
+    columns = {"supplier_id": "string", "agoda_events": "bigint", "supplier_events": "bigint"}
+    columns |= {"agoda": "boolean", "supplier": "boolean"}
+    found = sides.select(
+        *["supplier_id", "agoda_events", "supplier_events"],
+        *[duplicates.is_duplicated(F.col(f"{side}_duplicates")).alias(side) for side in ("agoda", "supplier")],
+    )
+    expected = [
+        (
+            *(case.name, case.expected["agoda_events"], case.expected["supplier_events"]),
+            *("AGODA" in case.expected["at_risk"], "SUPPLIER" in case.expected["at_risk"]),
+        )
+        for case in events.DUPLICATES
+    ]
+    engine.assert_equal(found, columns, expected)
+
+
+@pytest.mark.parametrize("side", ["agoda", "supplier"])
+def test_money_between_duplicates(engine: Engine, side: str) -> None:
+    sides = _day(engine, events.DUPLICATES).select("*", F.lit(DAY).alias("reco_date"), F.lit(DAY).alias("fx_date"))
+    columns = {"reco_date": "date", "supplier_id": "string", "activity_id": "string"}
+    columns |= {"anomaly_type": "string", "difference_usd": USD}
+    expected = [
+        (DAY, case.name, "BK-1", f"DUPLICATE_{side.upper()}", case.expected["at_risk"][side.upper()])
+        for case in events.DUPLICATES
+        if side.upper() in case.expected["at_risk"]
+    ]
+    engine.assert_equal(duplicates.duplicate_differences(sides, side, _rates(engine)), columns, expected)
+
+
+def test_kept_duplicates_are_sorted_events(engine: Engine) -> None:
+    """The kept payloads are the side's events in order, whatever the order of arrival; single versions too."""
+    case = next(case for case in events.DUPLICATES if case.name == "a doubled version and a single one")
+    row = _day(engine, (case,)).select("agoda_duplicates", "supplier_duplicates").collect()[0]
+    kept = [tuple(item[name] for name in ("version", "event_id", "amount_minor")) for item in row["agoda_duplicates"]]
+    assert kept == [(1, "a1", 10_000), (1, "a1b", 10_000), (2, "a2", 99)]
+    assert row["supplier_duplicates"] is None
+
+
+def test_delays(engine: Engine) -> None:
+    limits = engine.frame(
+        {"supplier_id": "string", "max_delay_seconds": "bigint"},
+        [(case.name, case.policy.max_delay) for case in events.DELAYS],
+    )
+    rows = _day(engine, events.DELAYS).join(limits, on="supplier_id", how="inner")
+    columns = {"supplier_id": "string", "agoda_delay_seconds": SECONDS, "supplier_delay_seconds": SECONDS}
+    found = rows.select(
+        *columns,
+        *[
+            delays.is_delayed(F.col(f"{side}_delay_seconds"), F.col("max_delay_seconds")).alias(side)
+            for side in ("agoda", "supplier")
+        ],
+    )
+    expected = [
+        (
+            *(case.name, case.expected["agoda_delay_seconds"], case.expected["supplier_delay_seconds"]),
+            *("AGODA" in case.expected["delayed"], "SUPPLIER" in case.expected["delayed"]),
+        )
+        for case in events.DELAYS
+    ]
+    engine.assert_equal(found, columns | {"agoda": "boolean", "supplier": "boolean"}, expected)
