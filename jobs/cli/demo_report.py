@@ -1,7 +1,7 @@
 """What the demo shows: planted beside found, the law, the money, the control totals; read without a JVM."""
 
 import json
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from datetime import date, timedelta
 from decimal import Decimal
@@ -10,7 +10,7 @@ from typing import Any
 
 import polars as pl
 
-from jobs.common.lake import open_table, read
+from jobs.common.lake import open_table, read, scan
 from jobs.common.law import Law, measure
 from jobs.common.output import print_table, say, shown
 from jobs.common.settings import Settings
@@ -37,7 +37,7 @@ def build(settings: Settings, truth_file: Path, dates: list[date]) -> dict[str, 
         found[row[:4], row[4]] += 1
     kinds = _by_kind(planted, found)
     records = _records(settings, whole["summary"])
-    totals = _control_totals(read(open_table(settings, "closes"), "closes"))
+    totals = _control_totals(settings)
     right = all(kind["precision"] == 1 == kind["recall"] for kind in kinds)
     right = right and records["holds"] and records["as_planted"] and all(total["balances"] for total in totals)
     return {
@@ -126,7 +126,7 @@ def _outcomes(settings: Settings) -> list[dict[str, Any]]:
 
 def _by_supplier(anomalies: pl.DataFrame) -> list[dict[str, Any]]:
     """The suppliers with the most money at risk; summed exactly."""
-    money: Counter[str] = Counter()
+    money: defaultdict[str, Decimal] = defaultdict(lambda: ZERO)
     breaks: Counter[str] = Counter()
     for supplier, amount in anomalies.select("supplier_id", "amount_at_risk_usd").iter_rows():
         breaks[supplier] += 1
@@ -135,13 +135,17 @@ def _by_supplier(anomalies: pl.DataFrame) -> list[dict[str, Any]]:
     return [{"supplier_id": name, "breaks": breaks[name], "amount_at_risk_usd": money[name]} for name in ranked]
 
 
-def _control_totals(closes: pl.DataFrame) -> list[dict[str, Any]]:
+def _control_totals(settings: Settings) -> list[dict[str, Any]]:
     """Keys and dollars in and out by date and side, over all suppliers."""
+    table = open_table(settings, "closes")
+    if table is None:
+        return []
     rows = []
-    for close in closes.sort("reco_date").iter_rows(named=True):
+    closes = scan(table).select("reco_date", "control_totals").sort("reco_date").collect()
+    for close in closes.iter_rows(named=True):
         for side in ("AGODA", "SUPPLIER"):
             totals = [total for total in close["control_totals"] if total["side"] == side]
-            counts = {name: sum(total[name] for total in totals) for name in _TOTALS}
+            counts: dict[str, int] = {name: sum(total[name] for total in totals) for name in _TOTALS}
             usd: dict[str, Decimal] = {name: sum((total[name] for total in totals), ZERO) for name in _USD}
             balances = counts["keys_in"] == counts["matched"] + counts["mismatched"] + counts["missing"]
             balances = balances and usd["amount_in_usd"] == sum((usd[name] for name in _USD[1:]), ZERO)
@@ -166,7 +170,7 @@ def show(report: dict[str, Any], first: date) -> None:
     say("")
     _table("Planted beside found (right where key and money are), and money at risk in US dollars", report["kinds"])
     say("")
-    _table("Suppliers with the most money at risk, US dollars", report["suppliers"])
+    _table("Suppliers with the most money at risk", report["suppliers"])
     say("")
     _table("Control totals: keys and US dollars in = matched + mismatched + missing", report["control_totals"])
     for told in report["explanations"]:
