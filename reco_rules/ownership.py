@@ -20,21 +20,30 @@ def with_reco_date(deliveries: DataFrame) -> DataFrame:
     Right for every event whose key's other events of the neighbouring hours (`HOURS_BEFORE` midnight, `HOURS_AFTER`
     it) are among the rows. An event is carried over midnight where it follows the chain of events, each less than its
     grace after the one before, that began before midnight, and lies before midnight + 2 x grace. The first publication
-    of an event is its delivery; the others are redeliveries.
+    of an event is its delivery; the others are redeliveries, of the same day as it.
     """
     in_order = Window.partitionBy(*KEY).orderBy(*IDENTITY, "kafka_time", "grace_seconds")
     so_far = in_order.rowsBetween(Window.unboundedPreceding, Window.currentRow)
     at, grace_ms = millis(F.col("event_time")), F.col("grace_seconds") * 1000
     midnight = F.date_trunc("day", F.col("event_time"))
-    can_be_carried = at < millis(midnight) + grace_ms * 2
-    gap = at - F.lag(at).over(in_order)
-    begins_chain = gap.isNull() | (gap >= grace_ms) | ~can_be_carried
-    chain_start = F.last(F.when(begins_chain, F.col("event_time")), ignorenulls=True).over(so_far)
     identity = F.struct(*[F.col(name) for name in IDENTITY])
-    return deliveries.select(
+    followed = deliveries.select(
         "*",
-        F.when(can_be_carried & (chain_start < midnight), F.date_sub(F.to_date("event_time"), 1))
+        (at - F.lag(at).over(in_order)).alias("_gap"),
+        F.coalesce(F.lag(identity).over(in_order) == identity, F.lit(False)).alias("is_redelivery"),
+    )
+    # A redelivery may carry another grace, of a policy applied since: only its first publication has a say.
+    is_first, can_be_carried = ~F.col("is_redelivery"), at < millis(midnight) + grace_ms * 2
+    begins_chain = is_first & (F.col("_gap").isNull() | (F.col("_gap") >= grace_ms) | ~can_be_carried)
+    chained = followed.select(
+        "*",
+        F.last(F.when(begins_chain, F.col("event_time")), ignorenulls=True).over(so_far).alias("_chain_start"),
+        F.last(F.when(is_first, can_be_carried), ignorenulls=True).over(so_far).alias("_can_be_carried"),
+    )
+    return chained.select(
+        *deliveries.columns,
+        F.when(F.col("_can_be_carried") & (F.col("_chain_start") < midnight), F.date_sub(F.to_date("event_time"), 1))
         .otherwise(F.to_date("event_time"))
         .alias("reco_date"),
-        F.coalesce(F.lag(identity).over(in_order) == identity, F.lit(False)).alias("is_redelivery"),
+        "is_redelivery",
     )

@@ -15,9 +15,18 @@ from tests.reco_rules.cases import RATE, Scenario, Table
 
 #: What rules read of `silver/activity`.
 EVENT = {
-    **{"source": "string", "supplier_id": "string", "activity_id": "string", "activity_type": "string"},
-    **{"event_id": "string", "amount_minor": "bigint", "currency": "string", "status": "string", "version": "bigint"},
-    **{"event_time": "timestamp", "kafka_time": "timestamp", "grace_seconds": "bigint"},
+    "source": "string",
+    "supplier_id": "string",
+    "activity_id": "string",
+    "activity_type": "string",
+    "event_id": "string",
+    "amount_minor": "bigint",
+    "currency": "string",
+    "status": "string",
+    "version": "bigint",
+    "event_time": "timestamp",
+    "kafka_time": "timestamp",
+    "grace_seconds": "bigint",
 }
 
 

@@ -50,8 +50,9 @@ def _reversed(cases: tuple[Scenario, ...]) -> tuple[Scenario, ...]:
 
 def test_day_of_each_event(engine: Engine) -> None:
     both = OWNERSHIP + _reversed(OWNERSHIP)
-    dated = ownership.with_reco_date(engine.events(both)).where(~F.col("is_redelivery"))
-    found = dated.select("supplier_id", "event_id", F.dayofmonth("reco_date").cast("bigint").alias("day"))
+    dated = ownership.with_reco_date(engine.events(both))
+    # A redelivery has the day of its event, so that each event has one day.
+    found = dated.select("supplier_id", "event_id", F.dayofmonth("reco_date").cast("bigint").alias("day")).distinct()
     expected = [(case.name, event_id, day) for case in both for event_id, day in case.expected.items()]
     engine.assert_equal(found, {"supplier_id": "string", "event_id": "string", "day": "bigint"}, expected)
 

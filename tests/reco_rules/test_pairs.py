@@ -28,7 +28,9 @@ def test_existence(engine: Engine) -> None:
 def test_missing_is_never_null(engine: Engine) -> None:
     both = {"agoda": "bigint", "supplier": "bigint"}
     sides = F.col("agoda"), F.col("supplier")
-    found = engine.frame(both, [(None, None)]).select(existence.missing_agoda(*sides), existence.missing_supplier(*sides))
+    found = engine.frame(both, [(None, None)]).select(
+        existence.missing_agoda(*sides), existence.missing_supplier(*sides)
+    )
     assert [tuple(row) for row in found.collect()] == [(False, False)]
 
 
@@ -89,12 +91,25 @@ def test_delay_of_nothing_is_none(engine: Engine) -> None:
 
 #: A matched, measured row; what breaks it, by the name of the break.
 _MATCHED: dict[str, Any] = {
-    **{"agoda_version": 1, "supplier_version": 1, "agoda_status": "PAID", "supplier_status": "PAID"},
-    **{"agoda_amount_minor": 100, "supplier_amount_minor": 100, "agoda_currency": "USD", "supplier_currency": "USD"},
-    **{"agoda_amount_usd": Decimal(1), "supplier_amount_usd": Decimal(1)},
-    **{"price_diff_usd": Decimal(0), "price_tolerance_usd": Decimal(0), "skew_seconds": Decimal(0)},
-    **{"allowed_skew_seconds": 0, "max_delay_seconds": 0, "agoda_duplicates": None, "supplier_duplicates": None},
-    **{"agoda_delay_seconds": Decimal(0), "supplier_delay_seconds": Decimal(0)},
+    "agoda_version": 1,
+    "supplier_version": 1,
+    "agoda_status": "PAID",
+    "supplier_status": "PAID",
+    "agoda_amount_minor": 100,
+    "supplier_amount_minor": 100,
+    "agoda_currency": "USD",
+    "supplier_currency": "USD",
+    "agoda_amount_usd": Decimal(1),
+    "supplier_amount_usd": Decimal(1),
+    "price_diff_usd": Decimal(0),
+    "price_tolerance_usd": Decimal(0),
+    "skew_seconds": Decimal(0),
+    "allowed_skew_seconds": 0,
+    "max_delay_seconds": 0,
+    "agoda_duplicates": None,
+    "supplier_duplicates": None,
+    "agoda_delay_seconds": Decimal(0),
+    "supplier_delay_seconds": Decimal(0),
 }
 _GONE = ("version", "status", "amount_minor", "currency", "amount_usd")
 _PAIRED = ("price_diff_usd", "price_tolerance_usd", "skew_seconds")
@@ -131,9 +146,7 @@ def test_outcomes(engine: Engine) -> None:
     found = engine.frame(columns, rows).select(
         "case_name", verdict.anomaly_types().alias("anomaly_types"), verdict.outcome().alias("outcome")
     )
-    engine.assert_equal(
-        found, {"case_name": "string", "anomaly_types": "array<string>", "outcome": "string"}, expected
-    )
+    engine.assert_equal(found, {"case_name": "string", "anomaly_types": "array<string>", "outcome": "string"}, expected)
 
 
 def kind_mismatches(breaks: list[str]) -> bool:
@@ -168,7 +181,17 @@ def test_severity(engine: Engine) -> None:
 def test_identity(engine: Engine) -> None:
     """No two different sequences meet: not by where parts end, not by null, not by a separator inside."""
     columns = {"first": "string", "second": "string"}
-    rows = [("ab", "c"), ("a", "bc"), ("", "abc"), ("", None), (None, ""), (None, None), ("", ""), ("1:a", "\x1f"), ("é", "1")]
+    rows = [
+        ("ab", "c"),
+        ("a", "bc"),
+        ("", "abc"),
+        ("", None),
+        (None, ""),
+        (None, None),
+        ("", ""),
+        ("1:a", "\x1f"),
+        ("é", "1"),
+    ]
     found = engine.frame(columns, rows).select(
         *columns,
         identity.joined([F.col("first"), F.col("second")]).alias("joined"),
@@ -176,7 +199,5 @@ def test_identity(engine: Engine) -> None:
     )
     texts = ["\x1f".join("\x00" if part is None else f"{len(part)}:{part}" for part in row) for row in rows]
     assert len(set(texts)) == len(rows)
-    expected = [
-        (*row, text, hashlib.sha256(text.encode()).hexdigest()) for row, text in zip(rows, texts, strict=True)
-    ]
+    expected = [(*row, text, hashlib.sha256(text.encode()).hexdigest()) for row, text in zip(rows, texts, strict=True)]
     engine.assert_equal(found, {**columns, "joined": "string", "digest": "string"}, expected)

@@ -36,7 +36,9 @@ def test_amounts_in_usd(engine: Engine) -> None:
         (case, day, usd, None) if n % 2 else (case, day, None, usd) for n, (day, case, *_, usd) in enumerate(rows)
     ]
     frame = engine.frame(sides, given)
-    rates = money.rates_as_of(engine.fx(fx), engine.minor_units(), engine.frame({"fx_date": "date"}, [r[:1] for r in rows]))
+    rates = money.rates_as_of(
+        engine.fx(fx), engine.minor_units(), engine.frame({"fx_date": "date"}, [r[:1] for r in rows])
+    )
     priced = money.with_usd(frame, rates)
     columns = {"case_name": "string", "fx_date": "date", "agoda_amount_usd": USD, "supplier_amount_usd": USD}
     engine.assert_equal(priced.select(*columns), columns, expected)
@@ -70,7 +72,9 @@ def test_rate_that_holds(engine: Engine) -> None:
     dates = engine.frame({"fx_date": "date"}, sorted({(row[2],) for row in table.rows}))
     known = {(day, currency): rate for day, currency, rate in cases.KNOWN_RATES}
     rates = money.rates_as_of(engine.fx(known), engine.minor_units(), dates)
-    asked = engine.frame({"case_name": "string", "fx_currency": "string", "fx_date": "date"}, [r[:3] for r in table.rows])
+    asked = engine.frame(
+        {"case_name": "string", "fx_currency": "string", "fx_date": "date"}, [r[:3] for r in table.rows]
+    )
     found = asked.join(rates, on=["fx_date", "fx_currency"], how="left").select("case_name", "usd_per_minor")
     expected = [
         (case, None if rate is None else rate.scaleb(-EXPONENTS[currency])) for case, currency, _, rate in table.rows
@@ -84,7 +88,11 @@ def test_rates_are_one_a_date_and_currency(engine: Engine) -> None:
     columns = {"rate_date": "date", "currency": "string", "usd_per_unit": RATE, "fx_version": "bigint"}
     loads = [(day, "EUR", Decimal("1.1"), 1), (day, "EUR", Decimal("1.05"), 3), (day, "EUR", Decimal("1.2"), 2)]
     # An older date's later correction does not outrun the newer date.
-    loads += [(before, "EUR", Decimal("1.3"), 9), (before, "JPY", Decimal("0.0067"), 2), (before, "JPY", Decimal("0.5"), 1)]
+    loads += [
+        (before, "EUR", Decimal("1.3"), 9),
+        (before, "JPY", Decimal("0.0067"), 2),
+        (before, "JPY", Decimal("0.5"), 1),
+    ]
     loads += [(day, "XAU", Decimal("4000"), 1)]
     rates = money.rates_as_of(
         engine.frame(columns, loads), engine.minor_units(), engine.frame({"fx_date": "date"}, [(day,)])
