@@ -140,6 +140,8 @@ def up_to_date(name: str, env: Environment) -> bool:
 def set_up(name: str, env: Environment) -> None:
     """Packages and jars; the jars are fetched while the packages are still being installed."""
     ivy = Ivy(ROOT / "conf" / "jars.xml", cache_dir() / "jars")
+    for left in cache_dir().glob("setup-*"):  # of a run that was killed: we hold the lock, so nobody uses it
+        shutil.rmtree(left, ignore_errors=True)
     with tempfile.TemporaryDirectory(dir=cache_dir(), prefix="setup-") as temporary:
         tmp = Path(temporary)
         if not stamp(name, env).exists():
