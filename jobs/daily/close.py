@@ -67,7 +67,7 @@ def close_day(
     judged = judge_day(spark, settings, day)
     try:
         totals.require_balance(day, judged.profile.totals)
-        require_expectations(spark, settings, day, judged.inputs, judged.profile)
+        require_expectations(spark, settings, day, judged.inputs, judged.profile, write_docs=not dry_run)
         report = _new_report(day, earlier, judged)
         changed = _changes(spark, settings, day, judged, earlier)
         if dry_run:

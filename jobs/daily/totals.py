@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from decimal import Decimal
 
 from pyspark.sql import Column, DataFrame, Row
@@ -10,10 +11,11 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import ArrayType, DataType, DateType, StringType, TimestampType
 
 from jobs.common.errors import FAILED, UserError
+from jobs.daily.flaws import flaws_in, flaws_of
 from reco_rules.clock import millis
 from reco_rules.identity import NULL_MARK, SEPARATOR
 from reco_rules.money import usd
-from reco_rules.vocabulary import Outcome, Side
+from reco_rules.vocabulary import KEY, Side
 from schemas.tables import TABLES
 
 _ZERO = Decimal("0.000000")
@@ -33,6 +35,8 @@ class ControlTotal:
     matched_usd: Decimal = _ZERO
     mismatched_usd: Decimal = _ZERO
     missing_usd: Decimal = _ZERO
+    key_sum_in: int = 0
+    key_sum_out: int = 0
 
     def differences(self) -> tuple[int, Decimal]:
         """Keys and dollars that came in and are in no verdict; zero where it balances."""
@@ -48,7 +52,9 @@ class Profile:
     outcomes: dict[str, int] = field(default_factory=dict)
     totals: list[ControlTotal] = field(default_factory=list)
     facts_hash: str = ""
-    invalid_rows: int = 0
+    by_supplier: dict[tuple[str, str], int] = field(default_factory=dict)
+    flaws: dict[tuple[str, str], dict[str, int]] = field(default_factory=dict)
+    newest_event: dict[str, datetime] = field(default_factory=dict)
 
 
 def row_digest(name: str) -> Column:
@@ -77,19 +83,27 @@ def hash_sums(digest: Column) -> list[Column]:
     return [F.sum(part).alias(f"hash_{number}") for number, part in enumerate(parts, start=1)]
 
 
+def key_sum(counts: Column) -> Column:
+    """Aggregate over the keys where `counts` holds: two multisets of keys that have the same sum are the same.
+
+    32 bits of every key's hash: the sum of two billion of them still fits.
+    """
+    return F.coalesce(F.sum(F.when(counts, F.shiftrightunsigned(F.xxhash64(*KEY), 32))), F.lit(0))
+
+
 def content_hash(counted: Iterable[Sequence[object]]) -> str:
     """SHA-256 over counts and sums of digests."""
     return hashlib.sha256("|".join(":".join(map(str, part)) for part in counted).encode()).hexdigest()
 
 
 def input_totals(sides: DataFrame, rates: DataFrame) -> DataFrame:
-    """Keys and dollars counted before any verdict: `supplier_id, side, keys_in, amount_in_usd`."""
+    """Keys and dollars counted before any verdict: `supplier_id, side, keys_in, amount_in_usd, key_sum`."""
     fx_date = F.to_date(F.coalesce(F.col("agoda_latest")["event_time"], F.col("supplier_latest")["event_time"]))
     long = None
     for side in Side:
         latest = F.col(f"{side.prefix}_latest")
         rows = sides.where(latest.isNotNull()).select(
-            "supplier_id",
+            *KEY,
             F.lit(side.value).alias("side"),
             fx_date.alias("fx_date"),
             latest["currency"].alias("fx_currency"),
@@ -101,27 +115,32 @@ def input_totals(sides: DataFrame, rates: DataFrame) -> DataFrame:
     return (
         long.join(rates, on=["fx_date", "fx_currency"], how="left")
         .groupBy("supplier_id", "side")
-        .agg(F.count(F.lit(1)).alias("keys_in"), F.coalesce(F.sum(amount), F.lit(0)).alias("amount_in_usd"))
+        .agg(
+            F.count(F.lit(1)).alias("keys_in"),
+            F.coalesce(F.sum(amount), F.lit(0)).alias("amount_in_usd"),
+            key_sum(F.lit(True)).alias("key_sum"),
+        )
     )
 
 
 def fact_totals(facts: DataFrame) -> DataFrame:
-    """One row a supplier and outcome: facts, keys and dollars a side, rows that break the table's promises, hash."""
-    wrong = ~F.col("outcome").isin([o.value for o in Outcome]) | F.col("anomaly_types").isNull()
+    """One row a supplier, outcome and combination of flaws: facts, and a side's keys, dollars, newest event; hash."""
     sides = [
         column
         for side in Side
         for column in (
             F.count(F.col(f"{side.prefix}_version")).alias(f"{side.prefix}_keys"),
             F.coalesce(F.sum(f"{side.prefix}_amount_usd"), F.lit(0)).alias(f"{side.prefix}_usd"),
+            key_sum(F.col(f"{side.prefix}_version").isNotNull()).alias(f"{side.prefix}_key_sum"),
+            F.max(f"{side.prefix}_event_time").alias(f"{side.prefix}_newest"),
         )
     ]
     return (
         facts.withColumn("digest", row_digest("reconciliation_facts"))
-        .groupBy("supplier_id", "outcome")
+        .withColumn("flaws", flaws_of())
+        .groupBy("supplier_id", "outcome", "flaws")
         .agg(
             F.count(F.lit(1)).alias("facts"),
-            F.sum(wrong.cast("int")).alias("invalid"),
             *sides,
             *hash_sums(F.col("digest")),
         )
@@ -144,9 +163,10 @@ def assemble(came_in: Sequence[Row], went_out: Sequence[Row]) -> Profile:
     for row in came_in:
         entry = total(row["supplier_id"], Side(row["side"]))
         entry.keys_in, entry.amount_in_usd = row["keys_in"], _dollars(row["amount_in_usd"])
+        entry.key_sum_in = row["key_sum"]
     for row in went_out:
         found.facts += row["facts"]
-        found.invalid_rows += row["invalid"]
+        _note_flaws(found, row)
         found.outcomes[row["outcome"]] = found.outcomes.get(row["outcome"], 0) + row["facts"]
         kind = {"MATCHED": "matched", "MISMATCHED": "mismatched"}.get(row["outcome"], "missing")
         for side in Side:
@@ -154,10 +174,21 @@ def assemble(came_in: Sequence[Row], went_out: Sequence[Row]) -> Profile:
                 entry = total(row["supplier_id"], side)
                 setattr(entry, kind, getattr(entry, kind) + row[f"{side.prefix}_keys"])
                 setattr(entry, f"{kind}_usd", getattr(entry, f"{kind}_usd") + _dollars(row[f"{side.prefix}_usd"]))
+                entry.key_sum_out += row[f"{side.prefix}_key_sum"]
+                newest = found.newest_event.get(side.value, row[f"{side.prefix}_newest"])
+                found.newest_event[side.value] = max(newest, row[f"{side.prefix}_newest"])
     found.totals = [totals[key] for key in sorted(totals)]
     sums = [sum((int(row[name]) for row in went_out), 0) for name in ("hash_1", "hash_2")]
     found.facts_hash = content_hash([("facts", found.facts, *sums)])
     return found
+
+
+def _note_flaws(found: Profile, row: Row) -> None:
+    group = (row["supplier_id"], row["outcome"])
+    found.by_supplier[group] = found.by_supplier.get(group, 0) + row["facts"]
+    counts = found.flaws.setdefault(group, {})
+    for flaw in flaws_in(row["flaws"]):
+        counts[flaw] = counts.get(flaw, 0) + row["facts"]
 
 
 def require_balance(day: object, totals: Iterable[ControlTotal]) -> None:

@@ -1,0 +1,193 @@
+"""`reco replay`: run a past close again from its pinned inputs and compare what comes out with what was recorded."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import date
+from typing import Annotated, Any
+
+import typer
+from pyspark.errors import PySparkException
+from pyspark.sql import DataFrame, Row, SparkSession
+from pyspark.sql import functions as F
+
+from jobs.common import log, tables
+from jobs.common.command import one_line
+from jobs.common.errors import DONE, FAILED, UserError
+from jobs.common.options import AsJson, Debug, SettingsFile
+from jobs.common.output import print_json, print_table, say
+from jobs.common.session import spark_session
+from jobs.common.settings import Settings, load_settings
+from jobs.daily import inputs
+from jobs.daily.close import Report, anomalies_from, anomaly_totals, count_anomalies, judge_day
+from jobs.daily.inputs import Pins
+
+_GONE = re.compile(
+    r"time travel|VERSION_NOT_FOUND|VERSION_NOT_CONTIGUOUS|FILE_NOT_EXIST|FileNotFound|does not exist|"
+    r"not available|reconstruct|PATH_NOT_FOUND|MISSING_DELTA_TABLE",
+    re.IGNORECASE,
+)
+_SHOWN_IDS = 10
+
+
+@dataclass(frozen=True)
+class Replay:
+    """What was recorded beside what came out."""
+
+    close_id: str
+    reco_date: date
+    recorded_hash: str
+    replayed_hash: str
+    recorded_counts: dict[str, int]
+    replayed_counts: dict[str, int]
+    recorded_code: str
+    this_code: str
+    kept: str | None
+
+    @property
+    def equal(self) -> bool:
+        """Whether both hashes are one."""
+        return self.recorded_hash == self.replayed_hash
+
+    def differences(self) -> dict[str, tuple[int, int]]:
+        """Recorded and replayed count of every outcome and anomaly type in which they differ."""
+        names = sorted({*self.recorded_counts, *self.replayed_counts})
+        both = {name: (self.recorded_counts.get(name, 0), self.replayed_counts.get(name, 0)) for name in names}
+        return {name: pair for name, pair in both.items() if pair[0] != pair[1]}
+
+
+def command(
+    close_id: Annotated[str, typer.Argument(metavar="CLOSE_ID", help="As `reco daily` printed it.")],
+    keep: Annotated[bool, typer.Option("--keep", help="Leave the replayed tables in the lake, and say where.")] = False,
+    settings: SettingsFile = None,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> int:
+    """Run a past close again from its pinned inputs, beside the lake's tables, and compare the hashes.
+
+    Exit code 0 where they are equal, 1 where they differ.
+
+    Example: reco replay 2026-03-09-r1
+    """
+    log.configure(debug=debug)
+    chosen = load_settings(settings)
+    found = replay(spark_session("reco-replay", chosen), chosen, close_id, keep=keep)
+    show(found, as_json)
+    return DONE if found.equal else FAILED
+
+
+def replay(spark: SparkSession, settings: Settings, close_id: str, *, keep: bool = False) -> Replay:
+    """Rebuild the close in a scratch folder of the lake. UserError where it is unknown or its inputs are gone."""
+    row = recorded_close(spark, settings, close_id)
+    pins = Pins(**{name: row[name] for name in Pins.__dataclass_fields__})
+    scratch = f"{settings.lake.root}/_replay/{close_id}"
+    try:
+        report = _rebuild(spark, settings, row["reco_date"], pins, scratch)
+    except PySparkException as error:
+        if _GONE.search(str(error)):
+            raise UserError(_gone_sentence(close_id, pins, error), FAILED) from error
+        raise
+    finally:
+        if not keep:
+            _delete(spark, scratch)
+    return Replay(
+        close_id=close_id,
+        reco_date=row["reco_date"],
+        recorded_hash=row["content_hash"],
+        replayed_hash=report.content_hash,
+        recorded_counts=_counts(row["outcomes"], row["anomaly_counts"]),
+        replayed_counts=_counts(report.outcomes, report.anomaly_counts),
+        recorded_code=pins.code_version,
+        this_code=inputs.code_version(),
+        kept=scratch if keep else None,
+    )
+
+
+def recorded_close(spark: SparkSession, settings: Settings, close_id: str) -> Row:
+    """The row of `gold/closes`; UserError that lists the last ids where there is none."""
+    path = settings.table_path("closes")
+    if not tables.exists(spark, path):
+        raise UserError(f"There is no close {close_id}: nothing was closed yet; see `reco daily --help`.")
+    closes = tables.read(spark, path)
+    row = closes.where(F.col("close_id") == close_id).head()
+    if row is None:
+        newest = closes.orderBy(F.col("reco_date").desc(), F.col("revision").desc()).select("close_id")
+        known = ", ".join(found[0] for found in newest.take(_SHOWN_IDS))
+        raise UserError(f"There is no close {close_id} in {path}; the last ones are {known}.")
+    return row
+
+
+def _rebuild(spark: SparkSession, settings: Settings, day: date, pins: Pins, scratch: str) -> Report:
+    judged = judge_day(spark, settings, day, pins)
+    try:
+        report = Report(day, "", 0, facts=judged.profile.facts, outcomes=judged.profile.outcomes)
+        facts = _written(spark, judged.facts, "reconciliation_facts", scratch)
+        count_anomalies(
+            report, judged.profile, anomaly_totals(_written(spark, anomalies_from(judged, facts), "anomalies", scratch))
+        )
+        return report
+    finally:
+        judged.sides.unpersist()
+
+
+def _written(spark: SparkSession, rows: DataFrame, name: str, scratch: str) -> DataFrame:
+    path = f"{scratch}/{name}"
+    conformed = tables.conformed(rows.withColumn("close_id", F.lit("")), name)
+    conformed.write.format("delta").mode("overwrite").option("overwriteSchema", "true").save(path)
+    return tables.read(spark, path)
+
+
+def _counts(outcomes: Mapping[str, int] | None, kinds: Mapping[str, int] | None) -> dict[str, int]:
+    # Two outcomes are named like the anomaly type that stands on them.
+    return {
+        **{f"outcome {name}": count for name, count in sorted((outcomes or {}).items())},
+        **{f"anomaly {name}": count for name, count in sorted((kinds or {}).items())},
+    }
+
+
+def _gone_sentence(close_id: str, pins: Pins, error: PySparkException) -> str:
+    return (
+        f"Close {close_id} cannot be replayed: its inputs (silver/activity at version {pins.silver_version}, "
+        f"ref/policies at {pins.policies_table_version}, ref/fx_rates at {pins.fx_table_version}) are no longer all "
+        f"there ({one_line(error, 160)}). VACUUM with a short retention, or another table in their place, does that; "
+        "restore the files from a backup to replay it."
+    )
+
+
+def _delete(spark: SparkSession, path: str) -> None:
+    gateway: Any = spark.sparkContext._jvm
+    place = gateway.org.apache.hadoop.fs.Path(path)
+    files = place.getFileSystem(spark.sparkContext._jsc.hadoopConfiguration())
+    files.delete(place, True)
+    parent = place.getParent()
+    if files.exists(parent) and not files.listStatus(parent):
+        files.delete(parent, False)
+
+
+def show(found: Replay, as_json: bool) -> None:
+    """Print both hashes and whatever differs."""
+    if as_json:
+        print_json({**asdict(found), "equal": found.equal, "differences": found.differences()})
+        return
+    rows = [("recorded", found.recorded_hash), ("replayed", found.replayed_hash)]
+    print_table(f"Close {found.close_id}", ["", "content hash"], rows)
+    differences = found.differences()
+    if differences:
+        print_table("Counts that differ", ["", "recorded", "replayed"], [(n, *both) for n, both in differences.items()])
+    say(*sentences(found))
+
+
+def sentences(found: Replay) -> list[str]:
+    """What a reader should know besides the hashes."""
+    counts = ", ".join(f"{name} {count}" for name, count in found.replayed_counts.items()) or "no events"
+    if found.equal:
+        lines = [f"Equal: the same inputs give the same facts and anomalies ({counts})."]
+    elif found.differences():
+        lines = [f"Different: what comes out now is not what was recorded ({counts})."]
+    else:
+        lines = [f"Different: the counts agree ({counts}), but the contents of the rows do not."]
+    if found.recorded_code != found.this_code:
+        lines.append(f"Note: it was closed by version {found.recorded_code} and replayed by {found.this_code}.")
+    if found.kept:
+        lines.append(f"The replayed tables are kept under {found.kept}; remove that folder when done.")
+    return lines
