@@ -132,7 +132,8 @@ def _check_together(path: Path, rates: Iterable[Rate]) -> None:
                 f"no rate of {later.currency} between {earlier.rate_date} (line {earlier.line}) and {later.rate_date}"
             )
             raise UserError(
-                f"{path}:{later.line}: rate_date: {what}, {days} days on; a rate is carried {CARRIED_DAYS} days, so days between would have none."
+                f"{path}:{later.line}: rate_date: {what}, {days} days on; "
+                f"a rate is carried {CARRIED_DAYS} days, so days between would have none."
             )
 
 

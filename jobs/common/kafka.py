@@ -2,9 +2,11 @@
 
 import logging
 from pathlib import Path
+from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
 
 from jobs.common.errors import UserError
 from jobs.common.settings import Settings
@@ -41,7 +43,8 @@ def topic_names(settings: Settings) -> list[str]:
 
 def admin(options: dict[str, str]) -> AdminClient:
     """An admin client that keeps its connection troubles to itself; its calls raise them."""
-    return AdminClient({**options, "log_level": 2, "error_cb": lambda _error: None}, logger=_silent)
+    quiet: dict[str, Any] = {**options, "log_level": 2, "error_cb": lambda _error: None}
+    return AdminClient(quiet, logger=_silent)
 
 
 def create_topics(bootstrap: str, settings: Settings, *, timeout: float = 30.0) -> list[str]:

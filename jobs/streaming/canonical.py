@@ -57,16 +57,23 @@ def _event() -> Column:
         "rawPartition": F.col("partition"),
         "rawOffset": F.col("offset"),
     }
-    return F.struct(*[computed.get(f.name, F.col(f.name)).alias(f.name) for f in CANONICAL_EVENT.fields])
+    return _named({field.name: computed.get(field.name, F.col(field.name)) for field in CANONICAL_EVENT.fields})
 
 
 def _heartbeat() -> Column:
-    return F.struct(
-        F.lit(True).alias("heartbeat"),
-        _iso("eventAt").alias("eventTime"),
-        F.col("source"),
-        _iso("kafka_time").alias("publishedAt"),
-        F.col("topic").alias("rawTopic"),
-        F.col("partition").alias("rawPartition"),
-        F.col("offset").alias("rawOffset"),
+    return _named(
+        {
+            "heartbeat": F.lit(True),
+            "eventTime": _iso("eventAt"),
+            "source": F.col("source"),
+            "publishedAt": _iso("kafka_time"),
+            "rawTopic": F.col("topic"),
+            "rawPartition": F.col("partition"),
+            "rawOffset": F.col("offset"),
+        }
     )
+
+
+def _named(fields: Mapping[str, Column]) -> Column:
+    """A struct whose fields keep their names wherever it stands; an alias inside a condition does not."""
+    return F.named_struct(*[part for name, value in fields.items() for part in (F.lit(name), value)])

@@ -13,7 +13,7 @@ MAX_AMOUNT_MINOR = 10**15
 MAX_ID_LENGTH = 128
 
 #: Closes the array that a record's text is wrapped in: found at its place, nothing came after the record's value.
-_END = "\x7fend of record\x7f"
+_END = "end of record \N{INVERTED QUESTION MARK}"
 _TIME = r"^(?!0000)\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-](0\d|1[0-8])(:?[0-5]\d)?)$"
 #: A surrogate escape without its other half, after an even number of backslashes: no Unicode text.
 _LONE_SURROGATE = (
@@ -22,6 +22,9 @@ _LONE_SURROGATE = (
 )
 _STRINGS = ("eventId", "activityId", "supplierId", "activityType", "currency", "status", "eventTime")
 _INTEGERS = ("amountMinor", "version")
+#: What `schema_of_variant` says of an object that has just the contract's fields, with all in their JSON types.
+_KINDS = {**dict.fromkeys(_STRINGS, "STRING"), **dict.fromkeys(_INTEGERS, "BIGINT")}
+_PLAIN = "OBJECT<" + ", ".join(f"{name}: {_KINDS[name]}" for name in sorted(_KINDS)) + ">"
 
 
 def parse(records: DataFrame, currencies: Sequence[str], clock: Column) -> DataFrame:
@@ -32,9 +35,17 @@ def parse(records: DataFrame, currencies: Sequence[str], clock: Column) -> DataF
     millisecond. `eventId` is the payload's, else that of the header `id`, else topic, partition and offset.
     """
     shaped = _with_fields(_with_json(records))
-    judged = shaped.withColumn("reasons", _reasons(currencies, clock))
+    in_time = _is_past("kafka_time", clock) & _is_past("eventAt", F.col("kafka_time"))
+    is_event = F.col("is_plain") & in_time & F.col("currency").isin(list(currencies))
+    for valid in _validity().values():
+        is_event = is_event & valid
+    # Arrays and their sorting cost more than all the checks: only what fails one is asked for its reasons.
+    judged = shaped.withColumn("is_event", F.coalesce(is_event, F.lit(False))).withColumn(
+        "reasons", F.when(~F.col("is_event"), _reasons(currencies, clock))
+    )
     kind = (
-        F.when(F.size("reasons") > 0, F.lit("QUARANTINE"))
+        F.when(F.col("is_event"), F.lit("EVENT"))
+        .when(F.size("reasons") > 0, F.lit("QUARANTINE"))
         .when(F.col("is_heartbeat"), F.lit("HEARTBEAT"))
         .otherwise(F.lit("EVENT"))
     )
@@ -49,65 +60,66 @@ def parse(records: DataFrame, currencies: Sequence[str], clock: Column) -> DataF
 
 
 def _with_json(records: DataFrame) -> DataFrame:
-    """Add `json`, the record's one JSON object as a variant; null where it is not one, or too large to be read."""
+    """Add `text` and `json`, the record's one JSON object as a variant; null where it is none, or too large to read."""
     too_large = F.coalesce(F.octet_length("value") > MAX_BYTES, F.lit(False))
     text = F.when(~too_large, F.col("value").cast("string"))
+    begins = F.substring(F.ltrim(text, F.lit(" \t\r\n")), 1, 1) == "{"
     as_text = records.select(
-        "*",
-        too_large.alias("is_too_large"),
-        F.when(F.is_valid_utf8(text) & (F.substring(F.ltrim(text, F.lit(" \t\r\n")), 1, 1) == "{"), text).alias("text"),
+        "*", too_large.alias("is_too_large"), F.when(F.is_valid_utf8(text) & begins, text).alias("text")
     )
-    halved = F.contains(F.lower(F.col("text")), F.lit("\\ud")) & F.col("text").rlike(_LONE_SURROGATE)
-    wrapped = F.try_parse_json(
-        F.when(~halved, F.concat(F.lit("["), F.col("text"), F.lit(',"' + _END.replace("\x7f", "\\u007f") + '"]')))
-    )
+    halved = F.contains(F.col("text"), F.lit("\\u")) & F.col("text").rlike(_LONE_SURROGATE)
+    # Spark reads the first value of a text and ignores what follows it; inside an array what follows must be our mark.
+    wrapped = F.try_parse_json(F.when(~halved, F.concat(F.lit("["), F.col("text"), F.lit(f',"{_END}"]'))))
     ended = F.try_variant_get("wrapped", "$[1]", "string") == _END
-    return as_text.select(*[F.col(name) for name in records.columns], "is_too_large", wrapped.alias("wrapped")).select(
-        "*", F.when(ended, F.try_variant_get("wrapped", "$[0]", "variant")).alias("json")
-    )
+    json = F.when(ended, F.try_variant_get("wrapped", "$[0]", "variant"))
+    return as_text.withColumn("wrapped", wrapped).withColumn("json", json).drop("wrapped")
 
 
 def _with_fields(records: DataFrame) -> DataFrame:
-    """Add every field in its JSON type, `<name>_type` beside it, null where the JSON has another type there."""
-    json = F.col("json")
-    typed = records.select(
+    """Add every field, null where the JSON has another type there; `<name>_type` where the object is no plain event.
+
+    `is_plain`: the object has exactly the contract's fields in their JSON types, which one comparison tells.
+    """
+    fields = ", ".join(f"{name} STRING" for name in _STRINGS) + ", " + ", ".join(f"{name} BIGINT" for name in _INTEGERS)
+    read = records.select(
         "*",
-        *[F.schema_of_variant(F.try_variant_get(json, f"$.{n}", "variant")).alias(f"{n}_type") for n in _FIELDS],
-        (F.try_variant_get(json, "$.heartbeat", "boolean") & _is(json, "heartbeat", "BOOLEAN")).alias("beats"),
+        F.coalesce(F.schema_of_variant("json") == _PLAIN, F.lit(False)).alias("is_plain"),
+        F.from_json("text", fields).alias("read"),
     )
-    strings = [
-        F.when(F.col(f"{n}_type") == "STRING", F.try_variant_get(json, f"$.{n}", "string")).alias(n) for n in _STRINGS
-    ]
-    integers = [
-        F.when(F.col(f"{n}_type") == "BIGINT", F.try_variant_get(json, f"$.{n}", "bigint")).alias(n) for n in _INTEGERS
-    ]
+    types = {
+        name: F.when(~F.col("is_plain"), F.schema_of_variant(F.try_variant_get("json", f"$.{name}", "variant")))
+        for name in (*_STRINGS, *_INTEGERS, "heartbeat")
+    }
+    typed = read.select("*", *[kind.alias(f"{name}_type") for name, kind in types.items()])
+
+    def of_type(name: str, kind: str) -> Column:
+        return F.when(F.col("is_plain") | (F.col(f"{name}_type") == kind), F.col("read")[name]).alias(name)
+
+    beats = (F.col("heartbeat_type") == "BOOLEAN") & F.try_variant_get("json", "$.heartbeat", "boolean")
     header = F.element_at(F.filter("headers", lambda h: h["key"] == "id"), 1)["value"].cast("string")
     header_ok = F.is_valid_utf8(header) & F.length(header).between(1, MAX_ID_LENGTH)
     valued = typed.select(
-        "*",
-        *strings,
-        *integers,
+        *[F.col(name) for name in typed.columns if name not in ("read", "text")],
+        *[of_type(name, "STRING") for name in _STRINGS],
+        *[of_type(name, "BIGINT") for name in _INTEGERS],
         F.when(F.size("headers") > 0, F.when(header_ok, header)).alias("header_id"),
-        F.coalesce(F.col("beats"), F.lit(False)).alias("is_heartbeat"),
+        F.coalesce(beats, F.lit(False)).alias("is_heartbeat"),
     )
     at = F.when(F.col("eventTime").rlike(_TIME), F.col("eventTime").try_cast("timestamp"))
     cut = F.date_trunc("millisecond", at)
-    return valued.select("*", F.when(cut >= F.lit("0001-01-01").cast("timestamp"), cut).alias("eventAt"))
+    return valued.withColumn("eventAt", F.when(cut >= F.lit("0001-01-01").cast("timestamp"), cut))
 
 
-_FIELDS = (*_STRINGS, *_INTEGERS)
-
-
-def _is(json: Column, name: str, kind: str) -> Column:
-    return F.schema_of_variant(F.try_variant_get(json, f"$.{name}", "variant")) == kind
+def _is_past(name: str, clock: Column) -> Column:
+    """Whether a time is at most five minutes ahead of a clock; null where it is null."""
+    return F.col(name) <= clock + F.make_dt_interval(secs=F.lit(MAX_FUTURE_SECONDS))
 
 
 def _reasons(currencies: Sequence[str], clock: Column) -> Column:
     """Every reason code that holds, sorted; a record that cannot be read has just that one."""
-    ahead = F.make_dt_interval(secs=F.lit(MAX_FUTURE_SECONDS))
     found = [
-        F.when(F.col("kafka_time") > clock + ahead, F.lit(Reason.PUBLISHED_IN_FUTURE.value)),
-        F.when(F.col("eventAt") > F.col("kafka_time") + ahead, F.lit(Reason.EVENT_TIME_IN_FUTURE.value)),
+        F.when(~_is_past("kafka_time", clock), F.lit(Reason.PUBLISHED_IN_FUTURE.value)),
+        F.when(~_is_past("eventAt", F.col("kafka_time")), F.lit(Reason.EVENT_TIME_IN_FUTURE.value)),
         *_field_reasons("eventTime", F.col("eventAt").isNotNull()),
         *[
             F.when(~F.col("is_heartbeat"), reason)
@@ -143,7 +155,7 @@ def _validity() -> Mapping[str, Column]:
 
 def _field_reasons(name: str, valid: Column, optional: bool = False) -> list[Column]:
     kind = F.col(f"{name}_type")
-    absent = kind.isNull() | (kind == "VOID")
+    absent = ~F.col("is_plain") & (kind.isNull() | (kind == "VOID"))
     invalid = F.when(~absent & ~F.coalesce(valid, F.lit(False)), F.lit(f"{Reason.INVALID_FIELD.value}:{name}"))
     if optional:
         return [invalid]
