@@ -21,6 +21,9 @@ from jobs.common.errors import FAILED, UserError
 #: Lines of a failed child's log that are shown.
 LOG_LINES = 20
 _SAMPLE_SECONDS = 0.25
+_POLL_SECONDS = 0.2
+# An exception raised by a signal is lost where it falls into a finaliser or a fork; the event is not.
+_interrupted = threading.Event()
 
 
 class Steps:
@@ -62,7 +65,7 @@ class Steps:
         log.write_bytes(b"")
         process = processes.spawn([sys.executable, "-m", *arguments], log, env=self._env)
         try:
-            code = process.wait()
+            code = _wait(process)
         finally:
             _end(process)
         if code != 0:
@@ -80,6 +83,15 @@ def tail(log: Path) -> str:
     """The last lines of a log, indented."""
     with log.open(encoding="utf-8", errors="replace") as file:
         return "\n".join(f"    {line.rstrip()[:400]}" for line in deque(file, LOG_LINES))
+
+
+def _wait(process: subprocess.Popen[bytes]) -> int:
+    """The child's exit code; KeyboardInterrupt where a signal says so meanwhile."""
+    while True:
+        if _interrupted.is_set():
+            raise KeyboardInterrupt
+        with suppress(subprocess.TimeoutExpired):
+            return process.wait(_POLL_SECONDS)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
@@ -137,13 +149,15 @@ def resident_bytes(root: int) -> int | None:
 
 @contextmanager
 def ended_by_signals() -> Iterator[None]:
-    """SIGTERM and SIGHUP (but under nohup) end the demo as Ctrl-C does: in order, with nothing left running."""
+    """Ctrl-C, SIGTERM and SIGHUP end the demo in order, with nothing left running; those that are ignored stay so."""
+    _interrupted.clear()
 
     def interrupt(_number: int, _frame: object) -> None:
+        _interrupted.set()
         raise KeyboardInterrupt
 
-    wanted = [number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) != signal.SIG_IGN]
-    before = {number: signal.signal(number, interrupt) for number in wanted}
+    known = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    before = {number: signal.signal(number, interrupt) for number in known if known[number] != signal.SIG_IGN}
     try:
         yield
     finally:
