@@ -42,7 +42,10 @@ def rates_as_of(fx: DataFrame, minor_units: DataFrame, dates: DataFrame) -> Data
         .select(
             "fx_date",
             F.col("currency").alias("fx_currency"),
-            (F.col("usd_per_unit") * F.col("minor_unit")).cast(RATE_PER_MINOR).alias("usd_per_minor"),
+            # Exact in 16 places; widened first, since not every engine widens a product.
+            (F.col("usd_per_unit").cast(RATE_PER_MINOR) * F.col("minor_unit"))
+            .cast(RATE_PER_MINOR)
+            .alias("usd_per_minor"),
         )
     )
 

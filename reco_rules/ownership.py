@@ -29,21 +29,23 @@ def with_reco_date(deliveries: DataFrame) -> DataFrame:
     identity = F.struct(*[F.col(name) for name in IDENTITY])
     followed = deliveries.select(
         "*",
+        F.row_number().over(in_order).alias("_place"),
         (at - F.lag(at).over(in_order)).alias("_gap"),
         F.coalesce(F.lag(identity).over(in_order) == identity, F.lit(False)).alias("is_redelivery"),
     )
     # A redelivery may carry another grace, of a policy applied since: only its first publication has a say.
     is_first, can_be_carried = ~F.col("is_redelivery"), at < millis(midnight) + grace_ms * 2
     begins_chain = is_first & (F.col("_gap").isNull() | (F.col("_gap") >= grace_ms) | ~can_be_carried)
+    # In order of time the greatest is the last; the parity of the last place tells of the last first publication.
     chained = followed.select(
         "*",
-        F.last(F.when(begins_chain, F.col("event_time")), ignorenulls=True).over(so_far).alias("_chain_start"),
-        F.last(F.when(is_first, can_be_carried), ignorenulls=True).over(so_far).alias("_can_be_carried"),
+        F.max(F.when(begins_chain, F.col("event_time"))).over(so_far).alias("_chain_start"),
+        F.max(F.when(is_first, F.col("_place") * 2 + can_be_carried.cast("int"))).over(so_far).alias("_carried"),
     )
+    is_carried = (F.col("_carried") % 2 == 1) & (F.col("_chain_start") < midnight)
+    event_date = F.to_date("event_time")
     return chained.select(
         *deliveries.columns,
-        F.when(F.col("_can_be_carried") & (F.col("_chain_start") < midnight), F.date_sub(F.to_date("event_time"), 1))
-        .otherwise(F.to_date("event_time"))
-        .alias("reco_date"),
+        F.when(is_carried, F.date_sub(event_date, 1)).otherwise(event_date).cast("date").alias("reco_date"),
         "is_redelivery",
     )

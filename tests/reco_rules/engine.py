@@ -114,4 +114,6 @@ def _literal(value: Any) -> Any:
 
 
 def _sorted(frame: DataFrame) -> list[tuple[Any, ...]]:
-    return sorted((tuple(row) for row in frame.collect()), key=repr)
+    # Asked of DuckDB itself: sqlframe makes floats of decimals.
+    rows = frame.session._conn.execute(frame.sql(dialect="duckdb", optimize=False)).fetchall()
+    return sorted((tuple(row) for row in rows), key=repr)
