@@ -130,11 +130,9 @@ def _existence(fact: Fact, rates: Sequence[Rate], history_days: int) -> RuleResu
     if missing is not None:
         there = Side.SUPPLIER if missing is Side.AGODA else Side.AGODA
         first = fact["reco_date"] - timedelta(days=history_days)
-        changes.append(
-            f"one more event from {missing.value} for this activity, with an event time of {fact['reco_date']} (or up "
-            f"to {history_days} days before, from {first}); to match it says "
-            f"{_matching(fact, there, missing, rates)}"
-        )
+        when = f"an event time of {fact['reco_date']} (or of a day before it, from {first})"
+        match = _matching(fact, there, missing, rates)
+        changes.append(f"one more event from {missing.value} for this activity, with {when}; to match it says {match}")
     return RuleResult("existence", kind, missing is not None, values, "both sides", changes=changes)
 
 
