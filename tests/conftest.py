@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from pyspark.sql import SparkSession
 
+from jobs.cli.broker import Broker
 from jobs.common.session import local_session
 from jobs.common.settings import Settings, Spark
 
@@ -18,3 +19,10 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
     session = local_session("tests", Settings(spark=Spark(master="local[2]", shuffle_partitions=2, conf=conf)))
     yield session
     session.stop()
+
+
+@pytest.fixture(scope="session")
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    """A real broker; tests take topics of their own."""
+    with Broker(tmp_path_factory.mktemp("broker")) as running:
+        yield running

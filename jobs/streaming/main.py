@@ -2,6 +2,7 @@
 
 import signal
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from types import FrameType
 from typing import Annotated
@@ -40,15 +41,20 @@ def run(settings: Settings, *, available_now: bool = False) -> None:
     partitions = topic_partitions(settings)
     spark = spark_session("reco-stream", settings)
     stopping = _Stopping()
-    query = start_normalise(spark, settings, partitions, available_now=available_now)
+    query = start_normalise(spark, settings, partitions, available_now=available_now, clock=lambda: datetime.now(UTC))
     stopping.wait(query)
 
 
 def start_normalise(
-    spark: SparkSession, settings: Settings, partitions: dict[str, int], *, available_now: bool
+    spark: SparkSession,
+    settings: Settings,
+    partitions: dict[str, int],
+    *,
+    available_now: bool,
+    clock: Callable[[], datetime],
 ) -> StreamingQuery:
-    """Start the query `normalise`; `partitions`: how many each topic has."""
-    normaliser = Normaliser(spark, settings, partitions, lambda: datetime.now(UTC))
+    """Start the query `normalise`. `partitions`: how many each topic has. `clock`: the time in UTC."""
+    normaliser = Normaliser(spark, settings, partitions, clock)
     writer = (
         raw_stream(spark, settings)
         .writeStream.queryName("normalise")

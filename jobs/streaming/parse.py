@@ -96,7 +96,7 @@ def _with_fields(records: DataFrame) -> DataFrame:
         return F.when(F.col("is_plain") | (F.col(f"{name}_type") == kind), F.col("read")[name]).alias(name)
 
     beats = (F.col("heartbeat_type") == "BOOLEAN") & F.try_variant_get("json", "$.heartbeat", "boolean")
-    header = F.element_at(F.filter("headers", lambda h: h["key"] == "id"), 1)["value"].cast("string")
+    header = F.get(F.filter("headers", lambda h: h["key"] == "id"), F.lit(0))["value"].cast("string")
     header_ok = F.is_valid_utf8(header) & F.length(header).between(1, MAX_ID_LENGTH)
     valued = typed.select(
         *[F.col(name) for name in typed.columns if name not in ("read", "text")],

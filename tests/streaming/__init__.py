@@ -1,0 +1,1 @@
+"""Tests of the streaming job: real broker, real tables, the oracle's word for every record."""

@@ -1,0 +1,80 @@
+"""`kill -9` of the streaming driver at random moments: the tables are those of a run that nobody disturbed."""
+
+import os
+import signal
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from random import Random
+
+import polars as pl
+import pytest
+
+from jobs.cli.broker import Broker
+from jobs.common.lake import open_table, read
+from jobs.common.settings import Settings
+from tests.streaming.feed import assert_tables_are_the_oracles, consume, new_settings, produce, wait_for
+from tests.workloads.generate import generate_workloads, pack
+from tests.workloads.records import raw_records
+
+SEED = int(os.environ.get("RECO_KILLS_SEED", "3"))
+
+
+@pytest.mark.parametrize("kills", [2, pytest.param(20, marks=pytest.mark.long)])
+def test_killed_anywhere_nothing_is_lost_or_doubled(broker: Broker, tmp_path: Path, kills: int) -> None:
+    rng = Random(SEED)
+    settings = new_settings(str(tmp_path / "lake"), broker.bootstrap_servers, f"kills{kills}")
+    records = raw_records(pack(generate_workloads(10 * kills, SEED)), rng, poisoned=50)
+    produce(settings, records)
+    batch = max(1, len(records) // (3 * kills))
+    env = _environment(settings, batch)
+    for _ in range(kills):
+        # One commit at least lies between kills; the next falls between any two writes of a batch.
+        table = rng.choice(("activity_raw", "activity", "quarantine"))
+        before = _version(settings, table)
+        child = _stream(env, tmp_path / "stream.log")
+        wait_for(lambda t=table, v=before: _version(settings, t) > v, 180, f"commit to {table}")  # type: ignore[misc]
+        os.killpg(child.pid, signal.SIGKILL)
+        child.wait()
+    last = _stream(_environment(settings, len(records)), tmp_path / "stream.log", "--available-now")
+    assert last.wait(240) == 0, (tmp_path / "stream.log").read_text()[-3000:]
+    assert_tables_are_the_oracles(settings, records, datetime.now(UTC))
+    # The topics are at least once: everything is there, and what came again is the same to the byte.
+    for topic in (settings.topics.agoda_canonical, settings.topics.supplier_canonical):
+        messages = consume(settings, topic)
+        assert len({(part, value) for part, _, value in messages}) == _events(settings, topic)
+
+
+def _stream(env: dict[str, str], log: Path, *options: str) -> "subprocess.Popen[bytes]":
+    with log.open("ab") as out:
+        return subprocess.Popen(
+            [sys.executable, "-m", "jobs.cli.main", "stream", *options],
+            env=env,
+            stdout=out,
+            stderr=out,
+            start_new_session=True,
+        )
+
+
+def _environment(settings: Settings, batch: int) -> dict[str, str]:
+    topics = {f"RECO_TOPICS__{name.upper()}": str(value) for name, value in settings.topics.model_dump().items()}
+    return {
+        **os.environ,
+        **topics,
+        "RECO_LAKE__ROOT": settings.lake.root,
+        "RECO_KAFKA__BOOTSTRAP_SERVERS": settings.kafka.bootstrap_servers,
+        "RECO_STREAM__MAX_OFFSETS_PER_TRIGGER": str(batch),
+        "RECO_STREAM__TRIGGER": "100 milliseconds",
+        "RECO_SPARK__DRIVER_MEMORY": "1g",
+    }
+
+
+def _version(settings: Settings, table: str) -> int:
+    found = open_table(settings, table)
+    return -1 if found is None else max(found.version(), 0)
+
+
+def _events(settings: Settings, topic: str) -> int:
+    source = "AGODA" if topic == settings.topics.agoda_canonical else "SUPPLIER"
+    return read(open_table(settings, "activity"), "activity").filter(pl.col("source") == source).height

@@ -1,0 +1,152 @@
+"""Raw topics → bronze, silver, quarantine and canonical topics: every record as the oracle says, whatever it holds."""
+
+import json
+from collections import Counter
+from pathlib import Path
+from random import Random
+
+import pytest
+from pyspark.sql import SparkSession
+
+from jobs.cli.broker import Broker
+from jobs.common.kafka import topic_partitions
+from jobs.common.lake import open_table, read
+from jobs.common.law import measure
+from jobs.common.policies import apply
+from jobs.common.settings import Settings
+from jobs.streaming.main import start_normalise
+from tests.oracle.normalise import Raw, normalise
+from tests.streaming.feed import assert_tables_are_the_oracles, consume, new_settings, produce
+from tests.workloads.generate import generate_workloads, pack
+from tests.workloads.records import raw_records
+from tests.workloads.values import CLOCK
+
+_POLICIES = """
+version: 1
+defaults: {grace: 2h}
+suppliers:
+  %s: {mode: DAILY_ONLY, grace: 30m}
+"""
+
+
+def run(spark: SparkSession, settings: Settings) -> None:
+    """Take what is there."""
+    query = start_normalise(spark, settings, topic_partitions(settings), available_now=True, clock=lambda: CLOCK)
+    query.awaitTermination()
+
+
+@pytest.fixture(scope="module")
+def fed(
+    spark: SparkSession, broker: Broker, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Settings, list[Raw], str]:
+    """A lake after two runs over events and poison of every kind, its records, and its one DAILY_ONLY supplier."""
+    root = tmp_path_factory.mktemp("lake")
+    settings = new_settings(str(root), broker.bootstrap_servers, "normalise", max_offsets_per_trigger=1500)
+    workloads = generate_workloads(40, 7)
+    daily = workloads[0].supplier_id
+    (root / "policies.yaml").write_text(_POLICIES % json.dumps(daily))
+    apply(settings, root / "policies.yaml", CLOCK)
+    records = raw_records(pack(workloads), Random(7), poisoned=600)
+    half = len(records) // 2
+    for part in (records[:half], records[half:]):
+        produce(settings, part)
+        run(spark, settings)
+    return settings, records, daily
+
+
+def test_each_record_is_what_the_oracle_says(fed: tuple[Settings, list[Raw], str]) -> None:
+    settings, records, _ = fed
+    reasons = Counter(reason for r in records for reason in _reasons(r))
+    assert len(reasons) > 15, "the poison must have every reason"
+    assert_tables_are_the_oracles(settings, records, CLOCK)
+
+
+def test_the_law_holds_on_every_partition(fed: tuple[Settings, list[Raw], str]) -> None:
+    law = measure(fed[0])
+    assert law is not None
+    assert law.holds
+
+
+def test_policies_are_stamped_and_route(fed: tuple[Settings, list[Raw], str]) -> None:
+    settings, _, daily = fed
+    silver = read(open_table(settings, "activity"), "activity")
+    stamps = {
+        (row["supplier_id"] == daily, row["mode"], row["grace_seconds"], row["policy_version"])
+        for row in silver.iter_rows(named=True)
+    }
+    assert stamps == {(True, "DAILY_ONLY", 1800, 1), (False, "NRT_HOURLY", 7200, 1)}
+    topics = settings.topics
+    for source, canonical, nrt in (
+        ("AGODA", topics.agoda_canonical, topics.agoda_nrt),
+        ("SUPPLIER", topics.supplier_canonical, topics.supplier_nrt),
+    ):
+        rows = [row for row in silver.iter_rows(named=True) if row["source"] == source]
+        sent = [json.loads(value or b"") for _, _, value in consume(settings, canonical)]
+        assert Counter(m["eventId"] for m in sent) == Counter(row["event_id"] for row in rows)
+        matched = [json.loads(value or b"") for _, _, value in consume(settings, nrt)]
+        events = Counter(m["eventId"] for m in matched if "eventId" in m)
+        assert events == Counter(row["event_id"] for row in rows if row["supplier_id"] != daily)
+
+
+def test_a_canonical_message_says_all_and_keeps_its_partition(fed: tuple[Settings, list[Raw], str]) -> None:
+    settings, _, _ = fed
+    silver = read(open_table(settings, "activity"), "activity").rows_by_key(
+        ["topic", "partition", "offset"], named=True, unique=True, include_key=True
+    )
+    for partition, key, value in consume(settings, settings.topics.agoda_canonical):
+        message = json.loads(value or b"")
+        row = silver[message["rawTopic"], message["rawPartition"], message["rawOffset"]]
+        assert partition == message["rawPartition"]
+        assert (key or b"").decode() == message["activityId"] == row["activity_id"]
+        assert message == {
+            "eventId": row["event_id"],
+            "activityId": row["activity_id"],
+            "supplierId": row["supplier_id"],
+            "activityType": row["activity_type"],
+            "amountMinor": row["amount_minor"],
+            "currency": row["currency"],
+            "status": row["status"],
+            "version": row["version"],
+            "eventTime": _iso(row["event_time"]),
+            "source": "AGODA",
+            "publishedAt": _iso(row["kafka_time"]),
+            "mode": row["mode"],
+            "graceSeconds": row["grace_seconds"],
+            "policyVersion": 1,
+            "rawTopic": row["topic"],
+            "rawPartition": row["partition"],
+            "rawOffset": row["offset"],
+        }
+
+
+def test_heartbeats_go_on_to_the_nrt_topics_only(fed: tuple[Settings, list[Raw], str]) -> None:
+    settings, records, _ = fed
+    beats = Counter((r.topic, r.partition) for r in records if normalise(r, CLOCK)[0] == "heartbeat")
+    assert beats
+    for raw, nrt in (
+        ("agoda.raw.activity", settings.topics.agoda_nrt),
+        ("supplier.raw.activity", settings.topics.supplier_nrt),
+    ):
+        found = Counter((raw, p) for p, _, v in consume(settings, nrt) if b'"heartbeat":true' in (v or b""))
+        assert found == Counter({place: n for place, n in beats.items() if place[0] == raw})
+
+
+def test_a_new_checkpoint_over_old_tables_doubles_nothing(spark: SparkSession, broker: Broker, tmp_path: Path) -> None:
+    settings = new_settings(str(tmp_path / "lake"), broker.bootstrap_servers, "fresh")
+    records = raw_records(pack(generate_workloads(3, 9)), Random(9), poisoned=30)
+    half = len(records) // 2
+    produce(settings, records[:half])
+    run(spark, settings)
+    (tmp_path / "lake" / "_checkpoints").rename(tmp_path / "lost")
+    produce(settings, records[half:])
+    run(spark, settings)
+    assert_tables_are_the_oracles(settings, records, CLOCK)
+
+
+def _reasons(record: Raw) -> tuple[str, ...]:
+    verdict = normalise(record, CLOCK)
+    return verdict[1] if verdict[0] == "quarantine" else ()
+
+
+def _iso(time: object) -> str:
+    return f"{time:%Y-%m-%dT%H:%M:%S.%f}"[:-3] + "Z"
