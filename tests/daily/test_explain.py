@@ -1,0 +1,138 @@
+"""What `reco explain` says of one activity: the close's own verdict, margins that are exact, changes that clear it."""
+
+import json
+from decimal import Decimal
+
+import pytest
+from pyspark.sql import SparkSession
+
+from jobs.common.command import run_function
+from jobs.common.errors import DONE, USAGE, UserError
+from jobs.common.settings import Settings
+from jobs.daily.close import Report
+from jobs.daily.explain import Key, command, explain
+from jobs.daily.explain_text import Explanation, show
+from jobs.daily.margins import allowed_amounts, duration
+from tests.daily.small_lake import DAY, SUPPLIER
+
+Closed = tuple[Settings, Report]
+
+
+def of(spark: SparkSession, closed: Closed, activity: str) -> Explanation:
+    return explain(spark, closed[0], Key(SUPPLIER, activity), DAY)
+
+
+def changes(found: Explanation, kind: str) -> str:
+    return "; ".join(text for rule in found.rules if rule.anomaly_type == kind for text in rule.changes)
+
+
+def test_a_price_break(spark: SparkSession, closed: Closed, capsys: pytest.CaptureFixture[str]) -> None:
+    found = explain(spark, closed[0], Key(SUPPLIER, "BK-EUR"))
+    assert (found.reco_date, found.outcome, found.anomaly_types) == (DAY, "MISMATCHED", ["PRICE_MISMATCH"])
+    (price,) = [rule for rule in found.rules if rule.rule == "price"]
+    assert price.broken
+    assert price.margin == Decimal("-12.6")
+    assert price.changes == [
+        "SUPPLIER's amount between 91.67 EUR and 93.51 EUR",
+        "raise price.abs_tol_usd for SUP-007 to 13.6",
+    ]
+    (one,) = found.breaks
+    assert (one.severity, one.amount_at_risk_usd) == ("MEDIUM", Decimal("13.6"))
+    show(found)
+    told = capsys.readouterr().out
+    for text in (
+        "SUP-007 BK-EUR on 2026-03-10: MISMATCHED (PRICE_MISMATCH)",
+        "80.00 EUR",
+        "12.6 USD over",
+        "would clear it: SUPPLIER's amount between 91.67 EUR and 93.51 EUR",
+        "EUR: 1.08 USD (rate of 2026-03-09 for 2026-03-10, FX version 1)",
+        "supplier.raw.activity/0@3",
+        "HIGH from 100, CRITICAL from 1000 USD",
+        "published by close 2026-03-10-r1",
+    ):
+        assert text in told
+
+
+def test_everything_at_once(spark: SparkSession, closed: Closed) -> None:
+    found = of(spark, closed, "BK-MESSY")
+    kinds = ["DELAYED_SUPPLIER", "DUPLICATE_AGODA", "STATUS_MISMATCH", "TIMESTAMP_SKEW"]
+    assert found.anomaly_types == kinds
+    assert [one.anomaly_type for one in found.breaks] == kinds
+    assert [delivery.marks for delivery in found.deliveries] == [
+        ["duplicate"],
+        ["latest", "duplicate"],
+        ["redelivery"],
+        ["latest", "delayed"],
+    ]
+    assert "2026-03-10 11:45:00.000Z and 2026-03-10 12:15:00.000Z" in changes(found, "TIMESTAMP_SKEW")
+    assert "raise allowed_skew for SUP-007 to 20m" in changes(found, "TIMESTAMP_SKEW")
+    assert "status BOOKED, or from AGODA with status PAID" in changes(found, "STATUS_MISMATCH")
+    assert "version 1 once" in changes(found, "DUPLICATE_AGODA")
+    assert "raise max_delay for SUP-007 to 3h" in changes(found, "DELAYED_SUPPLIER")
+
+
+def test_history_and_missing_rates(spark: SparkSession, closed: Closed) -> None:
+    refund = of(spark, closed, "BK-REFUND")
+    assert refund.anomaly_types == ["STATUS_MISMATCH", "TIMESTAMP_SKEW"]
+    assert [delivery.marks for delivery in refund.deliveries] == [["history"], ["latest", "history"], ["latest"]]
+    baht = of(spark, closed, "BK-BAHT")
+    assert baht.anomaly_types == ["FX_RATE_MISSING"]
+    assert baht.breaks[0].amount_at_risk_usd is None
+    assert "a rate for THB of a date from 2026-03-03 to 2026-03-10" in changes(baht, "FX_RATE_MISSING")
+
+
+def test_what_came_after_the_close(
+    spark: SparkSession, closed: Closed, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """BK-ALONE was published as missing; its other side came since, and BK-LATE has no fact yet."""
+    monkeypatch.setenv("RECO_LAKE__ROOT", closed[0].lake.root)
+    assert run_function(command, [SUPPLIER, "BK-ALONE", "--date", "2026-03-10", "--json"], "explain") == DONE
+    told = json.loads(capsys.readouterr().out)
+    assert told["published"]["outcome"] == "MISSING_SUPPLIER"
+    assert told["outcome"] == "MATCHED"
+    assert told["rates"][0]["usd_per_unit"] == "0.0067"
+    late = explain(spark, closed[0], Key(SUPPLIER, "BK-LATE"))
+    assert (late.reco_date, late.outcome, late.published) == (DAY, "MATCHED", None)
+
+
+@pytest.mark.parametrize(
+    ("key", "on", "says"),
+    [
+        (Key(SUPPLIER, "BK-EURO"), DAY, "nearest activities of SUP-007 are BK-EUR"),
+        (Key("SUP-070", "BK-OK"), None, "BK-OK is known of SUP-007"),
+        (Key("SUP-8", "BK-NONE"), None, "nearest suppliers are SUP-007"),
+        (Key(SUPPLIER, "BK-OK"), DAY.replace(day=2), "has no event of 2026-03-02; it has some of 2026-03-10"),
+    ],
+    ids=lambda value: str(value)[:20],
+)
+def test_an_unknown_key_is_told_what_is_near(
+    spark: SparkSession, closed: Closed, key: Key, on: object, says: str
+) -> None:
+    with pytest.raises(UserError, match=says) as error:
+        explain(spark, closed[0], key, on)  # type: ignore[arg-type]
+    assert error.value.exit_code == USAGE
+
+
+@pytest.mark.parametrize(
+    ("agoda", "per_minor", "expected"),
+    [
+        ("0", "0.01", (0, 50)),
+        ("50.00", "0.01", (4950, 5050)),
+        ("1000", "0.01", (99000, 101000)),
+        ("1000", "0.0067", (147762, 150746)),
+        ("0.000001", "0.000000001", (0, 500001499)),
+        ("1000", "100000", None),
+    ],
+)
+def test_the_smallest_and_greatest_amounts_are_exact(
+    agoda: str, per_minor: str, expected: tuple[int, int] | None
+) -> None:
+    fact = {"agoda_amount_usd": Decimal(agoda), "abs_tol_usd": Decimal("0.5"), "pct_tol": Decimal("0.01")}
+    assert allowed_amounts(fact, Decimal(per_minor)) == expected
+
+
+def test_durations_read_well() -> None:
+    assert [duration(Decimal(text)) for text in ("0", "59.5", "3600", "-3723.004")] == [
+        *("0s", "59.5s", "1h"),
+        "-1h 2m 3.004s",
+    ]
