@@ -1,0 +1,86 @@
+"""`make bench`: measures, prints the table, keeps it and a plot under bench/results."""
+
+import argparse
+import gc
+import json
+import statistics
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from pyspark.sql import SparkSession
+
+from bench import data, report, stream
+from bench.contenders import Contender, other_contenders, spark_contenders
+from jobs.cli.broker import Broker
+from jobs.common.session import spark_session
+from jobs.common.settings import Kafka, Lake, Settings, Spark
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def main() -> None:
+    """Close at each size, then normalise; each contender in turn, round by round, in one warm JVM."""
+    options = _options()
+    results: dict[str, dict[str, list[float]]] = {}
+    with tempfile.TemporaryDirectory(prefix="reco-bench-", dir=options.folder) as folder:
+        scratch = Path(folder)
+        jars = _extension_jars()
+        settings = Settings(lake=Lake(root=str(scratch)), spark=Spark(driver_memory=options.memory, conf=jars))
+        spark = spark_session("reco-bench", settings)
+        for size in options.sizes:
+            results[f"close, {size:,} a side"] = close(spark, settings, scratch, size, options.rounds)
+        if options.records:
+            with Broker(scratch / "home") as broker:
+                told = settings.model_copy(update={"kafka": Kafka(bootstrap_servers=broker.bootstrap_servers)})
+                stream.produce(broker, told, options.records // 2)
+                key = f"normalise, {options.records:,} records"
+                results[key] = stream.rounds(spark, told, scratch / "streams", options.rounds)
+        peak = report.peak_of_jvm(spark)
+        spark.stop()
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / "latest.json").write_text(json.dumps({"seconds": results, "jvm_peak_bytes": peak}, indent=1) + "\n")
+    report.write(results, peak, RESULTS)
+
+
+def close(spark: SparkSession, settings: Settings, scratch: Path, size: int, rounds: int) -> dict[str, list[float]]:
+    """Seconds of each round of each contender on one day of `size` activities a side."""
+    lake = settings.model_copy(update={"lake": Lake(root=str(data.folder(scratch, size)))})
+    data.make_lake(spark, lake, size)
+    contenders: Mapping[str, Contender] = {
+        **spark_contenders(spark, lake, scratch / "bare"),
+        **other_contenders(lake),
+    }
+    seconds: dict[str, list[float]] = {name: [] for name in contenders}
+    for number in range(rounds + 1):
+        for name, run in contenders.items():
+            gc.collect()
+            started = time.monotonic()
+            run()
+            if number:  # the first round warms the JVM
+                seconds[name].append(time.monotonic() - started)
+            print(f"{size:,} round {number} {name}: {time.monotonic() - started:.1f} s", flush=True)
+    print({name: round(statistics.median(taken), 2) for name, taken in seconds.items()}, flush=True)
+    return seconds
+
+
+def _extension_jars() -> dict[str, str]:
+    import gresearch.spark
+
+    found = list(Path(gresearch.spark.__file__).parents[2].rglob("spark-extension*.jar"))
+    return {"spark.jars": ",".join(map(str, found))} if found else {}
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--sizes", type=int, nargs="*", default=[1_000_000, 5_000_000], help="activities a side")
+    parser.add_argument("--records", type=int, default=2_000_000, help="records to normalise; 0 for none")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--memory", default="3g", help="the driver's heap")
+    parser.add_argument("--folder", default=None, help="where the scratch data goes")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
