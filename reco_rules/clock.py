@@ -5,8 +5,6 @@ from pyspark.sql import functions as F
 
 from schemas.types import SECONDS
 
-DAY_MS = 86_400_000
-
 
 def millis(time: Column) -> Column:
     """Milliseconds since 1970 (bigint) of a UTC timestamp; null where it is null."""

@@ -37,7 +37,7 @@ def duplicate_differences(facts: DataFrame, side: str, rates: DataFrame) -> Data
         .withColumn("amount_usd", usd(F.col("amount_minor"), F.col("usd_per_minor")))
     )
     differ = (F.min("amount_minor") != F.max("amount_minor")) | (F.min("fx_currency") != F.max("fx_currency"))
-    unpriced = F.max(F.when(F.col("amount_usd").isNull(), F.lit(1)).otherwise(F.lit(0))) == 1
+    unpriced = F.max(F.col("amount_usd").isNull())
     by_version = priced.groupBy(*row, "version").agg(
         F.when(differ & unpriced, F.lit(None).cast(USD))
         .when(differ, F.max("amount_usd") - F.min("amount_usd"))
@@ -45,7 +45,7 @@ def duplicate_differences(facts: DataFrame, side: str, rates: DataFrame) -> Data
         .cast(USD)
         .alias("difference_usd")
     )
-    any_unpriced = F.max(F.when(F.col("difference_usd").isNull(), F.lit(1)).otherwise(F.lit(0))) == 1
+    any_unpriced = F.max(F.col("difference_usd").isNull())
     greatest = F.when(~any_unpriced, F.max("difference_usd")).cast(USD)
     return (
         by_version.groupBy(*row)

@@ -20,9 +20,19 @@ sqlframe.activate("duckdb", conn=_CONNECTION)
 
 from pyspark.sql import functions as F  # noqa: E402 — must come after activate
 
-#: What sqlframe 4.10 renders wrongly for DuckDB, and what is put in its place; docs/duckdb.md lists it.
-#: unix_millis: it multiplies whole seconds by 1000, so that the milliseconds are lost.
-F.unix_millis = lambda col: F.call_function("epoch_ms", col)
+_collect_list, _collect_set = F.collect_list, F.collect_set
+
+
+def _put_right() -> None:
+    """What sqlframe 4.10 renders for DuckDB with another result than Spark's; docs/duckdb.md lists it."""
+    # It multiplies whole seconds by 1000: the milliseconds are lost.
+    F.unix_millis = lambda col: F.call_function("epoch_ms", col)
+    # DuckDB's array_agg keeps nulls, Spark's collect functions drop them.
+    F.collect_list = lambda col: F.array_compact(_collect_list(col))
+    F.collect_set = lambda col: F.array_compact(_collect_set(col))
+
+
+_put_right()
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
@@ -70,6 +69,14 @@ class Engine:
         units = [(code, Decimal(1).scaleb(-exponent)) for code, exponent in EXPONENTS.items()]
         return self.frame({"currency": "string", "minor_unit": "decimal(5,4)"}, units)
 
+    def kept(self, frame: DataFrame) -> DataFrame:
+        """The same rows; on DuckDB as a table, since sqlframe takes minutes over the text of a long chain of steps."""
+        if self.is_spark:
+            return frame
+        self._made[name := f"kept_{len(self._made)}"] = frame
+        self.session._conn.execute(f"create table {name} as {frame.sql(dialect='duckdb', optimize=False)}")
+        return self.session.table(name)
+
     def assert_equal(self, actual: DataFrame, columns: Mapping[str, str], rows: Iterable[Sequence[Any]]) -> None:
         """The same columns of the same types and the same rows, in any order."""
         self.assert_same(actual, self.frame(columns, rows))
@@ -82,7 +89,9 @@ class Engine:
             assert_df_equality(actual, expected, ignore_nullable=True, ignore_row_order=True, ignore_metadata=True)
             return
         assert actual.columns == expected.columns
-        assert _sorted(actual) == _sorted(expected)
+        found, wanted = _sorted(actual), _sorted(expected)
+        surplus, lacking = [row for row in found if row not in wanted], [row for row in wanted if row not in found]
+        assert found == wanted, f"found but not expected: {surplus}; expected but not found: {lacking}"
 
     def assert_table(self, table: Table, **found: Column) -> None:
         """Each expression, named after an `expected…` column, gives that column's value in every row."""
@@ -97,20 +106,21 @@ class Engine:
             # One partition, for the tables are small; kept, so that no Python worker serves the same rows twice.
             schema = ", ".join(f"{name} {kind}" for name, kind in columns.items())
             return self.session.createDataFrame(rows, schema).coalesce(1).persist()
-        # Typed column by column, since sqlframe guesses types from values.
-        plain = [tuple(_literal(value) for value in row) for row in rows]
-        texts = self.session.createDataFrame(plain, list(columns))
-        return texts.select(*[F.col(name).cast(kind).alias(name) for name, kind in columns.items()])
+        # A table of DuckDB's own: literals would be copied into each later step of the query.
+        name, connection = f"given_{len(self._made)}", self.session._conn
+        types = ", ".join(f"{column} {_DUCKDB.get(kind, kind)}" for column, kind in columns.items())
+        connection.execute(f"create table {name} ({types})")
+        if rows:
+            connection.executemany(f"insert into {name} values ({', '.join('?' * len(columns))})", rows)
+        return self.session.table(name)
+
+
+#: Where DuckDB's name of a type is not Spark's.
+_DUCKDB = {"timestamp": "timestamptz", "array<string>": "varchar[]", "array<bigint>": "bigint[]"}
 
 
 def _row(supplier: str, event: Event) -> tuple[Any, ...]:
     return tuple(supplier if name == "supplier_id" else getattr(event, name) for name in EVENT)
-
-
-def _literal(value: Any) -> Any:
-    if isinstance(value, datetime):
-        return value.isoformat()
-    return value if value is None or isinstance(value, (bool, list, dict)) else str(value)
 
 
 def _sorted(frame: DataFrame) -> list[tuple[Any, ...]]:

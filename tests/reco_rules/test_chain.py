@@ -159,7 +159,7 @@ def _facts(engine: Engine) -> tuple[DataFrame, DataFrame]:
     listed = tuple(case for case in CASES if case.policy != Policy())
     priced = money.with_usd(latest.flat_sides(sides), rates)
     judged = verdict.judge(policy.with_policy(priced, _policies(engine, listed), policy.BUILT_IN))
-    return judged.select("*", F.lit(DAY).alias("reco_date")), rates
+    return engine.kept(judged.select("*", F.lit(DAY).alias("reco_date"))), engine.kept(rates)
 
 
 def test_facts(engine: Engine) -> None:
