@@ -11,6 +11,7 @@ from rich.console import Console
 
 from jobs.cli import demo_report
 from jobs.cli.broker import Broker
+from jobs.cli.demo_explain import PAGE
 from jobs.cli.demo_steps import Memory, Steps, ended_by_signals
 from jobs.common import fx, policies
 from jobs.common.errors import FAILED, UserError
@@ -22,8 +23,6 @@ from jobs.common.settings import Kafka, Lake, Settings, load_settings
 #: A Thursday for which ECB rates are known: with three days, Saturday's rates are carried from Friday.
 START = date(2026, 10, 15)
 POLICIES = Path(__file__).with_name("demo-policies.yaml")
-#: Explanations are begun for so long; each takes as long as a start of the program.
-EXPLAIN_SECONDS = 10
 #: Marks a folder as the demo's own, which it may empty.
 MARK = ".reco-demo"
 
@@ -123,16 +122,14 @@ def _run(
 
 
 def _explain(steps: Steps, chosen: list[dict[str, Any]], given: list[str]) -> list[dict[str, Any]]:
-    """Each break worked out by `reco explain`, or by its one sentence once the time for that is used up."""
-    until = time.monotonic() + EXPLAIN_SECONDS
-    told = []
+    """Each break as `reco explain` works it out."""
+    if not chosen:
+        return []
+    words: list[str] = []
     for row in chosen:
-        key = (row["supplier_id"], row["activity_id"], "--date", f"{row['reco_date']}")
-        text = f"{row['reco_date']} {key[0]} {key[1]} {row['anomaly_type']}, {row['severity']}: {row['explanation']}"
-        if time.monotonic() < until:
-            text = steps.reco("explain", *key, *given)
-        told.append({**row, "text": text})
-    return told
+        words += ["--", row["supplier_id"], row["activity_id"], "--date", f"{row['reco_date']}", *given]
+    texts = steps.child("explain", "jobs.cli.demo_explain", *words[1:]).split(PAGE)
+    return [{**row, "text": text.strip("\n")} for row, text in zip(chosen, texts, strict=True)]
 
 
 def _empty(home: Path) -> None:

@@ -56,23 +56,24 @@ class Steps:
         self._console.print(f"  {title:<44}{took:7.1f} s", highlight=False)
 
     def child(self, name: str, *arguments: str) -> str:
-        """Runs `python -m ARGUMENTS` to its end and returns what it printed, which also lies in the logs' folder.
+        """Runs `python -m ARGUMENTS` to its end and returns what it printed; NAME.out and NAME.log keep both streams.
 
-        Raises UserError with the last lines where it fails. However this ends, nothing of the child is left running.
+        Raises UserError with the log's last lines where it fails. However this ends, nothing of it is left running.
         """
-        log = self._logs / f"{name}.log"
+        out, log = self._logs / f"{name}.out", self._logs / f"{name}.log"
         log.parent.mkdir(parents=True, exist_ok=True)
         log.write_bytes(b"")
-        process = processes.spawn([sys.executable, "-m", *arguments], log, env=self._env)
+        # The shell only parts what is printed from what is logged, and is gone before the program starts.
+        apart = ["/bin/sh", "-c", 'exec "$@" >"$0"', str(out)]
+        process = processes.spawn([*apart, sys.executable, "-m", *arguments], log, env=self._env)
         try:
             code = _wait(process)
         finally:
             _end(process)
         if code != 0:
-            raise UserError(
-                f"{' '.join(arguments)} ended with {code}; its last lines:\n{tail(log)}\n(log: {log})", FAILED
-            )
-        return log.read_text(encoding="utf-8", errors="replace")
+            what = f"`{' '.join(arguments[:8])}` ended with {code}"
+            raise UserError(f"{what}; the last lines of its log {log}:\n{tail(log)}", FAILED)
+        return out.read_text(encoding="utf-8", errors="replace")
 
     def reco(self, *arguments: str) -> str:
         """Runs a reco command to its end."""

@@ -60,6 +60,7 @@ def test_the_whole_demo_finds_exactly_what_was_planted_and_leaves_nothing_runnin
     assert report["records"]["as_planted"] is True
     assert {total["balances"] for total in report["control_totals"]} == {True}
     assert [told["anomaly_type"] for told in report["explanations"]] == list(demo_report.EXPLAINED)
+    assert all(told["activity_id"] in told["text"].splitlines()[0] for told in report["explanations"])
     assert 0 < report["peak_bytes"] < 6 * 2**30
     assert (home / demo.MARK).exists()
     assert eventually(lambda: not of(home), 10), of(home)
@@ -100,7 +101,7 @@ def test_a_folder_of_an_earlier_demo_is_emptied(tmp_path: Path) -> None:
 
 
 def test_a_step_that_fails_is_named_with_the_last_lines_of_its_log(tmp_path: Path) -> None:
-    (tmp_path / "broken.py").write_text("print('near the end'); raise SystemExit(3)")
+    (tmp_path / "broken.py").write_text("import sys; print('near the end', file=sys.stderr); raise SystemExit(3)")
     steps = Steps(tmp_path, {"PYTHONPATH": str(tmp_path)}, Console(file=StringIO()))
     with (
         pytest.raises(UserError, match=r"(?s)step “Doing it”: .*broken.* ended with 3.*near the end") as caught,
