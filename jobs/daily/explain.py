@@ -80,7 +80,9 @@ def explain(spark: SparkSession, settings: Settings, key: Key, day: date | None 
     everything = inputs.load(spark, settings, inputs.pin(spark, settings))
     source = dataclasses.replace(everything, silver=everything.silver.where(key.condition()))
     reco_date = day or _last_date(spark, settings, source, key)
-    judged = _judged(source, reco_date) if reco_date is not None else None
+    # Read once: what follows are many small plans over a handful of rows.
+    near = source if reco_date is None else dataclasses.replace(source, silver=_local(_window(source, reco_date)))
+    judged = _judged(near, reco_date) if reco_date is not None else None
     fact = judged.facts.head() if judged is not None else None
     if judged is None or reco_date is None or fact is None:
         raise _unknown(everything, source, key, day)
@@ -92,7 +94,7 @@ def explain(spark: SparkSession, settings: Settings, key: Key, day: date | None 
         reco_date=reco_date,
         outcome=values["outcome"],
         anomaly_types=values["anomaly_types"],
-        deliveries=_deliveries(source, values, reco_date),
+        deliveries=_deliveries(near, values, reco_date),
         rules=rules_of(values, rates, source.pins.history_days),
         breaks=_breaks(judged),
         rates=rates,
@@ -104,9 +106,18 @@ def explain(spark: SparkSession, settings: Settings, key: Key, day: date | None 
 
 
 def _judged(source: Inputs, day: date) -> Judged:
-    sides = verdicts.with_earlier_versions(source, verdicts.sides_of(source, day), day)
-    rates = source.rates(day)
-    return Judged(source, rates, sides, verdicts.facts_of(source, sides, day, rates), Profile())
+    sides = _local(verdicts.with_earlier_versions(source, _local(verdicts.sides_of(source, day)), day))
+    rates = _local(source.rates(day))
+    return Judged(source, rates, sides, _local(verdicts.facts_of(source, sides, day, rates)), Profile())
+
+
+def _local(frame: DataFrame) -> DataFrame:
+    return frame.sparkSession.createDataFrame(frame.collect(), frame.schema)
+
+
+def _window(source: Inputs, day: date) -> DataFrame:
+    """The deliveries that the verdict of `day` may rest on, and those of the day after."""
+    return source.around(day - timedelta(days=source.pins.history_days), day + timedelta(days=1))
 
 
 def _last_date(spark: SparkSession, settings: Settings, source: Inputs, key: Key) -> date | None:
@@ -132,7 +143,7 @@ def _breaks(judged: Judged) -> list[Break]:
 
 def _deliveries(source: Inputs, fact: Mapping[str, Any], day: date) -> list[Delivery]:
     first, next_day = day - timedelta(days=source.pins.history_days), day + timedelta(days=1)
-    rows = with_reco_date(source.around(first, next_day)).where(F.col("reco_date").between(first, next_day))
+    rows = with_reco_date(_window(source, day)).where(F.col("reco_date").between(first, next_day))
     in_order = rows.orderBy("event_time", "kafka_time", "source", "topic", "partition", "offset").collect()
     return deliveries_of([{name: _utc(v) for name, v in row.asDict().items()} for row in in_order], fact, day)
 

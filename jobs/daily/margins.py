@@ -82,7 +82,7 @@ def duration(seconds: Decimal) -> str:
 
 def instant(time: datetime) -> str:
     """To the millisecond, UTC."""
-    return time.strftime("%Y-%m-%d %H:%M:%S.") + f"{time.microsecond // 1000:03d}Z"
+    return f"{time:%Y-%m-%d %H:%M:%S}.{time.microsecond // 1000:03d}Z"
 
 
 def allowed_amounts(fact: Fact, usd_per_minor: Decimal) -> tuple[int, int] | None:
