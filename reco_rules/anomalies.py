@@ -21,9 +21,8 @@ def anomalies_of(facts: DataFrame, rates: DataFrame) -> DataFrame:
     differences = duplicate_differences(facts, "agoda", rates).unionByName(
         duplicate_differences(facts, "supplier", rates)
     )
-    priced = breaks.join(differences, on=_ROW, how="left").withColumn(
-        "amount_at_risk_usd", amount_at_risk(F.col("anomaly_type"), F.col("difference_usd"))
-    )
+    joined = breaks.join(differences, on=_ROW, how="left").select(*breaks.columns, "difference_usd")
+    priced = joined.withColumn("amount_at_risk_usd", amount_at_risk(F.col("anomaly_type"), F.col("difference_usd")))
     return priced.select(
         digest(*[F.col(name) for name in _ROW]).alias("anomaly_id"),
         *_ROW,

@@ -51,7 +51,7 @@ def _day_of(side: Side) -> list[Column]:
     fields = F.struct(*[F.col(name) for name in DUPLICATE_FIELDS])
     return [
         latest_of(side).alias(f"{side.prefix}_latest"),
-        F.count(mine(F.lit(1))).alias(f"{side.prefix}_events"),
+        F.count(mine(F.col("version"))).alias(f"{side.prefix}_events"),
         F.max(mine(delay)).alias(f"{side.prefix}_delay_ms"),
         F.size(F.collect_set(mine(F.col("version")))).alias(f"{side.prefix}_versions"),
         F.collect_list(mine(fields)).alias(f"{side.prefix}_list"),

@@ -18,7 +18,7 @@ def main(wanted: str = "") -> int:
         if failing:
             print(f"Without any mutant these tests fail: {', '.join(failing)}.", file=sys.stderr)
             return 1
-        alive = survivors(engine, chosen)
+        alive = survivors(engine, chosen, lambda line: print(line, flush=True))
     finally:
         spark.stop()
     print(f"{len(chosen)} mutants, {len(chosen) - len(alive)} caught, {len(alive)} survive")

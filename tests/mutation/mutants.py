@@ -106,7 +106,7 @@ def _replacements(node: ast.AST) -> Iterator[ast.AST]:
         yield from (ast.Constant(value) for value in _other_values(node.value))
 
 
-def _other_values(value: object) -> Iterator[object]:
+def _other_values(value: object) -> Iterator[bool | int | str]:
     if isinstance(value, bool):
         yield not value
     elif isinstance(value, int):

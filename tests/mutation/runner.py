@@ -27,7 +27,7 @@ _FIRST: dict[str, tuple[Test, ...]] = {
     "delays": (test_pairs.test_delay_of_nothing_is_none,),
     "duplicates": (test_pairs.test_duplicated_is_never_null, test_events.test_money_between_duplicates),
     "existence": (test_pairs.test_existence, test_pairs.test_missing_is_never_null),
-    "explain": (test_chain.test_anomalies,),
+    "explain": (test_chain.test_explanations,),
     "identity": (test_pairs.test_identity,),
     "latest": (
         *(test_days.test_latest_versions, test_events.test_kept_duplicates_are_sorted_events),
@@ -64,14 +64,30 @@ def all_mutants() -> list[Mutant]:
 def survivors(engine: Engine, chosen: Iterable[Mutant], told: Callable[[str], None] = print) -> list[Mutant]:
     """The mutants that no test notices."""
     alive = []
-    for mutant in chosen:
-        started = time.monotonic()
-        killer = _killer(engine, mutant)
-        took = f"{time.monotonic() - started:.1f} s"
-        told(f"{'caught  ' if killer else 'SURVIVES'} {took:>7} {mutant.name}{f'  by {killer}' if killer else ''}")
-        if killer is None:
-            alive.append(mutant)
+    with _quick_plans(engine):
+        for mutant in chosen:
+            started = time.monotonic()
+            killer = _killer(engine, mutant)
+            took = f"{time.monotonic() - started:.1f} s"
+            told(f"{'caught  ' if killer else 'SURVIVES'} {took:>7} {mutant.name}{f'  by {killer}' if killer else ''}")
+            if killer is None:
+                alive.append(mutant)
     return alive
+
+
+@contextmanager
+def _quick_plans(engine: Engine) -> Iterator[None]:
+    # A handful of rows: each mutant's plan would take longer to compile and to re-plan than to run.
+    conf = engine.session.conf
+    quick = {"spark.sql.codegen.wholeStage": "false", "spark.sql.adaptive.enabled": "false"}
+    before = {name: conf.get(name) for name in quick}
+    try:
+        for name, value in quick.items():
+            conf.set(name, value)
+        yield
+    finally:
+        for name, was in before.items():
+            conf.set(name, was or "true")
 
 
 def unmutated_failures(engine: Engine) -> list[str]:

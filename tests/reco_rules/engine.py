@@ -73,8 +73,9 @@ class Engine:
         """The same rows; on DuckDB as a table, since sqlframe takes minutes over the text of a long chain of steps."""
         if self.is_spark:
             return frame
-        self._made[name := f"kept_{len(self._made)}"] = frame
-        self.session._conn.execute(f"create table {name} as {frame.sql(dialect='duckdb', optimize=False)}")
+        name = f"kept_{len(self._made)}"
+        self._made[name] = frame
+        _duckdb(frame).execute(f"create table {name} as {_text(frame)}")
         return self.session.table(name)
 
     def assert_equal(self, actual: DataFrame, columns: Mapping[str, str], rows: Iterable[Sequence[Any]]) -> None:
@@ -107,7 +108,7 @@ class Engine:
             schema = ", ".join(f"{name} {kind}" for name, kind in columns.items())
             return self.session.createDataFrame(rows, schema).coalesce(1).persist()
         # A table of DuckDB's own: literals would be copied into each later step of the query.
-        name, connection = f"given_{len(self._made)}", self.session._conn
+        name, connection = f"given_{len(self._made)}", _duckdb(self)
         types = ", ".join(f"{column} {_DUCKDB.get(kind, kind)}" for column, kind in columns.items())
         connection.execute(f"create table {name} ({types})")
         if rows:
@@ -125,5 +126,13 @@ def _row(supplier: str, event: Event) -> tuple[Any, ...]:
 
 def _sorted(frame: DataFrame) -> list[tuple[Any, ...]]:
     # Asked of DuckDB itself: sqlframe makes floats of decimals.
-    rows = frame.session._conn.execute(frame.sql(dialect="duckdb", optimize=False)).fetchall()
+    rows = _duckdb(frame).execute(_text(frame)).fetchall()
     return sorted((tuple(row) for row in rows), key=repr)
+
+
+def _duckdb(of: Any) -> Any:
+    return of.session._conn
+
+
+def _text(frame: Any) -> str:
+    return str(frame.sql(dialect="duckdb", optimize=False))

@@ -4,18 +4,15 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
-import pytest
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from reco_rules import anomalies, latest, money, ownership, policy, verdict
+from reco_rules import anomalies, explain, latest, money, ownership, policy, verdict
 from schemas.types import LONG, STRING
 from tests.oracle.build import DAY, agoda, at, supplier
 from tests.oracle.model import Policy
-from tests.reco_rules.cases import USD, Scenario
+from tests.reco_rules.cases import SECONDS, USD, Scenario
 from tests.reco_rules.engine import Engine
-
-pytestmark = [pytest.mark.spark40, pytest.mark.duckdb]
 
 D = Decimal
 
@@ -185,6 +182,51 @@ def test_anomalies(engine: Engine) -> None:
         for kind, severity, dollars, sentence in case.expected["breaks"]
     ]
     engine.assert_equal(found.select(*columns), columns, expected)
+
+
+def test_explanations(engine: Engine) -> None:
+    """Each sentence with its side's own numbers; what is null reads `?`."""
+    fact: dict[str, tuple[str, Any]] = {
+        "agoda_amount_minor": ("bigint", 100),
+        "agoda_currency": ("string", "EUR"),
+        "agoda_events": ("bigint", 4),
+        "agoda_amount_usd": (USD, D("1.08")),
+        "agoda_status": ("string", "PAID"),
+        "supplier_status": ("string", None),
+        "supplier_amount_minor": ("bigint", 200),
+        "supplier_currency": ("string", "CHF"),
+        "fx_date": ("date", DAY),
+        "supplier_amount_usd": (USD, None),
+        "supplier_events": ("bigint", 5),
+        "price_diff_usd": (USD, D("2.5")),
+        "price_tolerance_usd": (USD, D("0.5")),
+        "skew_seconds": (SECONDS, D("901")),
+        "difference_usd": (USD, D("3")),
+        "allowed_skew_seconds": ("bigint", 900),
+        "max_delay_seconds": ("bigint", 7200),
+        "agoda_delay_seconds": (SECONDS, D("7201")),
+        "supplier_delay_seconds": (SECONDS, D("7202.5")),
+    }
+    euro, franc = "100 minor units of EUR (1.080000 USD)", "200 minor units of CHF (no USD rate)"
+    twice = "different events where one version is repeated, 3.000000 USD between conflicting amounts"
+    sentences = {
+        "MISSING_SUPPLIER": f"AGODA reports {euro}, SUPPLIER nothing",
+        "MISSING_AGODA": f"SUPPLIER reports {franc}, AGODA nothing",
+        "PRICE_MISMATCH": f"AGODA {euro}, SUPPLIER {franc}: 2.500000 USD apart, 0.500000 USD allowed",
+        "FX_RATE_MISSING": f"AGODA {euro}, SUPPLIER {franc}: no rate of the 7 days to 2026-03-10",
+        "STATUS_MISMATCH": "AGODA says PAID, SUPPLIER says ?",
+        "TIMESTAMP_SKEW": "event times 901.000 s apart, 900 s allowed",
+        "DUPLICATE_AGODA": f"AGODA sent 4 {twice}",
+        "DUPLICATE_SUPPLIER": f"SUPPLIER sent 5 {twice}",
+        "DELAYED_AGODA": "AGODA published 7201.000 s after the event, 7200 s allowed",
+        "DELAYED_SUPPLIER": "SUPPLIER published 7202.500 s after the event, 7200 s allowed",
+        "SOMETHING_NEW": "SOMETHING_NEW",
+    }
+    columns = {"anomaly_type": "string"} | {name: kind for name, (kind, _) in fact.items()}
+    values = [value for _, value in fact.values()]
+    rows = engine.frame(columns, [(kind, *values) for kind in sentences])
+    found = rows.select("anomaly_type", explain.explanation(F.col("anomaly_type")).alias("explanation"))
+    engine.assert_equal(found, {"anomaly_type": "string", "explanation": "string"}, sentences.items())
 
 
 def test_policy_of_each_row(engine: Engine) -> None:

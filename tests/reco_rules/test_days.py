@@ -15,8 +15,6 @@ from tests.oracle.model import first_publications, stamped
 from tests.reco_rules.cases import Scenario, days
 from tests.reco_rules.engine import EVENT, Engine
 
-pytestmark = [pytest.mark.spark40, pytest.mark.duckdb]
-
 _MORE = (
     # The policy was changed between the two deliveries: the second, stamped with a minute, does not break the chain.
     Scenario(

@@ -2,16 +2,13 @@
 
 from typing import Any
 
-import pytest
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from reco_rules import delays, duplicates, latest, money, ownership
-from tests.oracle.build import DAY
-from tests.reco_rules.cases import SECONDS, USD, events
+from tests.oracle.build import DAY, agoda, supplier
+from tests.reco_rules.cases import SECONDS, USD, Scenario, events
 from tests.reco_rules.engine import Engine
-
-pytestmark = [pytest.mark.spark40, pytest.mark.duckdb]
 
 
 def _rates(engine: Engine) -> DataFrame:
@@ -56,9 +53,9 @@ def test_money_between_duplicates(engine: Engine) -> None:
 
 
 def test_kept_duplicates_are_sorted_events(engine: Engine) -> None:
-    """The kept payloads are the side's events in order, whatever the order of arrival; single versions too."""
-    case = next(case for case in events.DUPLICATES if case.name == "a doubled version and a single one")
-    row = _day(engine, (case,)).select("agoda_duplicates", "supplier_duplicates").collect()[0]
+    """The kept payloads are the side's events by version and id, whatever the order of arrival; single versions too."""
+    sent = (agoda("10T09:00", version=2, amount_minor=99), agoda(event_id="a1b"), agoda(), supplier())
+    row = latest.day_sides(engine.events((Scenario("S", sent, {}),))).collect()[0]
     kept = [tuple(item[name] for name in ("version", "event_id", "amount_minor")) for item in row["agoda_duplicates"]]
     assert kept == [(1, "a1", 10_000), (1, "a1b", 10_000), (2, "a2", 99)]
     assert row["supplier_duplicates"] is None

@@ -5,15 +5,12 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
-import pytest
 from pyspark.sql import functions as F
 
 from reco_rules import clock, delays, duplicates, existence, identity, price, risk, skew, status, verdict
 from tests.reco_rules.cases import SECONDS, USD, pairs
 from tests.reco_rules.cases import risk as risks
 from tests.reco_rules.engine import Engine
-
-pytestmark = [pytest.mark.spark40, pytest.mark.duckdb]
 
 
 def test_existence(engine: Engine) -> None:
@@ -164,7 +161,10 @@ def test_amount_at_risk(engine: Engine) -> None:
     rows = engine.table(risks.AT_RISK)
     difference = price.price_difference(F.col("agoda_usd"), F.col("supplier_usd"))
     named = rows.select(
-        *["case_name", "anomaly_type", "duplicate_spread_usd", difference.alias("price_diff_usd")],
+        "case_name",
+        "anomaly_type",
+        "duplicate_spread_usd",
+        difference.alias("price_diff_usd"),
         *[F.col(f"{side}_usd").alias(f"{side}_amount_usd") for side in ("agoda", "supplier")],
     )
     found = risk.amount_at_risk(F.col("anomaly_type"), F.col("duplicate_spread_usd"))

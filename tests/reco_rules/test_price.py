@@ -3,7 +3,6 @@
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
-import pytest
 from pyspark.sql import functions as F
 
 from reco_rules import money, price
@@ -12,8 +11,6 @@ from tests.oracle.model import EXPONENTS
 from tests.reco_rules.cases import RATE, USD
 from tests.reco_rules.cases import price as cases
 from tests.reco_rules.engine import Engine
-
-pytestmark = [pytest.mark.spark40, pytest.mark.duckdb]
 
 PER_MINOR = "decimal(21,16)"
 
