@@ -23,6 +23,8 @@ from jobs.common.settings import Kafka, Lake, Settings, load_settings
 #: A Thursday for which ECB rates are known: with three days, Saturday's rates are carried from Friday.
 START = date(2026, 10, 15)
 POLICIES = Path(__file__).with_name("demo-policies.yaml")
+#: For so long further explanations are begun.
+EXPLAIN_SECONDS = 30
 #: Marks a folder as the demo's own, which it may empty.
 MARK = ".reco-demo"
 
@@ -122,14 +124,20 @@ def _run(
 
 
 def _explain(steps: Steps, chosen: list[dict[str, Any]], given: list[str]) -> list[dict[str, Any]]:
-    """Each break as `reco explain` works it out."""
+    """Each break as `reco explain` works it out, or on a slow machine as its close says it in one sentence."""
     if not chosen:
         return []
     words: list[str] = []
     for row in chosen:
         words += ["--", row["supplier_id"], row["activity_id"], "--date", f"{row['reco_date']}", *given]
-    texts = steps.child("explain", "jobs.cli.demo_explain", *words[1:]).split(PAGE)
+    texts = steps.child("explain", "jobs.cli.demo_explain", str(EXPLAIN_SECONDS), *words[1:]).split(PAGE)
+    texts += [_sentence(row) for row in chosen[len(texts) :]]
     return [{**row, "text": text.strip("\n")} for row, text in zip(chosen, texts, strict=True)]
+
+
+def _sentence(row: dict[str, Any]) -> str:
+    key = f"{row['supplier_id']} {row['activity_id']} on {row['reco_date']}"
+    return f"{key}: {row['anomaly_type']}, {row['severity']}: {row['explanation']}; `reco explain` says more."
 
 
 def _empty(home: Path) -> None:
