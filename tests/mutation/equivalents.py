@@ -1,8 +1,21 @@
 """Mutants that no test can catch, since they compute the same; each with its reason."""
 
 _CHEAPER = "explode drops a row without anomalies anyway; the filter only spares the join its rows"
+_ROUNDED = (
+    "the cast that follows has as many places and rounds half up by itself; the rounding is written for the reader"
+)
 
 EQUIVALENT: dict[str, str] = {
     "anomalies.anomalies_of: F.size('anomaly_types') > 0 -> F.size('anomaly_types') >= 0": _CHEAPER,
     "anomalies.anomalies_of: 0 -> -1": _CHEAPER,
+    "money.usd: F.round(amount_minor.cast(MINOR) * usd_per_minor, 6) -> amount_minor.cast(MINOR) * usd_per_minor": (
+        _ROUNDED
+    ),
+    "money.rates_as_of: 'inner' -> 'left'": (
+        "a date without rates would give a row without a currency, which the join with the minor units drops"
+    ),
+    "ownership.with_reco_date: F.col('_place') * 2 + can_be_carried.cast('int') -> "
+    "F.col('_place') * 2 - can_be_carried.cast('int')": "one less than twice the place is as odd as one more",
+    "price.price_tolerance: F.round(agoda_usd * pct_tol.cast('decimal(7,6)'), 6) -> "
+    "agoda_usd * pct_tol.cast('decimal(7,6)')": _ROUNDED,
 }

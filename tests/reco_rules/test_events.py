@@ -54,10 +54,11 @@ def test_money_between_duplicates(engine: Engine) -> None:
 
 def test_kept_duplicates_are_sorted_events(engine: Engine) -> None:
     """The kept payloads are the side's events by version and id, whatever the order of arrival; single versions too."""
-    sent = (agoda("10T09:00", version=2, amount_minor=99), agoda(event_id="a1b"), agoda(), supplier())
+    first = (agoda("10T09:00", version=2, amount_minor=99), agoda(event_id="a1b"))
+    sent = (*first, agoda(), agoda(activity_type="PAYMENT"), supplier())
     row = latest.day_sides(engine.events((Scenario("S", sent, {}),))).collect()[0]
     kept = [tuple(item[name] for name in ("version", "event_id", "amount_minor")) for item in row["agoda_duplicates"]]
-    assert kept == [(1, "a1", 10_000), (1, "a1b", 10_000), (2, "a2", 99)]
+    assert kept == [(1, "a1", 10_000), (1, "a1", 10_000), (1, "a1b", 10_000), (2, "a2", 99)]
     assert row["supplier_duplicates"] is None
 
 

@@ -130,3 +130,10 @@ def test_rate_missing(engine: Engine) -> None:
     names = ("usd", "amount_minor", "currency")
     inputs = [F.col(f"{side}_{name}") for name in names for side in ("agoda", "supplier")]
     engine.assert_table(cases.FX_RATE_MISSING, expected=price.rate_missing(*inputs))
+
+
+def test_rate_missing_is_never_null(engine: Engine) -> None:
+    unknown = engine.frame({"minor": "bigint", "currency": "string", "usd": USD}, [(100, None, None)])
+    usd, minor, currency = F.col("usd"), F.col("minor"), F.col("currency")
+    found = unknown.select(price.rate_missing(usd, usd, minor, minor, currency, currency))
+    assert [tuple(row) for row in found.collect()] == [(False,)]
