@@ -15,7 +15,12 @@ from jobs.common.settings import Settings, Spark
 def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
     """A session like the jobs' own, on two cores."""
     scratch: Path = tmp_path_factory.mktemp("spark")
-    conf = {"spark.sql.warehouse.dir": str(scratch), "spark.local.dir": str(scratch)}
+    conf = {
+        "spark.sql.warehouse.dir": str(scratch),
+        "spark.local.dir": str(scratch),
+        # Small data, many plans: the first compiler's code is ready sooner than the second's would pay.
+        "spark.driver.extraJavaOptions": "-Duser.timezone=UTC -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -XX:-UsePerfData",
+    }
     session = local_session("tests", Settings(spark=Spark(master="local[2]", shuffle_partitions=2, conf=conf)))
     yield session
     session.stop()
