@@ -7,11 +7,11 @@ from typing import Annotated
 import polars as pl
 import typer
 
-from jobs.common.options import AsJson, Debug, SettingsFile
-from jobs.common.output import print_json, print_table, say
 from jobs.common import fx as store
 from jobs.common.currencies import minor_units
 from jobs.common.errors import UserError
+from jobs.common.options import AsJson, Debug, SettingsFile
+from jobs.common.output import print_json, print_table, say
 from jobs.common.settings import load_settings
 
 app = typer.Typer(

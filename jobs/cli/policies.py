@@ -6,10 +6,10 @@ from typing import Annotated, Any
 
 import typer
 
-from jobs.common.options import AsJson, Debug, SettingsFile
-from jobs.common.output import print_json, print_table, say
 from jobs.common import policies as store
 from jobs.common.errors import UserError
+from jobs.common.options import AsJson, Debug, SettingsFile
+from jobs.common.output import print_json, print_table, say
 from jobs.common.policy_file import duration_of
 from jobs.common.settings import Settings, load_settings
 

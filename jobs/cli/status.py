@@ -7,10 +7,10 @@ from typing import Annotated, Any
 import typer
 
 from jobs.cli import lake_state
-from jobs.common.options import AsJson, Debug, SettingsFile
-from jobs.common.output import print_json, print_table, say, shown
 from jobs.common.errors import FAILED, UserError
 from jobs.common.law import Count, Law, measure, settled
+from jobs.common.options import AsJson, Debug, SettingsFile
+from jobs.common.output import print_json, print_table, say, shown
 from jobs.common.settings import Settings, load_settings
 
 app = typer.Typer()

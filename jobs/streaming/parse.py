@@ -96,18 +96,23 @@ def _with_fields(records: DataFrame) -> DataFrame:
         return F.when(F.col("is_plain") | (F.col(f"{name}_type") == kind), F.col("read")[name]).alias(name)
 
     beats = (F.col("heartbeat_type") == "BOOLEAN") & F.try_variant_get("json", "$.heartbeat", "boolean")
-    header = F.get(F.filter("headers", lambda h: h["key"] == "id"), F.lit(0))["value"].cast("string")
-    header_ok = F.is_valid_utf8(header) & F.length(header).between(1, MAX_ID_LENGTH)
+    header = F.get(F.filter("headers", _names_event), F.lit(0))["value"].cast("string")
     valued = typed.select(
         *[F.col(name) for name in typed.columns if name not in ("read", "text")],
         *[of_type(name, "STRING") for name in _STRINGS],
         *[of_type(name, "BIGINT") for name in _INTEGERS],
-        F.when(F.size("headers") > 0, F.when(header_ok, header)).alias("header_id"),
+        F.when(F.size("headers") > 0, header).alias("header_id"),
         F.coalesce(beats, F.lit(False)).alias("is_heartbeat"),
     )
     at = F.when(F.col("eventTime").rlike(_TIME), F.col("eventTime").try_cast("timestamp"))
     cut = F.date_trunc("millisecond", at)
     return valued.withColumn("eventAt", F.when(cut >= F.lit("0001-01-01").cast("timestamp"), cut))
+
+
+def _names_event(header: Column) -> Column:
+    """Whether a record header can stand for the event id: it is named `id` and holds 1-128 characters."""
+    text = header["value"].cast("string")
+    return (header["key"] == "id") & F.is_valid_utf8(text) & F.length(text).between(1, MAX_ID_LENGTH)
 
 
 def _is_past(name: str, clock: Column) -> Column:

@@ -9,8 +9,8 @@ import typer
 from typer.testing import CliRunner
 
 from jobs.cli import fx, policies
-from jobs.common.output import printable
 from jobs.common.errors import UserError
+from jobs.common.output import printable
 
 CONF = Path(__file__).parents[2] / "conf"
 
