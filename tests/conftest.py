@@ -1,5 +1,6 @@
 """What tests of every room share: one Spark session a process, and no trace in the checkout."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,17 +11,15 @@ from jobs.cli.broker import Broker
 from jobs.common.session import local_session
 from jobs.common.settings import Settings, Spark
 
+# Small data, many plans, in every JVM that a test starts: the second compiler would cost more than its code saves.
+os.environ.setdefault("JDK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1")
+
 
 @pytest.fixture(scope="session")
 def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
     """A session like the jobs' own, on two cores."""
     scratch: Path = tmp_path_factory.mktemp("spark")
-    conf = {
-        "spark.sql.warehouse.dir": str(scratch),
-        "spark.local.dir": str(scratch),
-        # Small data, many plans: the first compiler's code is ready sooner than the second's would pay.
-        "spark.driver.extraJavaOptions": "-Duser.timezone=UTC -XX:+UseSerialGC -XX:TieredStopAtLevel=1",
-    }
+    conf = {"spark.sql.warehouse.dir": str(scratch), "spark.local.dir": str(scratch)}
     session = local_session("tests", Settings(spark=Spark(master="local[2]", shuffle_partitions=2, conf=conf)))
     yield session
     session.stop()
