@@ -42,7 +42,7 @@ def write(folder: Path, rows: str, header: str = HEADER) -> Path:
         ("2026-03-09,USD,1.1", 2, "usd_per_unit: one USD is 1 USD, not 1.1"),
         ("2026-03-09,EUR", 2, "the line must have 3 columns, not 2"),
         ("2026-03-09,EUR,1\n2026-03-09,EUR,1", 3, "a second rate of EUR for 2026-03-09, the first is on line 2"),
-        ("2026-03-17,EUR,1\n2026-03-09,EUR,1", 2, "no rate of EUR between 2026-03-09 (line 3) and 2026-03-17, 8 days"),
+        ("2026-03-18,EUR,1\n2026-03-09,EUR,1", 2, "no rate of EUR between 2026-03-09 (line 3) and 2026-03-18, 9 days"),
         ('2026-03-09,"EUR', 2, "this is not CSV"),
     ],
 )
