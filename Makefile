@@ -4,7 +4,7 @@ SHELL := /bin/bash
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: help setup demo test test-long mutate lint bench test-spark40 test-duckdb clean
+.PHONY: help setup demo test test-long mutate lint bench test-spark40 test-duckdb mutate coverage clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -15,9 +15,12 @@ setup: ## the Python environment in .venv and the jars in the cache folder; the 
 demo: setup ## the main job, whole, on this machine: broker, stream, close, summary
 	@$(BIN)/reco demo
 
-test: setup ## the tests; the rules must be covered by branches, whole
-	$(BIN)/python -m coverage run --source=reco_rules -m pytest -m "not long" $(ARGS)
-	@[ -n "$(ARGS)" ] || $(BIN)/python -m coverage report --fail-under=100
+test: setup ## the tests
+	$(PYTEST) -m "not long" $(ARGS)
+
+coverage: setup ## the rules must be covered by branches, whole
+	$(BIN)/python -m coverage run --source=reco_rules -m pytest -m "not long" tests/reco_rules
+	$(BIN)/python -m coverage report --fail-under=100
 
 test-long: setup ## the tests with many more generated workloads and kills (an hour and more)
 	$(PYTEST) $(ARGS)
