@@ -30,7 +30,7 @@ def main() -> None:
         settings = Settings(lake=Lake(root=str(scratch)), spark=Spark(driver_memory=options.memory, conf=jars))
         spark = spark_session("reco-bench", settings)
         for size in options.sizes:
-            results[f"close, {size:,} a side"] = close(spark, settings, scratch, size, options.rounds)
+            results[f"close, {size:,} a side"] = close(spark, settings, scratch, size, options.rounds, options.only)
         if options.records:
             with Broker(scratch / "home") as broker:
                 told = settings.model_copy(update={"kafka": Kafka(bootstrap_servers=broker.bootstrap_servers)})
@@ -44,14 +44,17 @@ def main() -> None:
     report.write(results, peak, RESULTS)
 
 
-def close(spark: SparkSession, settings: Settings, scratch: Path, size: int, rounds: int) -> dict[str, list[float]]:
-    """Seconds of each round of each contender on one day of `size` activities a side."""
+def close(
+    spark: SparkSession, settings: Settings, scratch: Path, size: int, rounds: int, only: list[str]
+) -> dict[str, list[float]]:
+    """Seconds of each round of each contender, or of `only` those, on one day of `size` activities a side."""
     lake = settings.model_copy(update={"lake": Lake(root=str(data.folder(scratch, size)))})
     data.make_lake(spark, lake, size)
     contenders: Mapping[str, Contender] = {
         **spark_contenders(spark, lake, scratch / "bare"),
         **other_contenders(lake),
     }
+    contenders = {name: run for name, run in contenders.items() if not only or name in only}
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
     for number in range(rounds + 1):
         for name, run in contenders.items():
@@ -76,6 +79,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sizes", type=int, nargs="*", default=[1_000_000, 5_000_000], help="activities a side")
     parser.add_argument("--records", type=int, default=2_000_000, help="records to normalise; 0 for none")
+    parser.add_argument("--only", nargs="*", default=[], help="contenders by name; else all")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--memory", default="3g", help="the driver's heap")
     parser.add_argument("--folder", default=None, help="where the scratch data goes")

@@ -65,10 +65,14 @@ def _side(spark: SparkSession, activities: int, side: str) -> DataFrame:
 
 def sides(spark: SparkSession, settings: Settings) -> tuple[DataFrame, DataFrame]:
     """Both sides as the other tools take them: key and compared columns."""
-    silver = tables.read(spark, settings.table_path("activity"))
     columns = ["supplier_id", "activity_id", "amount_minor", "currency", "status", "event_time"]
-    agoda, supplier = (silver.where(F.col("source") == side).select(*columns) for side in ("AGODA", "SUPPLIER"))
-    return agoda, supplier
+
+    def of(side: str) -> DataFrame:
+        # Read for each side, and named anew: spark-extension's diff cannot tell columns of one read apart.
+        silver = tables.read(spark, settings.table_path("activity")).where(F.col("source") == side)
+        return silver.select(*[F.col(name).alias(name) for name in columns])
+
+    return of("AGODA"), of("SUPPLIER")
 
 
 def folder(root: Path, activities: int) -> Path:

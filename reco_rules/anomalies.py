@@ -18,9 +18,7 @@ def anomalies_of(facts: DataFrame, rates: DataFrame) -> DataFrame:
     `rates`: what `rates_as_of` gives, for conflicting duplicates.
     """
     breaks = facts.where(F.size("anomaly_types") > 0).withColumn("anomaly_type", F.explode("anomaly_types"))
-    differences = duplicate_differences(facts, "agoda", rates).unionByName(
-        duplicate_differences(facts, "supplier", rates)
-    )
+    differences = duplicate_differences(facts, rates)
     joined = breaks.join(differences, on=_ROW, how="left").select(*breaks.columns, "difference_usd")
     priced = joined.withColumn("amount_at_risk_usd", amount_at_risk(F.col("anomaly_type"), F.col("difference_usd")))
     return priced.select(

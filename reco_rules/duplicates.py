@@ -4,7 +4,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from reco_rules.money import usd
-from reco_rules.vocabulary import KEY
+from reco_rules.vocabulary import KEY, Side
 from schemas.types import USD
 
 
@@ -13,26 +13,20 @@ def is_duplicated(duplicates: Column) -> Column:
     return duplicates.isNotNull()
 
 
-def duplicate_differences(facts: DataFrame, side: str, rates: DataFrame) -> DataFrame:
-    """What the conflicting payloads of one side are apart: `reco_date`, the key, `anomaly_type`, `difference_usd`.
+def duplicate_differences(facts: DataFrame, rates: DataFrame) -> DataFrame:
+    """What conflicting payloads of one side are apart: `reco_date`, the key, `anomaly_type`, `difference_usd`.
 
-    `side`: `agoda` or `supplier`. `facts`: rows with `{side}_duplicates` and `fx_date`. Per duplicated version the
-    greatest minus the smallest amount, priced as the fact is; the greatest of them over versions. Zero where all its
-    payloads name the same amount of the same currency; null where amounts differ and a rate is missing.
+    `facts`: rows with `agoda_duplicates`, `supplier_duplicates` and `fx_date`. Per duplicated version the greatest
+    minus the smallest amount, priced as the fact is; the greatest of them over versions. Zero where all its payloads
+    name the same amount of the same currency; null where amounts differ and a rate is missing.
     """
-    row = ["reco_date", *KEY]
-    payload = F.col("payload")
-    sent = facts.where(is_duplicated(F.col(f"{side}_duplicates"))).select(
-        *row, "fx_date", F.explode(f"{side}_duplicates").alias("payload")
-    )
+    row = ["reco_date", *KEY, "anomaly_type"]
+    payloads = F.array(*[_payloads(side) for side in Side])
+    sent = facts.select(*row[:-1], "fx_date", F.explode(F.flatten(payloads)).alias("payload"))
+    names = ("anomaly_type", "version", "amount_minor", "currency")
+    of_payload = {name: F.col("payload")[name].alias("fx_currency" if name == "currency" else name) for name in names}
     priced = (
-        sent.select(
-            *row,
-            "fx_date",
-            payload["version"].alias("version"),
-            payload["amount_minor"].alias("amount_minor"),
-            payload["currency"].alias("fx_currency"),
-        )
+        sent.select(*row[:-1], "fx_date", *of_payload.values())
         .join(rates, on=["fx_date", "fx_currency"], how="left")
         .withColumn("amount_usd", usd(F.col("amount_minor"), F.col("usd_per_minor")))
     )
@@ -47,8 +41,19 @@ def duplicate_differences(facts: DataFrame, side: str, rates: DataFrame) -> Data
     )
     any_unpriced = F.max(F.col("difference_usd").isNull())
     greatest = F.when(~any_unpriced, F.max("difference_usd")).cast(USD)
-    return (
-        by_version.groupBy(*row)
-        .agg(greatest.alias("difference_usd"))
-        .select(*row, F.lit(f"DUPLICATE_{side.upper()}").alias("anomaly_type"), "difference_usd")
+    return by_version.groupBy(*row).agg(greatest.alias("difference_usd"))
+
+
+def _payloads(side: Side) -> Column:
+    """The side's kept payloads, each with the anomaly type that stands for them; empty where none is duplicated."""
+    kind = F.lit(f"DUPLICATE_{side.value}")
+    kept = F.transform(
+        f"{side.prefix}_duplicates",
+        lambda payload: F.struct(
+            kind.alias("anomaly_type"),
+            payload["version"].alias("version"),
+            payload["amount_minor"].alias("amount_minor"),
+            payload["currency"].alias("currency"),
+        ),
     )
+    return F.coalesce(kept, F.array())

@@ -49,3 +49,21 @@ def with_reco_date(deliveries: DataFrame) -> DataFrame:
         F.when(is_carried, F.date_sub(event_date, 1)).otherwise(event_date).cast("date").alias("reco_date"),
         "is_redelivery",
     )
+
+
+def keys_across_midnight(deliveries: DataFrame) -> DataFrame:
+    """The keys (distinct) of which an event may belong to the day before its own; the events of all others do not.
+
+    `deliveries`: rows of `silver/activity` with `event_date` and `event_hour`. An event is carried over midnight only
+    by a chain, the first event of which after midnight follows one of the `HOURS_BEFORE` it by less than its grace.
+    """
+    since_midnight = millis(F.col("event_time")) - millis(F.date_trunc("day", F.col("event_time")))
+    after = deliveries.where(since_midnight < F.col("grace_seconds") * 1000)
+    before = deliveries.where(F.col("event_hour") >= 24 - HOURS_BEFORE)
+    followed = before.select(*KEY, F.date_add("event_date", 1).alias("event_date"))
+    return (
+        after.select(*KEY, "event_date")
+        .join(followed, on=[*KEY, "event_date"], how="left_semi")
+        .select(*KEY)
+        .distinct()
+    )

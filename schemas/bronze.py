@@ -30,4 +30,5 @@ ACTIVITY_RAW = Table(
     comment="Every Kafka record as received, append-only",
     schema=StructType(RAW_COLUMNS),
     partition_by=("ingest_date",),
+    skipping=("topic", "partition", "offset", "kafka_time"),
 )

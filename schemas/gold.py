@@ -71,6 +71,7 @@ FACTS = Table(
         ]
     ),
     partition_by=("reco_date",),
+    skipping=("supplier_id", "activity_id", "outcome"),
     owner="close",
 )
 
@@ -90,6 +91,7 @@ ANOMALIES = Table(
         ]
     ),
     partition_by=("reco_date",),
+    skipping=("supplier_id", "activity_id", "anomaly_type"),
     owner="close",
 )
 
@@ -111,6 +113,7 @@ EXCEPTIONS = Table(
             column("close_id", STRING, "The close that last changed this row"),
         ]
     ),
+    skipping=("exception_id", "supplier_id", "activity_id", "state", "last_seen_date"),
     owner="close",
 )
 
@@ -132,6 +135,7 @@ CHANGES = Table(
         ]
     ),
     partition_by=("reco_date",),
+    skipping=("supplier_id", "activity_id"),
     owner="close",
 )
 
@@ -176,10 +180,15 @@ CLOSES = Table(
             column("anomaly_counts", MapType(STRING, LONG), "Anomalies by type"),
             column("amount_at_risk_usd", USD, "Sum over the anomalies, US dollars"),
             column("control_totals", ArrayType(CONTROL_TOTAL), "Control totals by supplier and side"),
-            column("content_hash", STRING, "SHA-256 over facts and anomalies without close_id, whatever their order"),
+            column(
+                "content_hash",
+                STRING,
+                "SHA-256 over the sums of all row hashes of facts and anomalies, close_id left out",
+            ),
             column("changed_facts", LONG, "Facts that differ from the revision before; null for the first"),
             column("moved_usd", USD, "Change of the anomalies' sum against the revision before, US dollars"),
         ]
     ),
+    skipping=("close_id", "reco_date"),
     owner="close",
 )

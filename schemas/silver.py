@@ -37,6 +37,18 @@ ACTIVITY = Table(
         ]
     ),
     partition_by=("event_date",),
+    skipping=(
+        "supplier_id",
+        "activity_id",
+        "version",
+        "event_time",
+        "kafka_time",
+        "topic",
+        "partition",
+        "offset",
+        "ingested_at",
+        "event_hour",
+    ),
     properties={"delta.enableChangeDataFeed": "true"},
 )
 
@@ -45,4 +57,5 @@ QUARANTINE = Table(
     comment="Every record that could not become an event, whole, with its reasons, append-only",
     schema=StructType([*RAW_COLUMNS, column("reasons", STRINGS, "Reason codes, sorted: why the record is no event")]),
     partition_by=("ingest_date",),
+    skipping=("topic", "partition", "offset", "kafka_time"),
 )

@@ -12,7 +12,8 @@ from jobs.common.session import local_session
 from jobs.common.settings import Settings, Spark
 
 # Small data, many plans, in every JVM that a test starts: the second compiler would cost more than its code saves.
-os.environ.setdefault("JDK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1")
+# The code of all plans must fit, or compiled code is thrown away and compiled again all the time.
+os.environ.setdefault("JDK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=256m")
 
 
 @pytest.fixture(scope="session")

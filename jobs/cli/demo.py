@@ -11,7 +11,6 @@ from rich.console import Console
 
 from jobs.cli import demo_report
 from jobs.cli.broker import Broker
-from jobs.cli.demo_explain import PAGE
 from jobs.cli.demo_steps import Memory, Steps, ended_by_signals
 from jobs.common import fx, policies
 from jobs.common.errors import FAILED, UserError
@@ -98,13 +97,28 @@ def _run(
     broker: Broker, known: Settings, file: Path | None, dates: list[date], workload: list[str], console: Console
 ) -> dict[str, Any]:
     """Every step up to the report."""
-    home, now = broker.home, datetime.now(UTC)
+    home = broker.home
     settings = settings_of(known, home, broker.bootstrap_servers)
-    steps = Steps(home / "logs", environment_of(settings), console)
     given = ["--settings", str(file)] if file else []
+    with Steps(home / "logs", environment_of(settings), console) as steps:
+        truth = _feed(steps, settings, dates, workload, given)
+        with steps.step("Streaming job: Kafka to bronze and silver"):
+            steps.spark("stream", "stream", "--available-now", *given)
+        with steps.step(f"Close of {len(dates)} days"):
+            steps.spark("daily", "daily", *(part for day in dates for part in ("--date", f"{day}")), *given)
+        with steps.step("Found beside planted"):
+            report = demo_report.build(settings, truth, dates)
+        with steps.step("Three explanations"):
+            report["explanations"] = _explain(steps, demo_report.worth_explaining(settings, dates), given)
+    return report | {"steps": steps.seconds}
+
+
+def _feed(steps: Steps, settings: Settings, dates: list[date], workload: list[str], given: list[str]) -> Path:
+    """Topics, policies, rates and the workload; returns the file that says what was planted."""
+    home, now = settings.local.home, datetime.now(UTC)
     rates, truth = home / "ecb.csv", home / "truth.json"
     with steps.step("Topics, policies and ECB rates"):
-        create_topics(broker.bootstrap_servers, settings)
+        create_topics(settings.kafka.bootstrap_servers, settings)
         policies.apply(settings, POLICIES, now)
         # A refund of the last day is paid on the next one: its rates are needed too.
         steps.child("ecb", "jobs.ingest.ecb", f"{dates[0]}", f"{dates[-1] + timedelta(days=1)}", str(rates))
@@ -112,27 +126,20 @@ def _run(
     with steps.step("Workload of both sides to Kafka"):
         span = ["--start", f"{dates[0]}", "--days", str(len(dates))]
         steps.reco("generate", *workload, *span, "--truth", str(truth), *given)
-    with steps.step("Streaming job: Kafka to bronze and silver"):
-        steps.reco("stream", "--available-now", *given)
-    with steps.step(f"Close of {len(dates)} days"):
-        steps.reco("daily", *(part for day in dates for part in ("--date", f"{day}")), *given)
-    with steps.step("Found beside planted"):
-        report = demo_report.build(settings, truth, dates)
-    with steps.step("Three explanations"):
-        report["explanations"] = _explain(steps, demo_report.worth_explaining(settings, dates), given)
-    return report | {"steps": steps.seconds}
+    return truth
 
 
 def _explain(steps: Steps, chosen: list[dict[str, Any]], given: list[str]) -> list[dict[str, Any]]:
     """Each break as `reco explain` works it out, or on a slow machine as its close says it in one sentence."""
-    if not chosen:
-        return []
-    words: list[str] = []
-    for row in chosen:
-        words += ["--", row["supplier_id"], row["activity_id"], "--date", f"{row['reco_date']}", *given]
-    texts = steps.child("explain", "jobs.cli.demo_explain", str(EXPLAIN_SECONDS), *words[1:]).split(PAGE)
-    texts += [_sentence(row) for row in chosen[len(texts) :]]
-    return [{**row, "text": text.strip("\n")} for row, text in zip(chosen, texts, strict=True)]
+    until = time.monotonic() + EXPLAIN_SECONDS
+    explained = []
+    for number, row in enumerate(chosen):
+        text = _sentence(row)
+        if number == 0 or time.monotonic() < until:
+            words = [row["supplier_id"], row["activity_id"], "--date", f"{row['reco_date']}", *given]
+            text = steps.spark(f"explain-{number}", "explain", *words)
+        explained.append({**row, "text": text.strip("\n")})
+    return explained
 
 
 def _sentence(row: dict[str, Any]) -> str:

@@ -1,5 +1,6 @@
 """What the demo is made of: steps with their time, children with their logs, and the memory all of them take."""
 
+import json
 import os
 import signal
 import subprocess
@@ -7,7 +8,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
@@ -32,9 +33,49 @@ class Steps:
     def __init__(self, logs: Path, env: Mapping[str, str], console: Console) -> None:
         self.seconds: dict[str, float] = {}
         self._logs = logs
-        # Each step lives for seconds: the JVM's second compiler would cost more than its code saves.
-        self._env = {"JDK_JAVA_OPTIONS": "-XX:TieredStopAtLevel=1", **os.environ, **env}
+        self._env = {**os.environ, **env}
         self._console = console
+        self._worker: subprocess.Popen[bytes] | None = None
+        logs.mkdir(parents=True, exist_ok=True)
+
+    def __enter__(self) -> Self:
+        """Starts the process that `spark` commands run in."""
+        words = [sys.executable, "-m", "jobs.cli.demo_worker", str(self._logs)]
+        self._worker = processes.spawn(words, self._logs / "spark.log", env=self._env, stdin=subprocess.PIPE)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._worker is not None:
+            _end(self._worker)
+
+    def spark(self, name: str, *words: str) -> str:
+        """Runs a reco command in the one process that has a Spark session, and returns what it printed.
+
+        Raises UserError with the log's last lines where it fails.
+        """
+        worker = self._worker
+        assert worker is not None, "commands run within the context"
+        assert worker.stdin is not None
+        with suppress(BrokenPipeError):
+            worker.stdin.write(json.dumps([name, *words]).encode() + b"\n")
+            worker.stdin.flush()
+        answer = self._logs / f"{name}.code"
+        while not answer.exists():
+            if _interrupted.is_set():
+                raise KeyboardInterrupt
+            if worker.poll() is not None:
+                raise self._failure(words, worker.returncode, self._logs / "spark.log")
+            time.sleep(_POLL_SECONDS)
+        if code := int(answer.read_text()):
+            raise self._failure(words, code, self._logs / "spark.log")
+        return (self._logs / f"{name}.out").read_text(encoding="utf-8")
+
+    @staticmethod
+    def _failure(words: Sequence[str], code: int, log: Path) -> UserError:
+        what = f"`{' '.join(words[:8])}` ended with {code}"
+        return UserError(f"{what}; the last lines of its log {log}:\n{tail(log)}", FAILED)
 
     @contextmanager
     def step(self, title: str) -> Iterator[None]:
@@ -72,8 +113,7 @@ class Steps:
         finally:
             _end(process)
         if code != 0:
-            what = f"`{' '.join(arguments[:8])}` ended with {code}"
-            raise UserError(f"{what}; the last lines of its log {log}:\n{tail(log)}", FAILED)
+            raise self._failure(arguments, code, log)
         return out.read_text(encoding="utf-8", errors="replace")
 
     def reco(self, *arguments: str) -> str:

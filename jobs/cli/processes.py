@@ -18,8 +18,9 @@ def spawn(
     *,
     env: dict[str, str] | None = None,
     detached: bool = False,
+    stdin: int = subprocess.DEVNULL,
 ) -> subprocess.Popen[bytes]:
-    """Start a command with its output appended to `log`.
+    """Start a command with its output appended to `log`; `stdin` as subprocess takes it.
 
     It gets SIGTERM when this process dies, however that happens (also by kill -9), unless `detached`, which gives it a
     session of its own. It is kept out of the terminal's Ctrl-C either way: its owner stops it in order.
@@ -28,7 +29,7 @@ def spawn(
     with log.open("ab") as out:
         process = subprocess.Popen(
             list(command),
-            stdin=subprocess.DEVNULL,
+            stdin=stdin,
             stdout=out,
             stderr=subprocess.STDOUT,
             env=env,

@@ -58,7 +58,7 @@ def append_version(
             mode="ignore",
             partition_by=list(described.partition_by),
             description=described.comment,
-            configuration={**_PROPERTIES, **described.properties},
+            configuration={**_PROPERTIES, **described.all_properties},
         )
         if table.version() > 0:
             raise _raced(described.path)

@@ -54,7 +54,7 @@ def _create_statement(table: Table, path: str) -> str:
         for field in table.schema.fields
     )
     partitioned = f" PARTITIONED BY ({', '.join(table.partition_by)})" if table.partition_by else ""
-    properties = ", ".join(f"'{key}' = '{value}'" for key, value in {**_PROPERTIES, **table.properties}.items())
+    properties = ", ".join(f"'{key}' = '{value}'" for key, value in {**_PROPERTIES, **table.all_properties}.items())
     return (
         f"CREATE TABLE IF NOT EXISTS {identifier(path)} ({columns}) USING DELTA{partitioned} "
         f"COMMENT '{_quoted(table.comment)}' TBLPROPERTIES ({properties})"

@@ -4,11 +4,11 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
 
-from pyspark import StorageLevel
 from pyspark.sql import DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
 
 from jobs.common import tables
+from jobs.common.kept import Kept
 from jobs.common.settings import Settings
 from jobs.daily import exceptions, inputs, revisions, totals, verdicts
 from jobs.daily.checks import require_expectations
@@ -48,7 +48,6 @@ class Judged:
 
     inputs: Inputs
     rates: DataFrame
-    sides: DataFrame
     facts: DataFrame
     profile: totals.Profile
 
@@ -59,38 +58,43 @@ def close_day(
     day: date,
     started_at: datetime,
     *,
+    source: Inputs | None = None,
     provisional: bool = False,
     dry_run: bool = False,
 ) -> Report:
-    """Close `day` (or with `dry_run` say what that would change). UserError where it does not balance."""
+    """Close `day` (or with `dry_run` say what that would change). UserError where it does not balance.
+
+    `source`: pinned inputs; the newest where none are given.
+    """
     earlier = revisions.last_closes(spark, settings).get(day)
-    judged = judge_day(spark, settings, day)
-    try:
+    with Kept() as kept:
+        judged = judge_day(spark, source or inputs.newest(spark, settings), day, kept)
         totals.require_balance(day, judged.profile.totals)
         require_expectations(spark, settings, day, judged.inputs, judged.profile, write_docs=not dry_run)
         report = _new_report(day, earlier, judged)
         changed = _changes(spark, settings, day, judged, earlier)
         if dry_run:
-            return _dry(report, judged, changed, day)
+            # Without its plan, as if read back from the table: planning it again with the anomalies' takes longer.
+            facts = _written(judged.facts, "").localCheckpoint()
+            _count(report, judged, anomalies_from(judged, facts), changed)
+            report.dry_run = True
+            return report
         return _publish(spark, settings, judged, report, earlier, changed, started_at, provisional)
-    finally:
-        judged.sides.unpersist()
 
 
-def judge_day(spark: SparkSession, settings: Settings, day: date, pins: inputs.Pins | None = None) -> Judged:
-    """Read the pinned inputs (the newest where none are given), judge every key of the day and count both ways."""
-    source = inputs.load(spark, settings, pins or inputs.pin(spark, settings))
-    by_day = verdicts.sides_of(source, day).persist(StorageLevel.MEMORY_AND_DISK)
-    sides = verdicts.with_earlier_versions(source, by_day, day)
+def judge_day(spark: SparkSession, source: Inputs, day: date, kept: Kept) -> Judged:
+    """Judge every key of the day and count what came in and what went out."""
     rates = _local(spark, source.rates(day))
-    facts = verdicts.facts_of(source, sides, day, rates)
-    return Judged(source, rates, by_day, facts, totals.profile(sides, facts, rates))
+    sides = verdicts.with_earlier_versions(source, verdicts.sides_of(source, day, kept), day, kept)
+    came_in = kept(verdicts.priced(sides, rates))
+    facts = verdicts.facts_of(source, came_in, day)
+    return Judged(source, rates, facts, totals.profile(came_in, facts))
 
 
 def anomalies_from(judged: Judged, facts: DataFrame) -> DataFrame:
     """Rows of `gold/anomalies` but for `close_id`, from rows of `gold/reconciliation_facts`."""
     broken = facts.where(F.size("anomaly_types") > 0)
-    return anomalies_of(with_policy(broken, judged.inputs.policies, judged.inputs.defaults), judged.rates)
+    return anomalies_of(with_policy(broken, judged.inputs.policies, judged.inputs.defaults), F.broadcast(judged.rates))
 
 
 def anomaly_totals(anomalies: DataFrame) -> list[Row]:
@@ -117,20 +121,18 @@ def count_anomalies(report: Report, profile: totals.Profile, rows: list[Row]) ->
         report.amount_at_risk_usd += Decimal(row["usd"])
         report.unpriced += row["unpriced"]
     report.anomalies = sum(report.anomaly_counts.values())
-    sums = [sum((int(row[name]) for row in rows), 0) for name in ("hash_1", "hash_2")]
+    sums = [sum((int(row[name]) for row in rows), 0) for name in totals.HASH_SUMS]
     report.content_hash = totals.content_hash([(profile.facts_hash,), ("anomalies", report.anomalies, *sums)])
 
 
 def _new_report(day: date, earlier: LastClose | None, judged: Judged) -> Report:
     revision = 1 if earlier is None else earlier.revision + 1
-    newest = judged.inputs.fx.agg(F.max("rate_date")).head()
     return Report(
         reco_date=day,
         close_id=f"{day.isoformat()}-r{revision}",
         revision=revision,
         facts=judged.profile.facts,
         outcomes=dict(sorted(judged.profile.outcomes.items())),
-        newest_rate=newest[0] if newest is not None else None,
     )
 
 
@@ -144,11 +146,15 @@ def _changes(
     return _local(spark, revisions.changes(before, judged.facts))
 
 
-def _dry(report: Report, judged: Judged, changed: DataFrame | None, day: date) -> Report:
-    report.dry_run = True
-    count_anomalies(report, judged.profile, anomaly_totals(anomalies_from(judged, _written(judged.facts, ""))))
-    _count_changes(report, changed)
-    return report
+def _count(report: Report, judged: Judged, anomalies: DataFrame, changed: DataFrame | None) -> None:
+    """Put everything that is counted into the report."""
+    count_anomalies(report, judged.profile, anomaly_totals(anomalies))
+    if report.unpriced:
+        newest = judged.inputs.fx.agg(F.max("rate_date")).head()
+        report.newest_rate = newest[0] if newest is not None else None
+    if changed is not None:
+        report.changes = {row["change"]: row["count"] for row in changed.groupBy("change").count().collect()}
+        report.changed_facts = sum(report.changes.values())
 
 
 def _publish(
@@ -166,9 +172,8 @@ def _publish(
     facts = tables.read(spark, settings.table_path("reconciliation_facts")).where(F.col("reco_date") == F.lit(day))
     _replace(spark, settings, "anomalies", day, anomalies_from(judged, facts), report.close_id)
     found = tables.read(spark, settings.table_path("anomalies")).where(F.col("reco_date") == F.lit(day))
-    count_anomalies(report, judged.profile, anomaly_totals(found))
+    _count(report, judged, found, changed)
     exceptions.keep_lives(spark, settings, day, found, facts.select(*KEY), report.close_id)
-    _count_changes(report, changed)
     if earlier is not None and changed is not None:
         report.moved_usd = report.amount_at_risk_usd - earlier.amount_at_risk_usd
         path = tables.ensure_table(spark, settings, "close_changes")
@@ -188,12 +193,6 @@ def _replace(spark: SparkSession, settings: Settings, name: str, day: date, rows
 
 def _written(facts: DataFrame, close_id: str) -> DataFrame:
     return tables.conformed(facts.withColumn("close_id", F.lit(close_id)), "reconciliation_facts")
-
-
-def _count_changes(report: Report, changed: DataFrame | None) -> None:
-    if changed is not None:
-        report.changes = {row["change"]: row["count"] for row in changed.groupBy("change").count().collect()}
-        report.changed_facts = sum(report.changes.values())
 
 
 def _record(

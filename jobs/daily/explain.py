@@ -13,6 +13,7 @@ from pyspark.sql import functions as F
 
 from jobs.common import log, tables
 from jobs.common.errors import UserError
+from jobs.common.kept import Kept
 from jobs.common.options import AsJson, Debug, SettingsFile
 from jobs.common.output import print_json
 from jobs.common.session import spark_session
@@ -77,7 +78,7 @@ def command(
 
 def explain(spark: SparkSession, settings: Settings, key: Key, day: date | None = None) -> Explanation:
     """Judge the key anew with what the lake holds now. UserError where it has no event of `day`, or none at all."""
-    everything = inputs.load(spark, settings, inputs.pin(spark, settings))
+    everything = inputs.newest(spark, settings)
     source = dataclasses.replace(everything, silver=everything.silver.where(key.condition()))
     reco_date = day or _last_date(spark, settings, source, key)
     # Read once: what follows are many small plans over a handful of rows.
@@ -106,9 +107,11 @@ def explain(spark: SparkSession, settings: Settings, key: Key, day: date | None 
 
 
 def _judged(source: Inputs, day: date) -> Judged:
-    sides = _local(verdicts.with_earlier_versions(source, _local(verdicts.sides_of(source, day)), day))
+    with Kept() as kept:
+        by_day = _local(verdicts.sides_of(source, day, kept))
+        sides = _local(verdicts.with_earlier_versions(source, by_day, day, kept))
     rates = _local(source.rates(day))
-    return Judged(source, rates, sides, _local(verdicts.facts_of(source, sides, day, rates)), Profile())
+    return Judged(source, rates, _local(verdicts.facts_of(source, verdicts.priced(sides, rates), day)), Profile())
 
 
 def _local(frame: DataFrame) -> DataFrame:

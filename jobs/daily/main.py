@@ -13,7 +13,7 @@ from jobs.common.options import AsJson, Debug, SettingsFile
 from jobs.common.output import print_json, print_table, say
 from jobs.common.session import spark_session
 from jobs.common.settings import Settings, load_settings
-from jobs.daily import revisions
+from jobs.daily import inputs, revisions
 from jobs.daily.close import Report, close_day
 from reco_rules.money import MAX_RATE_AGE_DAYS
 from reco_rules.vocabulary import Severity
@@ -52,10 +52,13 @@ def run(settings: Settings, days: Sequence[date], now: datetime, *, dry_run: boo
     spark = spark_session("reco-daily", settings)
     logger = log.get_logger(__name__)
     chosen = sorted(set(days)) or revisions.stale_dates(spark, settings)
+    # One look at the inputs for all days of a run: they are closed over the same events, policies and rates.
+    source = inputs.newest(spark, settings) if chosen else None
     reports = []
     for number, day in enumerate(chosen, start=1):
         logger.info("closing", reco_date=day.isoformat(), number=number, of=len(chosen), dry_run=dry_run)
-        report = close_day(spark, settings, day, now, provisional=day >= now.date(), dry_run=dry_run)
+        provisional = day >= now.date()
+        report = close_day(spark, settings, day, now, source=source, provisional=provisional, dry_run=dry_run)
         logger.info("closed", close_id=report.close_id, facts=report.facts, anomalies=report.anomalies)
         reports.append(report)
     return reports

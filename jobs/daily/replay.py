@@ -14,6 +14,7 @@ from pyspark.sql import functions as F
 from jobs.common import log, tables
 from jobs.common.command import one_line
 from jobs.common.errors import DONE, FAILED, UserError
+from jobs.common.kept import Kept
 from jobs.common.options import AsJson, Debug, SettingsFile
 from jobs.common.output import print_json, print_table, say
 from jobs.common.session import spark_session
@@ -118,16 +119,13 @@ def recorded_close(spark: SparkSession, settings: Settings, close_id: str) -> Ro
 
 
 def _rebuild(spark: SparkSession, settings: Settings, day: date, pins: Pins, scratch: str) -> Report:
-    judged = judge_day(spark, settings, day, pins)
-    try:
+    with Kept() as kept:
+        judged = judge_day(spark, inputs.load(spark, settings, pins), day, kept)
         report = Report(day, "", 0, facts=judged.profile.facts, outcomes=judged.profile.outcomes)
         facts = _written(spark, judged.facts, "reconciliation_facts", scratch)
-        count_anomalies(
-            report, judged.profile, anomaly_totals(_written(spark, anomalies_from(judged, facts), "anomalies", scratch))
-        )
+        anomalies = _written(spark, anomalies_from(judged, facts), "anomalies", scratch)
+        count_anomalies(report, judged.profile, anomaly_totals(anomalies))
         return report
-    finally:
-        judged.sides.unpersist()
 
 
 def _written(spark: SparkSession, rows: DataFrame, name: str, scratch: str) -> DataFrame:

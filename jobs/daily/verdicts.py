@@ -5,30 +5,46 @@ from datetime import date, timedelta
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from jobs.common.kept import Kept
 from jobs.daily.inputs import Inputs
 from reco_rules.latest import day_sides, flat_sides, latest_sides, with_history
 from reco_rules.money import with_usd
-from reco_rules.ownership import with_reco_date
+from reco_rules.ownership import keys_across_midnight, with_reco_date
 from reco_rules.policy import with_policy
 from reco_rules.verdict import judge
 from reco_rules.vocabulary import KEY, Side
 
 
-def sides_of(inputs: Inputs, day: date) -> DataFrame:
+def sides_of(inputs: Inputs, day: date, kept: Kept) -> DataFrame:
     """One row a key with an event of `day`: latest version of each side by that day's events, counts, delays."""
-    owned = with_reco_date(inputs.around(day, day))
-    return day_sides(owned.where((F.col("reco_date") == F.lit(day)) & ~F.col("is_redelivery")))
+    # Sorting by a number that the key determines compares numbers where the key's texts have long common beginnings.
+    hashed = deliveries_of(inputs, day, kept).withColumn("key_hash", F.xxhash64(*KEY))
+    return day_sides(hashed, by=("key_hash", *KEY))
 
 
-def with_earlier_versions(inputs: Inputs, sides: DataFrame, day: date) -> DataFrame:
+def deliveries_of(inputs: Inputs, day: date, kept: Kept) -> DataFrame:
+    """The deliveries whose `reco_date` is `day`; only keys with events around a midnight need a closer look."""
+    near = inputs.around(day, day)
+    of_date = inputs.silver.where(F.col("event_date") == F.lit(day))
+    across = kept(keys_across_midnight(near))
+    if not across.count():
+        return of_date
+    dated = with_reco_date(near.join(across, on=list(KEY), how="left_semi")).where(F.col("reco_date") == F.lit(day))
+    return of_date.join(across, on=list(KEY), how="left_anti").unionByName(dated.select(*of_date.columns))
+
+
+def with_earlier_versions(inputs: Inputs, sides: DataFrame, day: date, kept: Kept) -> DataFrame:
     """Look for greater versions, and for missing sides, in the days before; unchanged where there is no history."""
     if not has_history(inputs, day):
         return sides
-    first = day - timedelta(days=inputs.pins.history_days)
-    keys = _keys_that_need_history(inputs, sides, first, day)
-    around = inputs.around(first, day - timedelta(days=1)).join(keys, on=list(KEY), how="left_semi")
-    earlier = with_reco_date(around).where(F.col("reco_date").between(first, day - timedelta(days=1)))
-    return with_history(sides, latest_sides(earlier))
+    first, last = day - timedelta(days=inputs.pins.history_days), day - timedelta(days=1)
+    by_day = kept(sides)
+    keys = kept(_keys_that_need_history(inputs, by_day, first, day))
+    if not keys.count():
+        return by_day
+    around = inputs.around(first, last).join(keys, on=list(KEY), how="left_semi")
+    earlier = kept(latest_sides(with_reco_date(around).where(F.col("reco_date").between(first, last))))
+    return with_history(by_day, earlier) if earlier.count() else by_day
 
 
 def has_history(inputs: Inputs, day: date) -> bool:
@@ -55,8 +71,12 @@ def _keys_that_need_history(inputs: Inputs, sides: DataFrame, first: date, day: 
     return one_sided.unionByName(outrun).distinct()
 
 
-def facts_of(inputs: Inputs, sides: DataFrame, day: date, rates: DataFrame) -> DataFrame:
+def priced(sides: DataFrame, rates: DataFrame) -> DataFrame:
+    """The sides as flat columns with their amounts in US dollars: what comes in, before any verdict."""
+    return with_usd(flat_sides(sides), F.broadcast(rates))
+
+
+def facts_of(inputs: Inputs, came_in: DataFrame, day: date) -> DataFrame:
     """Rows of `gold/reconciliation_facts` but for `close_id`, with the policy's columns beside them."""
-    flat = flat_sides(sides)
-    judged = judge(with_policy(with_usd(flat, rates), inputs.policies, inputs.defaults))
+    judged = judge(with_policy(came_in, inputs.policies, inputs.defaults))
     return judged.withColumn("reco_date", F.lit(day))

@@ -76,14 +76,20 @@ class _Stopping:
 
     def __init__(self) -> None:
         self.asked = False
-        for name in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(name, self._ask)
+        self._before = {name: signal.signal(name, self._ask) for name in (signal.SIGTERM, signal.SIGINT)}
 
     def _ask(self, _signal: int, _frame: FrameType | None) -> None:
         self.asked = True
 
     def wait(self, query: StreamingQuery) -> None:
-        """Until the query ends, fails (raises) or is asked to stop."""
+        """Until the query ends, fails (raises) or is asked to stop; then signals mean again what they did before."""
+        try:
+            self._wait(query)
+        finally:
+            for name, handler in self._before.items():
+                signal.signal(name, handler)
+
+    def _wait(self, query: StreamingQuery) -> None:
         while not self.asked:
             if query.awaitTermination(1):
                 return

@@ -5,7 +5,7 @@ from typing import Any
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from reco_rules import delays, duplicates, latest, money, ownership
+from reco_rules import delays, duplicates, latest, money
 from tests.oracle.build import DAY, agoda, supplier
 from tests.reco_rules.cases import SECONDS, USD, Scenario, events
 from tests.reco_rules.engine import Engine
@@ -17,8 +17,7 @@ def _rates(engine: Engine) -> DataFrame:
 
 
 def _day(engine: Engine, cases: tuple[Any, ...]) -> DataFrame:
-    owned = ownership.with_reco_date(engine.events(cases)).where(~F.col("is_redelivery"))
-    return engine.kept(latest.day_sides(owned))
+    return engine.kept(latest.day_sides(engine.events(cases)))
 
 
 def test_duplicates(engine: Engine) -> None:
@@ -48,8 +47,7 @@ def test_money_between_duplicates(engine: Engine) -> None:
         for case in events.DUPLICATES
         for side, at_risk in case.expected["at_risk"].items()
     ]
-    agoda, supplier = (duplicates.duplicate_differences(sides, side, _rates(engine)) for side in ("agoda", "supplier"))
-    engine.assert_equal(agoda.unionByName(supplier), columns, expected)
+    engine.assert_equal(duplicates.duplicate_differences(sides, _rates(engine)), columns, expected)
 
 
 def test_kept_duplicates_are_sorted_events(engine: Engine) -> None:
