@@ -1,6 +1,8 @@
 """The Spark session: UTC, ANSI, Delta, and nothing that the platform has already set."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from pyspark.sql import SparkSession
@@ -20,6 +22,12 @@ SQL_CONF = {
     "spark.databricks.delta.properties.defaults.enableDeletionVectors": "false",
     # Spark 4.1's Kafka source fails once after a restart on an uncommitted batch where this reader is on.
     "spark.sql.streaming.disabledV2MicroBatchReaders": "org.apache.spark.sql.kafka010.KafkaSourceProvider",
+}
+
+_QUICK_CONF = {
+    "spark.sql.codegen.wholeStage": "false",
+    "spark.sql.codegen.factoryMode": "NO_CODEGEN",
+    "spark.sql.adaptive.enabled": "false",
 }
 
 #: What must be there before the session is: set here for a local run, by spark-submit on a cluster.
@@ -58,6 +66,19 @@ def spark_session(app: str, settings: Settings) -> SparkSession:
         session.conf.set(key, settings.spark.conf.get(key, value))
     session.sparkContext.setLogLevel("WARN")
     return session
+
+
+@contextmanager
+def quick_plans(spark: SparkSession) -> Iterator[None]:
+    """Plans over a handful of rows are interpreted: compiling them and planning them anew would take longer."""
+    before = {name: spark.conf.get(name) for name in _QUICK_CONF}
+    try:
+        for name, value in _QUICK_CONF.items():
+            spark.conf.set(name, value)
+        yield
+    finally:
+        for name, was in before.items():
+            spark.conf.set(name, str(was))
 
 
 def local_session(app: str, settings: Settings | None = None) -> SparkSession:

@@ -16,7 +16,7 @@ from jobs.common.errors import UserError
 from jobs.common.kept import Kept
 from jobs.common.options import AsJson, Debug, SettingsFile
 from jobs.common.output import print_json
-from jobs.common.session import spark_session
+from jobs.common.session import quick_plans, spark_session
 from jobs.common.settings import Settings, load_settings
 from jobs.daily import explain_text, inputs, verdicts
 from jobs.daily.close import Judged, anomalies_from
@@ -78,6 +78,11 @@ def command(
 
 def explain(spark: SparkSession, settings: Settings, key: Key, day: date | None = None) -> Explanation:
     """Judge the key anew with what the lake holds now. UserError where it has no event of `day`, or none at all."""
+    with quick_plans(spark):
+        return _explained(spark, settings, key, day)
+
+
+def _explained(spark: SparkSession, settings: Settings, key: Key, day: date | None) -> Explanation:
     everything = inputs.newest(spark, settings)
     source = dataclasses.replace(everything, silver=everything.silver.where(key.condition()))
     reco_date = day or _last_date(spark, settings, source, key)

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import ModuleType
 
 import reco_rules
+from jobs.common.session import quick_plans
 from tests.mutation.equivalents import EQUIVALENT
 from tests.mutation.mutants import Mutant, mutants
 from tests.reco_rules import test_chain, test_days, test_events, test_pairs, test_price
@@ -64,7 +65,7 @@ def all_mutants() -> list[Mutant]:
 def survivors(engine: Engine, chosen: Iterable[Mutant], told: Callable[[str], None] = print) -> list[Mutant]:
     """The mutants that no test notices."""
     alive = []
-    with _quick_plans(engine):
+    with quick_plans(engine.session):
         for mutant in chosen:
             started = time.monotonic()
             killer = _killer(engine, mutant)
@@ -73,21 +74,6 @@ def survivors(engine: Engine, chosen: Iterable[Mutant], told: Callable[[str], No
             if killer is None:
                 alive.append(mutant)
     return alive
-
-
-@contextmanager
-def _quick_plans(engine: Engine) -> Iterator[None]:
-    # A handful of rows: each mutant's plan would take longer to compile and to re-plan than to run.
-    conf = engine.session.conf
-    quick = {"spark.sql.codegen.wholeStage": "false", "spark.sql.adaptive.enabled": "false"}
-    before = {name: conf.get(name) for name in quick}
-    try:
-        for name, value in quick.items():
-            conf.set(name, value)
-        yield
-    finally:
-        for name, was in before.items():
-            conf.set(name, was or "true")
 
 
 def unmutated_failures(engine: Engine) -> list[str]:
