@@ -88,7 +88,7 @@ def test_ctrl_c_ends_it_with_one_sentence_and_nothing_left_running(tmp_path: Pat
         # A shell that runs tests in the background has them ignore Ctrl-C, and what they start as well.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL) and None,
     ) as process:
-        assert eventually(lambda: (home / "logs" / "stream.log").exists(), 120)
+        assert eventually(lambda: (home / "logs" / "stream.out").exists(), 120)
         process.send_signal(number)
         _, said = process.communicate(timeout=60)
     assert process.returncode == 130
