@@ -21,7 +21,7 @@ def duplicate_differences(facts: DataFrame, rates: DataFrame) -> DataFrame:
     name the same amount of the same currency; null where amounts differ and a rate is missing.
     """
     row = ["reco_date", *KEY, "anomaly_type"]
-    payloads = F.array(*[_payloads(side) for side in Side])
+    payloads = F.array_compact(F.array(*[_payloads(side) for side in Side]))
     sent = facts.select(*row[:-1], "fx_date", F.explode(F.flatten(payloads)).alias("payload"))
     names = ("anomaly_type", "version", "amount_minor", "currency")
     of_payload = {name: F.col("payload")[name].alias("fx_currency" if name == "currency" else name) for name in names}
@@ -45,9 +45,9 @@ def duplicate_differences(facts: DataFrame, rates: DataFrame) -> DataFrame:
 
 
 def _payloads(side: Side) -> Column:
-    """The side's kept payloads, each with the anomaly type that stands for them; empty where none is duplicated."""
+    """The side's kept payloads, each with the anomaly type that stands for them; null where none is duplicated."""
     kind = F.lit(f"DUPLICATE_{side.value}")
-    kept = F.transform(
+    return F.transform(
         f"{side.prefix}_duplicates",
         lambda payload: F.struct(
             kind.alias("anomaly_type"),
@@ -56,4 +56,3 @@ def _payloads(side: Side) -> Column:
             payload["currency"].alias("currency"),
         ),
     )
-    return F.coalesce(kept, F.array())

@@ -1,5 +1,7 @@
 """The day an event belongs to (CONTRACT section 6), and which deliveries are only repeats."""
 
+from collections.abc import Sequence
+
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
@@ -51,19 +53,16 @@ def with_reco_date(deliveries: DataFrame) -> DataFrame:
     )
 
 
-def keys_across_midnight(deliveries: DataFrame) -> DataFrame:
+def keys_across_midnight(deliveries: DataFrame, by: Sequence[str] = KEY) -> DataFrame:
     """The keys (distinct) of which an event may belong to the day before its own; the events of all others do not.
 
     `deliveries`: rows of `silver/activity` with `event_date` and `event_hour`. An event is carried over midnight only
     by a chain, the first event of which after midnight follows one of the `HOURS_BEFORE` it by less than its grace.
+    `by`: the key's columns, or a column that the key determines; keys that share it are found together then.
     """
     since_midnight = millis(F.col("event_time")) - millis(F.date_trunc("day", F.col("event_time")))
     after = deliveries.where(since_midnight < F.col("grace_seconds") * 1000)
     before = deliveries.where(F.col("event_hour") >= 24 - HOURS_BEFORE)
-    followed = before.select(*KEY, F.date_add("event_date", 1).alias("event_date"))
-    return (
-        after.select(*KEY, "event_date")
-        .join(followed, on=[*KEY, "event_date"], how="left_semi")
-        .select(*KEY)
-        .distinct()
-    )
+    followed = before.select(*by, F.date_add("event_date", 1).alias("event_date"))
+    # The few that follow are on the side that Spark can send to all.
+    return followed.join(after, on=[*by, "event_date"], how="left_semi").select(*by).distinct()

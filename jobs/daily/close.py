@@ -9,6 +9,7 @@ from pyspark.sql import functions as F
 
 from jobs.common import tables
 from jobs.common.kept import Kept
+from jobs.common.local_rows import held, local_rows
 from jobs.common.settings import Settings
 from jobs.daily import exceptions, inputs, revisions, totals, verdicts
 from jobs.daily.checks import require_expectations
@@ -72,7 +73,7 @@ def close_day(
         totals.require_balance(day, judged.profile.totals)
         require_expectations(spark, settings, day, judged.inputs, judged.profile, write_docs=not dry_run)
         report = _new_report(day, earlier, judged)
-        changed = _changes(spark, settings, day, judged, earlier)
+        changed = _changes(spark, settings, day, judged, earlier, kept)
         if dry_run:
             # Without its plan, as if read back from the table: planning it again with the anomalies' takes longer.
             facts = _written(judged.facts, "").localCheckpoint()
@@ -84,7 +85,7 @@ def close_day(
 
 def judge_day(spark: SparkSession, source: Inputs, day: date, kept: Kept) -> Judged:
     """Judge every key of the day and count what came in and what went out."""
-    rates = _local(spark, source.rates(day))
+    rates = held(source.rates(day))
     sides = verdicts.with_earlier_versions(source, verdicts.sides_of(source, day, kept), day, kept)
     came_in = kept(verdicts.priced(sides, rates))
     facts = verdicts.facts_of(source, came_in, day)
@@ -137,13 +138,15 @@ def _new_report(day: date, earlier: LastClose | None, judged: Judged) -> Report:
 
 
 def _changes(
-    spark: SparkSession, settings: Settings, day: date, judged: Judged, earlier: LastClose | None
+    spark: SparkSession, settings: Settings, day: date, judged: Judged, earlier: LastClose | None, kept: Kept
 ) -> DataFrame | None:
     if earlier is None:
         return None
     before = tables.read(spark, settings.table_path("reconciliation_facts")).where(F.col("reco_date") == F.lit(day))
-    # Held in memory, since the table they are compared with is about to be replaced.
-    return _local(spark, revisions.changes(before, judged.facts))
+    # Kept, and counted to be kept at once, since the table they are compared with is about to be replaced.
+    changed = kept(revisions.changes(before, judged.facts))
+    changed.count()
+    return changed
 
 
 def _count(report: Report, judged: Judged, anomalies: DataFrame, changed: DataFrame | None) -> None:
@@ -211,10 +214,5 @@ def _record(
         "control_totals": [tuple(getattr(total, name) for name in names) for total in judged.profile.totals],
     }
     schema = tables.read(spark, path).schema
-    rows = spark.createDataFrame([tuple(row[field.name] for field in schema.fields)], schema)
+    rows = local_rows(spark, [tuple(row[field.name] for field in schema.fields)], schema)
     rows.write.format("delta").mode("append").save(path)
-
-
-def _local(spark: SparkSession, frame: DataFrame) -> DataFrame:
-    """A small result, computed once."""
-    return spark.createDataFrame(frame.collect(), frame.schema)

@@ -14,6 +14,7 @@ from pyspark.sql import functions as F
 from jobs.common import log, tables
 from jobs.common.errors import UserError
 from jobs.common.kept import Kept
+from jobs.common.local_rows import held
 from jobs.common.options import AsJson, Debug, SettingsFile
 from jobs.common.output import print_json
 from jobs.common.session import quick_plans, spark_session
@@ -87,7 +88,7 @@ def _explained(spark: SparkSession, settings: Settings, key: Key, day: date | No
     source = dataclasses.replace(everything, silver=everything.silver.where(key.condition()))
     reco_date = day or _last_date(spark, settings, source, key)
     # Read once: what follows are many small plans over a handful of rows.
-    near = source if reco_date is None else dataclasses.replace(source, silver=_local(_window(source, reco_date)))
+    near = source if reco_date is None else dataclasses.replace(source, silver=held(_window(source, reco_date)))
     judged = _judged(near, reco_date) if reco_date is not None else None
     fact = judged.facts.head() if judged is not None else None
     if judged is None or reco_date is None or fact is None:
@@ -113,14 +114,10 @@ def _explained(spark: SparkSession, settings: Settings, key: Key, day: date | No
 
 def _judged(source: Inputs, day: date) -> Judged:
     with Kept() as kept:
-        by_day = _local(verdicts.sides_of(source, day, kept))
-        sides = _local(verdicts.with_earlier_versions(source, by_day, day, kept))
-    rates = _local(source.rates(day))
-    return Judged(source, rates, _local(verdicts.facts_of(source, verdicts.priced(sides, rates), day)), Profile())
-
-
-def _local(frame: DataFrame) -> DataFrame:
-    return frame.sparkSession.createDataFrame(frame.collect(), frame.schema)
+        by_day = held(verdicts.sides_of(source, day, kept))
+        sides = held(verdicts.with_earlier_versions(source, by_day, day, kept))
+    rates = held(source.rates(day))
+    return Judged(source, rates, held(verdicts.facts_of(source, verdicts.priced(sides, rates), day)), Profile())
 
 
 def _window(source: Inputs, day: date) -> DataFrame:

@@ -12,6 +12,7 @@ from pyspark.sql import functions as F
 from jobs.common import tables
 from jobs.common.currencies import minor_units
 from jobs.common.errors import UserError
+from jobs.common.local_rows import local_rows
 from jobs.common.settings import Settings
 from reco_rules.money import MAX_RATE_AGE_DAYS, rates_as_of
 from reco_rules.ownership import HOURS_AFTER, HOURS_BEFORE
@@ -112,7 +113,7 @@ def load(spark: SparkSession, settings: Settings, pins: Pins) -> Inputs:
         policies=F.broadcast(policies.where(F.col("supplier_id").isNotNull())),
         defaults=default.asDict() if default is not None else BUILT_IN,
         fx=_read(spark, settings, "fx_rates", pins.fx_table_version),
-        minor_units=spark.createDataFrame(units, "currency string, minor_unit decimal(5,4)"),
+        minor_units=local_rows(spark, units, "currency string, minor_unit decimal(5,4)"),
     )
 
 
@@ -122,7 +123,7 @@ def _pinned(spark: SparkSession, path: str) -> int | None:
 
 def _read(spark: SparkSession, settings: Settings, name: str, pinned: int | None) -> DataFrame:
     if pinned is None:
-        return spark.createDataFrame([], TABLES[name].schema)
+        return local_rows(spark, [], TABLES[name].schema)
     return tables.read(spark, settings.table_path(name), pinned)
 
 

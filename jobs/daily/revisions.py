@@ -8,6 +8,7 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from jobs.common import tables
+from jobs.common.local_rows import local_rows
 from jobs.common.settings import Settings
 from jobs.daily.totals import row_digest
 from reco_rules.ownership import HOURS_AFTER, IDENTITY
@@ -81,8 +82,8 @@ def stale_dates(spark: SparkSession, settings: Settings) -> list[date]:
     if oldest >= tables.version_of(spark, silver):
         return []
     late = _new_events(spark, silver, oldest, min(closed) - timedelta(days=settings.daily.history_days + 1))
-    pins = spark.createDataFrame(
-        [(day, close.silver_version) for day, close in closed.items()], "reco_date date, silver_version long"
+    pins = local_rows(
+        spark, [(day, close.silver_version) for day, close in closed.items()], "reco_date date, silver_version long"
     )
     own, since = F.col("event_date"), F.col("committed") > F.col("silver_version")
     early = F.col("event_hour") < HOURS_AFTER

@@ -14,23 +14,27 @@ from reco_rules.policy import with_policy
 from reco_rules.verdict import judge
 from reco_rules.vocabulary import KEY, Side
 
+_HASH = "key_hash"
+
 
 def sides_of(inputs: Inputs, day: date, kept: Kept) -> DataFrame:
     """One row a key with an event of `day`: latest version of each side by that day's events, counts, delays."""
     # Sorting by a number that the key determines compares numbers where the key's texts have long common beginnings.
-    hashed = deliveries_of(inputs, day, kept).withColumn("key_hash", F.xxhash64(*KEY))
-    return day_sides(hashed, by=("key_hash", *KEY))
+    return day_sides(deliveries_of(inputs, day, kept), by=(_HASH, *KEY))
 
 
 def deliveries_of(inputs: Inputs, day: date, kept: Kept) -> DataFrame:
-    """The deliveries whose `reco_date` is `day`; only keys with events around a midnight need a closer look."""
-    near = inputs.around(day, day)
-    of_date = inputs.silver.where(F.col("event_date") == F.lit(day))
-    across = kept(keys_across_midnight(near))
+    """The deliveries whose `reco_date` is `day`, with `key_hash`.
+
+    Only keys with events around a midnight, and the few that share a hash with one, need a closer look.
+    """
+    near = inputs.around(day, day).withColumn(_HASH, F.xxhash64(*KEY))
+    of_date = near.where(F.col("event_date") == F.lit(day))
+    across = kept(keys_across_midnight(near, by=[_HASH]))
     if not across.count():
         return of_date
-    dated = with_reco_date(near.join(across, on=list(KEY), how="left_semi")).where(F.col("reco_date") == F.lit(day))
-    return of_date.join(across, on=list(KEY), how="left_anti").unionByName(dated.select(*of_date.columns))
+    dated = with_reco_date(near.join(across, on=_HASH, how="left_semi")).where(F.col("reco_date") == F.lit(day))
+    return of_date.join(across, on=_HASH, how="left_anti").unionByName(dated.select(*of_date.columns))
 
 
 def with_earlier_versions(inputs: Inputs, sides: DataFrame, day: date, kept: Kept) -> DataFrame:

@@ -14,6 +14,7 @@ from pyspark.sql import functions as F
 from jobs.common import tables
 from jobs.common.currencies import minor_units
 from jobs.common.kafka import spark_options
+from jobs.common.local_rows import local_rows
 from jobs.common.log import get_logger
 from jobs.common.settings import Settings
 from jobs.streaming.canonical import messages
@@ -83,7 +84,7 @@ class Normaliser:
             F.hour(clock).alias("ingest_hour"),
         )
         parsed = parse(raw, self._currencies, clock).withColumn("supplier_id", F.col("supplierId"))
-        named = self._spark.createDataFrame(policies.listed, TABLES["policies"].schema)
+        named = local_rows(self._spark, policies.listed, TABLES["policies"].schema)
         stamped = with_policy(parsed, F.broadcast(named), policies.defaults, _STAMPED)
         return stamped.withColumn("policy_version", F.lit(pins.policy_version))
 

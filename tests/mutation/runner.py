@@ -40,6 +40,7 @@ _FIRST: dict[str, tuple[Test, ...]] = {
     ),
     "ownership": (
         *(test_days.test_hours_that_a_day_needs, test_days.test_day_of_each_event, test_days.test_redeliveries),
+        test_days.test_keys_across_midnight,
     ),
     "policy": (test_chain.test_built_in_policy_is_the_contracts, test_chain.test_policy_of_each_row),
     "price": (

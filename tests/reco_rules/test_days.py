@@ -55,6 +55,36 @@ def test_day_of_each_event(engine: Engine) -> None:
     engine.assert_equal(found, {"supplier_id": "string", "event_id": "string", "day": "bigint"}, expected)
 
 
+#: Scenarios whose keys have an event less than its grace after a midnight and one in the six hours before it.
+_ACROSS = {
+    *("split by midnight", "split by midnight, SUPPLIER first", "split to the millisecond", "of one side only"),
+    *("just under grace", "a chain, just under twice the grace", "a chain, at twice the grace"),
+    *("a chain ends for good", "a gap in the chain ends it", "two midnights", "events of one instant after midnight"),
+    *("sides take turns in a chain, whatever the order of arrival", "a redelivery is no predecessor of its own"),
+    *("the shortest grace", "the longest grace, just under noon", "the longest grace, at noon"),
+    *("the event's own stamp", "the predecessor's stamp does not matter", "across a month and a year"),
+    *("a redelivery with a shorter grace ends no chain", "a redelivery with a longer grace begins none"),
+    *("six hours before midnight", "at grace", "just over grace", "events of one instant at grace"),
+}
+_AROUND = (
+    Scenario("six hours before midnight", (agoda("09T18:00"), supplier("10T00:30")), {"a1": 9, "s1": 10}),
+    Scenario("more than six hours before", (agoda("09T17:59:59.999"), supplier("10T00:30")), {"a1": 9, "s1": 10}),
+    Scenario("across midnight in different keys", (agoda("09T23:50"), supplier("10T00:10", activity_id="BK-2")), {}),
+)
+
+
+def test_keys_across_midnight(engine: Engine) -> None:
+    cases = OWNERSHIP + _reversed(OWNERSHIP) + _AROUND
+    days_and_hours = {"event_date": F.to_date("event_time"), "event_hour": F.hour("event_time")}
+    near = engine.kept(engine.events(cases).select("*", *[value.alias(name) for name, value in days_and_hours.items()]))
+    columns = {"supplier_id": "string", "activity_id": "string"}
+    expected = [(case.name, "BK-1") for case in cases if case.name.removesuffix(" (reversed)") in _ACROSS]
+    engine.assert_equal(ownership.keys_across_midnight(near), columns, expected)
+    by_supplier = ownership.keys_across_midnight(near, by=["supplier_id"])
+    in_different_keys = [("across midnight in different keys",)]
+    engine.assert_equal(by_supplier, {"supplier_id": "string"}, [(name,) for name, _ in expected] + in_different_keys)
+
+
 @pytest.mark.parametrize("case", OWNERSHIP, ids=lambda case: case.name)
 def test_oracle_gives_the_same_day(case: Scenario) -> None:
     dated = reco_dates([stamped(event, case.policy) for event in case.events])
