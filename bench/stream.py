@@ -13,7 +13,7 @@ from pyspark.sql import functions as F
 from bench.data import DAY
 from jobs.cli.broker import Broker
 from jobs.common.kafka import create_topics, topic_partitions
-from jobs.common.settings import Settings
+from jobs.common.settings import Lake, Settings
 from jobs.streaming.main import start_normalise
 from jobs.streaming.normalise import raw_stream
 
@@ -48,7 +48,7 @@ def rounds(spark: SparkSession, settings: Settings, scratch: Path, count: int) -
         for name, run in (("reco normalise", _ours), ("bare Kafka to Delta", _bare)):
             place = scratch / f"{name.replace(' ', '-')}-{number}"
             started = time.monotonic()
-            run(spark, settings.model_copy(update={"lake": settings.lake.model_copy(update={"root": str(place)})}))
+            run(spark, Settings(lake=Lake(root=str(place)), kafka=settings.kafka, spark=settings.spark))
             if number:  # the first round warms the JVM
                 seconds[name].append(time.monotonic() - started)
     return seconds

@@ -38,6 +38,8 @@ STATIC_CONF = {
     # A close has some 500 generated classes. With room for 100, the default, none is found again by the next close or
     # batch: each is compiled anew, by javac's stand-in and by the JIT, for half of a warm close's time.
     "spark.sql.codegen.cache.maxEntries": "4000",
+    # Else each call on a Column asks the JVM half a dozen times to note the line of Python it stands in.
+    "spark.python.sql.dataFrameDebugging.enabled": "false",
 }
 
 _LOCAL_CONF = {

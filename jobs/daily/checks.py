@@ -5,6 +5,7 @@ They look at the counts of `totals.Profile`, a few rows whatever the size of the
 
 import os
 import shutil
+import threading
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
@@ -85,6 +86,11 @@ def run_expectations(day: date, profile: Profile, docs: Path | None) -> list[Fai
     if docs is not None:
         _write_docs(context, docs)
     return [_failure(name, one) for name, result in results for one in result.results if not one.success]
+
+
+def load_ahead() -> None:
+    """Import Great Expectations in the background: it takes seconds, in which Spark can already work."""
+    threading.Thread(target=_great_expectations, name="expectations", daemon=True).start()
 
 
 def _great_expectations() -> Any:

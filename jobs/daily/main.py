@@ -13,7 +13,7 @@ from jobs.common.options import AsJson, Debug, SettingsFile
 from jobs.common.output import print_json, print_table, say
 from jobs.common.session import spark_session
 from jobs.common.settings import Settings, load_settings
-from jobs.daily import inputs, revisions
+from jobs.daily import checks, inputs, revisions
 from jobs.daily.close import Report, close_day
 from reco_rules.money import MAX_RATE_AGE_DAYS
 from reco_rules.vocabulary import Severity
@@ -49,6 +49,7 @@ def command(
 
 def run(settings: Settings, days: Sequence[date], now: datetime, *, dry_run: bool = False) -> list[Report]:
     """Close each day, or where none is given every stale one, oldest first."""
+    checks.load_ahead()
     spark = spark_session("reco-daily", settings)
     logger = log.get_logger(__name__)
     chosen = sorted(set(days)) or revisions.stale_dates(spark, settings)
