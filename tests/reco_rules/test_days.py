@@ -64,11 +64,19 @@ _ACROSS = {
     *("the shortest grace", "the longest grace, just under noon", "the longest grace, at noon"),
     *("the event's own stamp", "the predecessor's stamp does not matter", "across a month and a year"),
     *("a redelivery with a shorter grace ends no chain", "a redelivery with a longer grace begins none"),
-    *("six hours before midnight", "at grace", "just over grace", "events of one instant at grace"),
+    *(
+        "six hours before midnight",
+        "just under its grace after midnight",
+        "at grace",
+        "just over grace",
+        "events of one instant at grace",
+    ),
 }
 _AROUND = (
     Scenario("six hours before midnight", (agoda("09T18:00"), supplier("10T00:30")), {"a1": 9, "s1": 10}),
     Scenario("more than six hours before", (agoda("09T17:59:59.999"), supplier("10T00:30")), {"a1": 9, "s1": 10}),
+    Scenario("just under its grace after midnight", (agoda("09T23:50"), supplier("10T00:59:59.999")), {}),
+    Scenario("its grace after midnight", (agoda("09T23:50"), supplier("10T01:00")), {}),
     Scenario("across midnight in different keys", (agoda("09T23:50"), supplier("10T00:10", activity_id="BK-2")), {}),
 )
 
