@@ -6,7 +6,8 @@ They look at the counts of `totals.Profile`, a few rows whatever the size of the
 import os
 import shutil
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -88,9 +89,20 @@ def run_expectations(day: date, profile: Profile, docs: Path | None) -> list[Fai
     return [_failure(name, one) for name, result in results for one in result.results if not one.success]
 
 
-def load_ahead() -> None:
+@contextmanager
+def loaded_ahead() -> Iterator[None]:
     """Import Great Expectations in the background: it takes seconds, in which Spark can already work."""
-    threading.Thread(target=_great_expectations, name="expectations", daemon=True).start()
+
+    def load() -> None:
+        with suppress(Exception):  # who needs it imports it again, and is told
+            _great_expectations()
+
+    loading = threading.Thread(target=load, name="expectations")
+    loading.start()
+    try:
+        yield
+    finally:
+        loading.join()
 
 
 def _great_expectations() -> Any:

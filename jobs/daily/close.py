@@ -77,7 +77,7 @@ def close_day(
         if dry_run:
             # Without its plan, as if read back from the table: planning it again with the anomalies' takes longer.
             facts = _written(judged.facts, "").localCheckpoint()
-            _count(report, judged, anomalies_from(judged, facts), changed)
+            _count(report, judged, anomalies_from(judged, facts), changed, earlier)
             report.dry_run = True
             return report
         return _publish(spark, settings, judged, report, earlier, changed, started_at, provisional)
@@ -142,14 +142,12 @@ def _changes(
 ) -> DataFrame | None:
     if earlier is None:
         return None
-    before = tables.read(spark, settings.table_path("reconciliation_facts")).where(F.col("reco_date") == F.lit(day))
-    # Kept, and counted to be kept at once, since the table they are compared with is about to be replaced.
-    changed = kept(revisions.changes(before, judged.facts))
-    changed.count()
-    return changed
+    return kept(revisions.changes(revisions.facts_of(spark, settings, day, earlier), judged.facts))
 
 
-def _count(report: Report, judged: Judged, anomalies: DataFrame, changed: DataFrame | None) -> None:
+def _count(
+    report: Report, judged: Judged, anomalies: DataFrame, changed: DataFrame | None, earlier: LastClose | None
+) -> None:
     """Put everything that is counted into the report."""
     count_anomalies(report, judged.profile, anomaly_totals(anomalies))
     if report.unpriced:
@@ -158,6 +156,8 @@ def _count(report: Report, judged: Judged, anomalies: DataFrame, changed: DataFr
     if changed is not None:
         report.changes = {row["change"]: row["count"] for row in changed.groupBy("change").count().collect()}
         report.changed_facts = sum(report.changes.values())
+    if earlier is not None:
+        report.moved_usd = report.amount_at_risk_usd - earlier.amount_at_risk_usd
 
 
 def _publish(
@@ -175,21 +175,24 @@ def _publish(
     facts = tables.read(spark, settings.table_path("reconciliation_facts")).where(F.col("reco_date") == F.lit(day))
     _replace(spark, settings, "anomalies", day, anomalies_from(judged, facts), report.close_id)
     found = tables.read(spark, settings.table_path("anomalies")).where(F.col("reco_date") == F.lit(day))
-    _count(report, judged, found, changed)
+    _count(report, judged, found, changed, earlier)
     exceptions.keep_lives(spark, settings, day, found, facts.select(*KEY), report.close_id)
-    if earlier is not None and changed is not None:
-        report.moved_usd = report.amount_at_risk_usd - earlier.amount_at_risk_usd
-        path = tables.ensure_table(spark, settings, "close_changes")
-        numbered = changed.withColumn("revision", F.lit(report.revision)).withColumn("close_id", F.lit(report.close_id))
-        tables.conformed(numbered, "close_changes").write.format("delta").mode("append").save(path)
+    if changed is not None:
+        numbered = changed.withColumn("revision", F.lit(report.revision))
+        # Of this revision only, in place of what an attempt that was stopped may have left.
+        _replace(
+            spark, settings, "close_changes", day, numbered, report.close_id, f" AND close_id = '{report.close_id}'"
+        )
     _record(spark, settings, judged, report, started_at, provisional)
     return report
 
 
-def _replace(spark: SparkSession, settings: Settings, name: str, day: date, rows: DataFrame, close_id: str) -> None:
+def _replace(
+    spark: SparkSession, settings: Settings, name: str, day: date, rows: DataFrame, close_id: str, only: str = ""
+) -> None:
     path = tables.ensure_table(spark, settings, name)
     writer = tables.conformed(rows.withColumn("close_id", F.lit(close_id)), name).write.format("delta")
-    writer.mode("overwrite").option("replaceWhere", f"reco_date = '{day.isoformat()}'").option(
+    writer.mode("overwrite").option("replaceWhere", f"reco_date = '{day.isoformat()}'{only}").option(
         "userMetadata", close_id
     ).save(path)
 

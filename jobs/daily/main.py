@@ -1,6 +1,6 @@
 """`reco daily`: the close of one or more dates."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from datetime import UTC, date, datetime, timedelta
 from typing import Annotated
@@ -42,27 +42,31 @@ def command(
     log.configure(debug=debug)
     now = datetime.now(UTC)
     days = wanted_dates(dates or [], stale, provisional, now)
-    reports = run(load_settings(settings), days, now, dry_run=dry_run)
+    reports: list[Report] = []
+    try:
+        with checks.loaded_ahead():
+            reports.extend(run(load_settings(settings), days, now, dry_run=dry_run))
+    except BaseException:
+        if reports:  # days that were closed before the one that failed
+            show(reports, as_json)
+        raise
     show(reports, as_json)
     return exit_code(reports, fail_on)
 
 
-def run(settings: Settings, days: Sequence[date], now: datetime, *, dry_run: bool = False) -> list[Report]:
-    """Close each day, or where none is given every stale one, oldest first."""
-    checks.load_ahead()
+def run(settings: Settings, days: Sequence[date], now: datetime, *, dry_run: bool = False) -> Iterator[Report]:
+    """Close each day, or where none is given every stale one, oldest first; each is reported once it is closed."""
     spark = spark_session("reco-daily", settings)
     logger = log.get_logger(__name__)
     chosen = sorted(set(days)) or revisions.stale_dates(spark, settings)
     # One look at the inputs for all days of a run: they are closed over the same events, policies and rates.
     source = inputs.newest(spark, settings) if chosen else None
-    reports = []
     for number, day in enumerate(chosen, start=1):
         logger.info("closing", reco_date=day.isoformat(), number=number, of=len(chosen), dry_run=dry_run)
         provisional = day >= now.date()
         report = close_day(spark, settings, day, now, source=source, provisional=provisional, dry_run=dry_run)
         logger.info("closed", close_id=report.close_id, facts=report.facts, anomalies=report.anomalies)
-        reports.append(report)
-    return reports
+        yield report
 
 
 def wanted_dates(texts: Sequence[str], stale: bool, provisional: bool, now: datetime) -> list[date]:

@@ -8,6 +8,7 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from jobs.common import tables
+from jobs.common.errors import FAILED, UserError
 from jobs.common.local_rows import local_rows
 from jobs.common.settings import Settings
 from jobs.daily.totals import row_digest
@@ -41,6 +42,28 @@ def last_closes(spark: SparkSession, settings: Settings) -> dict[date, LastClose
         if row["reco_date"] not in newest or newest[row["reco_date"]].revision < close.revision:
             newest[row["reco_date"]] = close
     return newest
+
+
+def facts_of(spark: SparkSession, settings: Settings, day: date, close: LastClose) -> DataFrame:
+    """The facts of a day as a close left them, at a fixed version of the table: what a revision is compared with.
+
+    They are what lies there, unless a revision was stopped between its facts and its record in `gold/closes`.
+    """
+    path = settings.table_path("reconciliation_facts")
+    version = tables.version_of(spark, path)
+    now = tables.read(spark, path, version).where(F.col("reco_date") == F.lit(day))
+    written_by = now.select("close_id").head()
+    if written_by is not None and written_by[0] == close.close_id:
+        return now
+    history = spark.sql(f"DESCRIBE HISTORY {tables.identifier(path)}").where(F.col("userMetadata") == close.close_id)
+    found = history.agg(F.max("version")).head()
+    if found is None or found[0] is None:
+        raise UserError(
+            f"No commit of {path} is that of close {close.close_id}, so no revision can be compared with it; restore the "
+            f"table's log, or remove that close from gold/closes to close {day} as if it were new.",
+            FAILED,
+        )
+    return tables.read(spark, path, int(found[0])).where(F.col("reco_date") == F.lit(day))
 
 
 def changes(before: DataFrame, after: DataFrame) -> DataFrame:
@@ -115,7 +138,8 @@ def _days_with_history(facts: DataFrame, late: DataFrame, pins: DataFrame, setti
     """Later closed days in which a late event's key has a fact: there it may be the latest version."""
     horizon = F.datediff(F.col("reco_date"), F.col("event_date"))
     keyed = facts.select("reco_date", *KEY).join(F.broadcast(late), on=list(KEY), how="inner")
-    near = keyed.where((horizon >= 0) & (horizon <= settings.daily.history_days))
+    # A day more than history goes: a late event may also draw an event of the day after it into its own day.
+    near = keyed.where((horizon >= 0) & (horizon <= settings.daily.history_days + 1))
     return (
         near.join(F.broadcast(pins), on="reco_date", how="inner")
         .where(F.col("committed") > F.col("silver_version"))

@@ -165,7 +165,7 @@ def assemble(came_in: Sequence[Row], went_out: Sequence[Row]) -> Profile:
                 entry.key_sum_out += row[f"{side.prefix}_key_sum"]
                 newest = found.newest_event.get(side.value, row[f"{side.prefix}_newest"])
                 found.newest_event[side.value] = max(newest, row[f"{side.prefix}_newest"])
-    found.totals = [totals[key] for key in sorted(totals)]
+    found.totals = [totals[key] for key in sorted(totals, key=lambda key: (key[0] or "", key[1]))]
     sums = [sum((int(row[name]) for row in went_out), 0) for name in HASH_SUMS]
     found.facts_hash = content_hash([("facts", found.facts, *sums)])
     return found

@@ -1,0 +1,73 @@
+"""A day closed again: only what changed is recorded, also after an attempt that was stopped half-way; stale dates."""
+
+from datetime import timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pyspark.sql import SparkSession
+
+from jobs.common import tables
+from jobs.common.settings import Settings
+from jobs.daily import close, exceptions
+from jobs.daily.close import close_day
+from jobs.daily.revisions import stale_dates
+from tests.daily import small_lake
+from tests.daily.small_lake import DAY, NOON
+
+_CHANGES = ("revision", "change", "activity_id", "outcome_before", "outcome_after", "supplier_moved_usd", "close_id")
+
+
+def changes(spark: SparkSession, settings: Settings) -> list[tuple[Any, ...]]:
+    rows = tables.read(spark, settings.table_path("close_changes")).select(*_CHANGES)
+    return sorted(tuple(row) for row in rows.collect())
+
+
+def test_a_revision_records_what_changed(spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = small_lake.make(tmp_path, [*small_lake.pair("BK-OK"), small_lake.event("AGODA", "BK-ALONE", 15_000)])
+    first = close_day(spark, settings, DAY, NOON)
+    assert (first.revision, first.changed_facts, first.amount_at_risk_usd) == (1, None, Decimal(150))
+    small_lake.append(settings, [*small_lake.pair("BK-LATE"), small_lake.event("SUPPLIER", "BK-ALONE", 15_000)], 1000)
+
+    planned = close_day(spark, settings, DAY, NOON, dry_run=True)
+    assert (planned.changes, planned.moved_usd) == ({"ADDED": 1, "CHANGED": 1}, Decimal(-150))
+
+    def stopped(*_: object) -> None:
+        raise InterruptedError
+
+    # Once after the facts were replaced, once after all but the record in gold/closes.
+    for module, name in ((exceptions, "keep_lives"), (close, "_record")):
+        with monkeypatch.context() as patched:
+            patched.setattr(module, name, stopped)
+            with pytest.raises(InterruptedError):
+                close_day(spark, settings, DAY, NOON)
+
+    second = close_day(spark, settings, DAY, NOON)
+    assert (second.revision, second.changes, second.moved_usd) == (2, planned.changes, planned.moved_usd)
+    assert changes(spark, settings) == [
+        (2, "ADDED", "BK-LATE", None, "MATCHED", Decimal(100), second.close_id),
+        (2, "CHANGED", "BK-ALONE", "MISSING_SUPPLIER", "MATCHED", Decimal(150), second.close_id),
+    ]
+
+
+def test_a_day_that_loses_its_history_is_stale(spark: SparkSession, tmp_path: Path) -> None:
+    """The late event draws one of the day after it into its own day, out of the reach of the last day's history."""
+    last = NOON + timedelta(days=8)
+    in_reach = NOON.replace(hour=0, minute=10) + timedelta(days=1)
+    settings = small_lake.make(
+        tmp_path,
+        [
+            small_lake.event("AGODA", "BK-1", event_time=in_reach),
+            small_lake.event("SUPPLIER", "BK-1", event_time=last),
+        ],
+    )
+    # Both sides, eight days apart.
+    assert close_day(spark, settings, last.date(), last).outcomes == {"MISMATCHED": 1}
+    small_lake.append(
+        settings,
+        [small_lake.event("AGODA", "BK-1", event_id="A0", event_time=in_reach - timedelta(minutes=20))],
+        1000,
+    )
+    assert stale_dates(spark, settings) == [last.date()]
+    assert close_day(spark, settings, last.date(), last).outcomes == {"MISSING_AGODA": 1}
