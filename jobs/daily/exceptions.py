@@ -19,7 +19,8 @@ def changed_exceptions(existing: DataFrame, found: DataFrame, judged: DataFrame,
 
     `existing`: rows of `gold/exceptions`. `found`: rows of `gold/anomalies` of the day. `judged`: the keys that have a
     fact on the day. A break found is open from its first to its last day; one not found any more on its key's later
-    day, or on the same day by a later revision, is resolved on that day. Closing days in any order gives the same life.
+    day, or on the same day by a later revision, is resolved on that day. A day closed for the first time after a later
+    day opens what that later day does not have; closing the later day again resolves it.
     """
     now = found.select(*_BREAK, F.lit(True).alias("is_found"), *[F.col(n).alias(f"new_{n}") for n in _LIFE[1:3]])
     known = existing.select(*_BREAK, *_LIFE, F.lit(True).alias("is_known"))

@@ -59,8 +59,8 @@ def facts_of(spark: SparkSession, settings: Settings, day: date, close: LastClos
     found = history.agg(F.max("version")).head()
     if found is None or found[0] is None:
         raise UserError(
-            f"No commit of {path} is that of close {close.close_id}, so no revision can be compared with it; restore the "
-            f"table's log, or remove that close from gold/closes to close {day} as if it were new.",
+            f"No commit of {path} is that of close {close.close_id}, so no revision can be compared with it; restore "
+            f"the table's log, or remove that close from gold/closes to close {day} as if it were new.",
             FAILED,
         )
     return tables.read(spark, path, int(found[0])).where(F.col("reco_date") == F.lit(day))
