@@ -34,9 +34,10 @@ def _topic_fields() -> Iterable[tuple[str, Any]]:
 def produce(settings: Settings, records: Iterable[Raw]) -> None:
     """Send the records as they are, each to its partition with its timestamp and headers."""
     names = {"agoda.raw.activity": settings.topics.agoda_raw, "supplier.raw.activity": settings.topics.supplier_raw}
-    producer = Producer(
-        {"bootstrap.servers": settings.kafka.bootstrap_servers, "message.max.bytes": 8_000_000, "linger.ms": 20}
-    )
+    # Idempotent, since a batch that is sent again, to a topic made a moment ago, would else overtake the next: the
+    # oracle's offsets are those of the order of sending.
+    options = {"message.max.bytes": 8_000_000, "linger.ms": 20, "enable.idempotence": True}
+    producer = Producer({"bootstrap.servers": settings.kafka.bootstrap_servers, **options})
     for record in records:
         producer.produce(
             names[record.topic],
