@@ -3,6 +3,8 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
+# The tests of the one Spark session beside those that need none (tests/conftest.py).
+SIDE_BY_SIDE := -n 2 --dist loadgroup
 
 .PHONY: help setup demo test test-long lint bench test-spark40 test-duckdb mutate clean
 
@@ -16,10 +18,10 @@ demo: setup ## the main job, whole, on this machine: broker, stream, close, summ
 	@$(BIN)/reco demo
 
 test: setup ## the tests
-	$(PYTEST) -m "not long" $(ARGS)
+	$(PYTEST) $(SIDE_BY_SIDE) -m "not long" $(ARGS)
 
 test-long: setup ## the tests with many more generated workloads and kills (an hour and more)
-	$(PYTEST) $(ARGS)
+	$(PYTEST) $(SIDE_BY_SIDE) $(ARGS)
 
 mutate: setup ## every small change to a rule must be noticed by a test (ARGS=ownership. for one module)
 	@tools/bootstrap.sh duckdb

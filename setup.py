@@ -29,7 +29,7 @@ setup(
     extras_require={
         "local": ["pyspark==4.1.1", "delta-spark==4.3.1"],
         "demo": ["currencyconverter>=0.18"],
-        "test": ["chispa>=0.12", "coverage>=7", "duckdb>=2.0", "hypothesis>=6", "pytest>=9"],
+        "test": ["chispa>=0.12", "coverage>=7", "duckdb>=2.0", "hypothesis>=6", "pytest>=9", "pytest-xdist>=3.8"],
         "duckdb": ["pytz>=2026", "sqlframe==4.10.0"],
         "bench": ["matplotlib>=3.11", "ordered-set>=4.1"],
         "lint": ["mypy>=2.4", "ruff>=0.17", "types-PyYAML"],

@@ -8,6 +8,7 @@ import time
 import uuid
 from base64 import urlsafe_b64encode
 from pathlib import Path
+from random import sample
 from types import TracebackType
 from typing import Self
 
@@ -20,6 +21,9 @@ from jobs.common.kafka import ADDRESS_FILE, admin
 
 HOST = "127.0.0.1"
 _FOREVER = 2**63 - 1
+_TRIES = 3
+#: Below those that the kernel hands to outgoing connections, one of which could take it before the broker does.
+_PORTS = range(20_000, 32_000)
 _LOG4J = """\
 appender.out.type = Console
 appender.out.name = out
@@ -63,12 +67,23 @@ class Broker:
         running = processes.read_pid(self.folder / "broker.pid")
         if running:
             raise UserError(f"A broker already runs in {self.home} (process {running}): stop it with `reco down`.")
-        jars = broker_jars()
+        classpath = os.pathsep.join(map(str, broker_jars()))
+        java = ["-cp", classpath, f"-Dlog4j2.configurationFile={self.folder / 'log4j2.properties'}"]
         self._make_folder()
+        for tries_left in reversed(range(_TRIES)):
+            try:
+                self._launch(java, seconds)
+                break
+            except UserError:
+                # A port that was free a moment ago may be another's by the time the broker asks for it.
+                if self._wanted is not None or not tries_left or "Address already in use" not in self.log.read_text():
+                    raise
+        (self.home / ADDRESS_FILE).write_text(self.bootstrap_servers)
+        return self
+
+    def _launch(self, java: list[str], seconds: float) -> None:
         self._port, controller = self._choose_ports()
         self._configure(self._port, controller)
-        classpath = os.pathsep.join(map(str, jars))
-        java = ["-cp", classpath, f"-Dlog4j2.configurationFile={self.folder / 'log4j2.properties'}"]
         if not (self.folder / "data" / "meta.properties").exists():
             self._format(java)
         heap = ["-Xms128m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:-UsePerfData", "-Duser.timezone=UTC"]
@@ -81,8 +96,6 @@ class Broker:
         except BaseException:
             self.kill()
             raise
-        (self.home / ADDRESS_FILE).write_text(self.bootstrap_servers)
-        return self
 
     def wait_ready(self, deadline: float) -> None:
         """Return once it answers a metadata request; UserError where it ended, or after `deadline` seconds."""
@@ -235,9 +248,4 @@ def _is_open(port: int | None) -> bool:
 
 
 def _free_port(not_this: int = 0) -> int:
-    while True:
-        with socket.socket() as probe:
-            probe.bind((HOST, 0))
-            port = int(probe.getsockname()[1])
-        if port != not_this:
-            return port
+    return next(port for port in sample(_PORTS, len(_PORTS)) if port != not_this and _is_free(port))

@@ -1,6 +1,5 @@
 """Child processes that never outlive their parent, and process ids that can be trusted after a reboot."""
 
-import ctypes
 import os
 import signal
 import subprocess
@@ -9,7 +8,18 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-_PR_SET_PDEATHSIG = 1
+# Asks the kernel (prctl 1: PR_SET_PDEATHSIG) for SIGTERM when the parent dies, then becomes the command. A process of
+# its own: what runs between fork and exec of a process with threads may hang on a lock that one of them held.
+_DIE_WITH_PARENT = """
+import ctypes, os, sys
+ctypes.CDLL(None).prctl(1, 15)
+if os.getppid() != int(sys.argv[1]):
+    sys.exit(1)  # it died in between
+try:
+    os.execvp(sys.argv[2], sys.argv[2:])
+except OSError as error:
+    sys.exit(f"{sys.argv[2]}: {error.strerror}")
+"""
 
 
 def spawn(
@@ -26,17 +36,13 @@ def spawn(
     session of its own. It is kept out of the terminal's Ctrl-C either way: its owner stops it in order.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
+    on_linux = sys.platform.startswith("linux")
+    bound = [sys.executable, "-I", "-S", "-c", _DIE_WITH_PARENT, str(os.getpid())] if on_linux and not detached else []
     with log.open("ab") as out:
         process = subprocess.Popen(
-            list(command),
-            stdin=stdin,
-            stdout=out,
-            stderr=subprocess.STDOUT,
-            env=env,
-            start_new_session=True,
-            preexec_fn=None if detached or not sys.platform.startswith("linux") else _die_with(os.getpid()),
+            [*bound, *command], stdin=stdin, stdout=out, stderr=subprocess.STDOUT, env=env, start_new_session=True
         )
-    if not detached and not sys.platform.startswith("linux"):
+    if not detached and not on_linux:
         _watch(os.getpid(), process.pid)
     return process
 
@@ -111,17 +117,6 @@ def _started(pid: int) -> str:
     except OSError:
         told = subprocess.run(["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True, check=False)
         return told.stdout.strip()
-
-
-def _die_with(parent: int) -> Callable[[], None]:
-    libc = ctypes.CDLL(None)  # loaded before the fork: little is safe after it
-
-    def arrange() -> None:
-        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-        if os.getppid() != parent:  # it died in between
-            os._exit(1)
-
-    return arrange
 
 
 def _watch(parent: int, child: int) -> None:

@@ -83,16 +83,18 @@ def test_a_dead_stream_is_started_again_and_nothing_outlives_the_stack(
     tmp_path: Path, env: dict[str, str], ending: signal.Signals
 ) -> None:
     command = [sys.executable, "-c", SUPERVISE, STREAM, str(tmp_path / "marker")]
-    keeper = subprocess.Popen(command, env=env, stderr=subprocess.DEVNULL)
+    said = tmp_path / "keeper.log"
+    with said.open("wb") as out:
+        keeper = subprocess.Popen(command, env=env, stderr=out)
     try:
 
         def restarted() -> dict[str, Any] | None:
             told = read_state(tmp_path)
             return told if told and told["stream_restarts"] == 1 and told["stream_pid"] else None
 
-        assert processes.wait_until(lambda: restarted() is not None, 120)
+        processes.wait_until(lambda: restarted() is not None or keeper.poll() is not None, 120)
         told = restarted()
-        assert told
+        assert told, said.read_text()
         children = [told["broker_pid"], told["stream_pid"]]
         assert all(processes.is_alive(pid) for pid in children)
         assert f"reads {told['bootstrap_servers']}" in (tmp_path / "stream.log").read_text()
