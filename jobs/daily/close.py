@@ -16,7 +16,6 @@ from jobs.daily.checks import require_expectations
 from jobs.daily.inputs import Inputs
 from jobs.daily.revisions import LastClose
 from reco_rules.anomalies import anomalies_of
-from reco_rules.policy import with_policy
 from reco_rules.vocabulary import KEY
 from schemas.gold import CONTROL_TOTAL
 
@@ -72,30 +71,28 @@ def close_day(
         judged = judge_day(spark, source or inputs.newest(spark, settings), day, kept)
         totals.require_balance(day, judged.profile.totals)
         require_expectations(spark, settings, day, judged.inputs, judged.profile, write_docs=not dry_run)
-        report = _new_report(day, earlier, judged)
+        broken = kept.rows(anomalies_from(judged))
         changed = _changes(spark, settings, day, judged, earlier, kept)
-        if dry_run:
-            # Without its plan, as if read back from the table: planning it again with the anomalies' takes longer.
-            facts = _written(judged.facts, "").localCheckpoint()
-            _count(report, judged, anomalies_from(judged, facts), changed, earlier)
-            report.dry_run = True
-            return report
-        return _publish(spark, settings, judged, report, earlier, changed, started_at, provisional)
+        report = _report(day, earlier, judged, broken, changed, dry_run)
+        if not dry_run:
+            _publish(spark, settings, judged, broken, changed, report)
+            _record(spark, settings, judged, report, started_at, provisional)
+        return report
 
 
 def judge_day(spark: SparkSession, source: Inputs, day: date, kept: Kept) -> Judged:
     """Judge every key of the day and count what came in and what went out."""
     rates = held(source.rates(day))
     sides = verdicts.with_earlier_versions(source, verdicts.sides_of(source, day, kept), day, kept)
-    came_in = kept(verdicts.priced(sides, rates))
-    facts = verdicts.facts_of(source, came_in, day)
+    came_in = kept.rows(verdicts.priced(sides, rates))
+    facts = kept.rows(verdicts.facts_of(source, came_in, day))
     return Judged(source, rates, facts, totals.profile(came_in, facts))
 
 
-def anomalies_from(judged: Judged, facts: DataFrame) -> DataFrame:
-    """Rows of `gold/anomalies` but for `close_id`, from rows of `gold/reconciliation_facts`."""
-    broken = facts.where(F.size("anomaly_types") > 0)
-    return anomalies_of(with_policy(broken, judged.inputs.policies, judged.inputs.defaults), F.broadcast(judged.rates))
+def anomalies_from(judged: Judged) -> DataFrame:
+    """Rows of `gold/anomalies` but for `close_id`."""
+    found = anomalies_of(judged.facts.where(F.size("anomaly_types") > 0), F.broadcast(judged.rates))
+    return tables.conformed(found.withColumn("close_id", F.lit(None)), "anomalies").drop("close_id")
 
 
 def anomaly_totals(anomalies: DataFrame) -> list[Row]:
@@ -126,17 +123,6 @@ def count_anomalies(report: Report, profile: totals.Profile, rows: list[Row]) ->
     report.content_hash = totals.content_hash([(profile.facts_hash,), ("anomalies", report.anomalies, *sums)])
 
 
-def _new_report(day: date, earlier: LastClose | None, judged: Judged) -> Report:
-    revision = 1 if earlier is None else earlier.revision + 1
-    return Report(
-        reco_date=day,
-        close_id=f"{day.isoformat()}-r{revision}",
-        revision=revision,
-        facts=judged.profile.facts,
-        outcomes=dict(sorted(judged.profile.outcomes.items())),
-    )
-
-
 def _changes(
     spark: SparkSession, settings: Settings, day: date, judged: Judged, earlier: LastClose | None, kept: Kept
 ) -> DataFrame | None:
@@ -145,11 +131,20 @@ def _changes(
     return kept(revisions.changes(revisions.facts_of(spark, settings, day, earlier), judged.facts))
 
 
-def _count(
-    report: Report, judged: Judged, anomalies: DataFrame, changed: DataFrame | None, earlier: LastClose | None
-) -> None:
-    """Put everything that is counted into the report."""
-    count_anomalies(report, judged.profile, anomaly_totals(anomalies))
+def _report(
+    day: date, earlier: LastClose | None, judged: Judged, broken: DataFrame, changed: DataFrame | None, dry_run: bool
+) -> Report:
+    """Everything that is counted."""
+    revision = 1 if earlier is None else earlier.revision + 1
+    report = Report(
+        reco_date=day,
+        close_id=f"{day.isoformat()}-r{revision}",
+        revision=revision,
+        facts=judged.profile.facts,
+        outcomes=dict(sorted(judged.profile.outcomes.items())),
+        dry_run=dry_run,
+    )
+    count_anomalies(report, judged.profile, anomaly_totals(broken))
     if report.unpriced:
         newest = judged.inputs.fx.agg(F.max("rate_date")).head()
         report.newest_rate = newest[0] if newest is not None else None
@@ -158,33 +153,25 @@ def _count(
         report.changed_facts = sum(report.changes.values())
     if earlier is not None:
         report.moved_usd = report.amount_at_risk_usd - earlier.amount_at_risk_usd
+    return report
 
 
 def _publish(
     spark: SparkSession,
     settings: Settings,
     judged: Judged,
-    report: Report,
-    earlier: LastClose | None,
+    broken: DataFrame,
     changed: DataFrame | None,
-    started_at: datetime,
-    provisional: bool,
-) -> Report:
-    day = report.reco_date
-    _replace(spark, settings, "reconciliation_facts", day, judged.facts, report.close_id)
-    facts = tables.read(spark, settings.table_path("reconciliation_facts")).where(F.col("reco_date") == F.lit(day))
-    _replace(spark, settings, "anomalies", day, anomalies_from(judged, facts), report.close_id)
-    found = tables.read(spark, settings.table_path("anomalies")).where(F.col("reco_date") == F.lit(day))
-    _count(report, judged, found, changed, earlier)
-    exceptions.keep_lives(spark, settings, day, found, facts.select(*KEY), report.close_id)
+    report: Report,
+) -> None:
+    day, close_id = report.reco_date, report.close_id
+    _replace(spark, settings, "reconciliation_facts", day, judged.facts, close_id)
+    _replace(spark, settings, "anomalies", day, broken, close_id)
+    exceptions.keep_lives(spark, settings, day, broken, judged.facts.select(*KEY), close_id)
     if changed is not None:
         numbered = changed.withColumn("revision", F.lit(report.revision))
         # Of this revision only, in place of what an attempt that was stopped may have left.
-        _replace(
-            spark, settings, "close_changes", day, numbered, report.close_id, f" AND close_id = '{report.close_id}'"
-        )
-    _record(spark, settings, judged, report, started_at, provisional)
-    return report
+        _replace(spark, settings, "close_changes", day, numbered, close_id, f" AND close_id = '{close_id}'")
 
 
 def _replace(
@@ -195,10 +182,6 @@ def _replace(
     writer.mode("overwrite").option("replaceWhere", f"reco_date = '{day.isoformat()}'{only}").option(
         "userMetadata", close_id
     ).save(path)
-
-
-def _written(facts: DataFrame, close_id: str) -> DataFrame:
-    return tables.conformed(facts.withColumn("close_id", F.lit(close_id)), "reconciliation_facts")
 
 
 def _record(

@@ -141,8 +141,7 @@ def _dates(source: Inputs) -> list[date]:
 
 
 def _breaks(judged: Judged) -> list[Break]:
-    facts = tables.conformed(judged.facts.withColumn("close_id", F.lit("")), "reconciliation_facts")
-    rows = anomalies_from(judged, facts).orderBy("anomaly_type").collect()
+    rows = anomalies_from(judged).orderBy("anomaly_type").collect()
     return [Break(r["anomaly_type"], r["severity"], r["amount_at_risk_usd"], r["explanation"]) for r in rows]
 
 

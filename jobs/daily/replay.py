@@ -122,8 +122,8 @@ def _rebuild(spark: SparkSession, settings: Settings, day: date, pins: Pins, scr
     with Kept() as kept:
         judged = judge_day(spark, inputs.load(spark, settings, pins), day, kept)
         report = Report(day, "", 0, facts=judged.profile.facts, outcomes=judged.profile.outcomes)
-        facts = _written(spark, judged.facts, "reconciliation_facts", scratch)
-        anomalies = _written(spark, anomalies_from(judged, facts), "anomalies", scratch)
+        _written(spark, judged.facts, "reconciliation_facts", scratch)
+        anomalies = _written(spark, anomalies_from(judged), "anomalies", scratch)
         count_anomalies(report, judged.profile, anomaly_totals(anomalies))
         return report
 

@@ -65,8 +65,7 @@ def _judged(spark: SparkSession, settings: Settings, day: date) -> tuple[list[di
         judged = judge_day(spark, inputs.newest(spark, settings), day, kept)
         written = conformed(judged.facts.withColumn("close_id", F.lit("")), "reconciliation_facts")
         facts = written.collect()
-        # As a close reads them back from the table: the plan that made them is not planned again.
-        anomalies = anomalies_from(judged, spark.createDataFrame(facts, written.schema)).collect()
+        anomalies = anomalies_from(judged).collect()
     return [row.asDict() for row in facts], [row.asDict() for row in anomalies]
 
 
