@@ -85,7 +85,7 @@ def judge_day(spark: SparkSession, source: Inputs, day: date, kept: Kept) -> Jud
     rates = held(source.rates(day))
     sides = verdicts.with_earlier_versions(source, verdicts.sides_of(source, day, kept), day, kept)
     came_in = kept.rows(verdicts.priced(sides, rates))
-    facts = kept.rows(verdicts.facts_of(source, came_in, day))
+    facts = verdicts.facts_of(source, came_in, day)
     return Judged(source, rates, facts, totals.profile(came_in, facts))
 
 

@@ -7,13 +7,13 @@ from datetime import datetime
 from functools import reduce
 from typing import Any
 
-from pyspark import StorageLevel
 from pyspark.sql import Column, DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
 
 from jobs.common import tables
 from jobs.common.currencies import minor_units
 from jobs.common.kafka import spark_options
+from jobs.common.kept import Kept
 from jobs.common.local_rows import local_rows
 from jobs.common.log import get_logger
 from jobs.common.settings import Settings
@@ -62,11 +62,8 @@ class Normaliser:
         self._is_first = False
         policies = self._policies(earlier.policy_version if earlier else None)
         pins = earlier or Pins(self._clock(), policies.version)
-        rows = self._rows(batch, pins, policies).persist(StorageLevel.MEMORY_AND_DISK)
-        try:
-            self._write(rows, pins, query, batch_id)
-        finally:
-            rows.unpersist()
+        with Kept() as kept:
+            self._write(kept.rows(self._rows(batch, pins, policies)), pins, query, batch_id)
 
     def _rows(self, batch: DataFrame, pins: Pins, policies: "_Policies") -> DataFrame:
         """Parsed and stamped records."""
