@@ -20,7 +20,8 @@ demo: setup ## the main job, whole, on this machine: broker, stream, close, summ
 test: setup ## the tests
 	$(PYTEST) $(SIDE_BY_SIDE) -m "not long" $(ARGS)
 
-test-long: setup ## the tests with many more generated workloads and kills (an hour and more)
+test-long: export RECO_WORKLOADS ?= 5000
+test-long: setup ## the tests with many more generated workloads and kills (an hour)
 	$(PYTEST) $(SIDE_BY_SIDE) $(ARGS)
 
 mutate: setup ## every small change to a rule must be noticed by a test (ARGS=ownership. for one module)
