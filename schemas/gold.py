@@ -22,7 +22,7 @@ DUPLICATE_EVENT = StructType(
 )
 
 
-def _side(side: str) -> list[StructField]:
+def side_columns(side: str) -> list[StructField]:
     """The latest version of one side, null where that side is missing."""
     kinds: list[tuple[str, DataType, str]] = [
         ("event_id", STRING, "event id"),
@@ -45,8 +45,8 @@ FACTS = Table(
             *KEY,
             column("outcome", STRING, "MATCHED, MISMATCHED, MISSING_SUPPLIER or MISSING_AGODA"),
             column("anomaly_types", STRINGS, "The breaks found on this key, sorted; empty where there are none"),
-            *_side("agoda"),
-            *_side("supplier"),
+            *side_columns("agoda"),
+            *side_columns("supplier"),
             column("fx_date", DateType(), "Date whose FX rates price both sides: AGODA's event date, or SUPPLIER's"),
             column("price_diff_usd", USD, "Distance of the two amounts, US dollars; null where one is unpriced"),
             column("price_tolerance_usd", USD, "Greatest allowed distance, US dollars; null where one is unpriced"),

@@ -1,6 +1,6 @@
 """Every table of the lake, by name."""
 
-from schemas import bronze, gold, ref, silver
+from schemas import bronze, gold, nrt, ref, silver
 from schemas.types import Table
 
 TABLES: dict[str, Table] = {
@@ -16,5 +16,8 @@ TABLES: dict[str, Table] = {
         gold.EXCEPTIONS,
         gold.CHANGES,
         gold.CLOSES,
+        nrt.NRT_RESULTS,
+        nrt.NRT_EXCEPTIONS,
+        nrt.VERDICT_DRIFT,
     )
 }

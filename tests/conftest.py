@@ -18,11 +18,15 @@ os.environ.setdefault("JDK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1 -XX:ReservedC
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Side by side (`-n 2`): one worker has the Spark session and every test of it, the other has the rest, by file."""
+    """Side by side (`-n 2`): one worker has the Spark session and its tests, the other has the rest, by file.
+
+    The rest is shorter by the stories of `match`, which have a session of their own there.
+    """
     if config.pluginmanager.hasplugin("xdist"):
         for item in items:
-            name = item.path.stem if {"spark", "engine"}.isdisjoint(getattr(item, "fixturenames", ())) else "spark"
-            item.add_marker(pytest.mark.xdist_group(name))
+            needs_none = {"spark", "engine"}.isdisjoint(getattr(item, "fixturenames", ()))
+            apart = needs_none or item.path.stem == "test_match"
+            item.add_marker(pytest.mark.xdist_group(item.path.stem if apart else "spark"))
 
 
 @pytest.fixture(scope="session")

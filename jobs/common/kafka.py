@@ -36,6 +36,19 @@ def spark_options(settings: Settings) -> dict[str, str]:
     return {f"kafka.{key}": value for key, value in client_options(settings).items()}
 
 
+def source_options(settings: Settings, *topics: str) -> dict[str, str]:
+    """Options of a stream that reads the topics from their beginning; a gap in the offsets fails the query."""
+    return {
+        # A consumer that is used again first awaits the fetch that its last batch left behind: half a second a
+        # partition and batch with the client's default.
+        "kafka.fetch.max.wait.ms": "20",
+        **spark_options(settings),
+        "subscribe": ",".join(topics),
+        "startingOffsets": "earliest",
+        "failOnDataLoss": "true",
+    }
+
+
 def topic_names(settings: Settings) -> list[str]:
     """Every topic of the contract, under its name in the settings."""
     return [name for key, name in settings.topics.model_dump().items() if key != "partitions"]

@@ -4,7 +4,7 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
@@ -85,12 +85,19 @@ class Topics(Section):
 
 
 class Stream(Section):
-    """The streaming job; checkpoint_root is `<lake.root>/_checkpoints` unless set."""
+    """The streaming job; checkpoint_root is `<lake.root>/_checkpoints` unless set.
+
+    nrt_horizon_hours: how far back the stream knows the events of a key that it judges. sweep_minutes: how often it
+    looks for what nothing called for; 0 for never.
+    """
 
     checkpoint_root: str = ""
     trigger: str = Field(default="2 seconds", pattern=_INTERVAL)
     max_offsets_per_trigger: int = Field(default=500_000, ge=1)
-    max_future_seconds: int = Field(default=300, ge=0)
+    match_trigger: str = Field(default="2 seconds", pattern=_INTERVAL)
+    nrt_horizon_hours: int = Field(default=48, ge=7, le=24 * 366)
+    sweep_minutes: int = Field(default=10, ge=0, le=24 * 60)
+    state_store: Literal["rocksdb", "memory"] = "rocksdb"
 
 
 class Daily(Section):

@@ -34,6 +34,27 @@ def exists(spark: SparkSession, path: str) -> bool:
     )
 
 
+def read_text(spark: SparkSession, path: str) -> str:
+    """A small file of any file system that Spark reaches, without a job."""
+    place = _hadoop_path(spark, path)
+    gateway: Any = spark.sparkContext._jvm
+    stream = place.getFileSystem(spark.sparkContext._jsc.hadoopConfiguration()).open(place)
+    try:
+        return str(gateway.org.apache.commons.io.IOUtils.toString(stream, "UTF-8"))
+    finally:
+        stream.close()
+
+
+def newest_commit(spark: SparkSession, path: str) -> str | None:
+    """Name of the table's newest entry in the Delta log; None where there is no table. A listing, not a job."""
+    log = _hadoop_path(spark, f"{path}/_delta_log")
+    files = log.getFileSystem(spark.sparkContext._jsc.hadoopConfiguration())
+    if not files.exists(log):
+        return None
+    names = [str(status.getPath().getName()) for status in files.listStatus(log)]
+    return max((name for name in names if name.endswith(".json") and name[0].isdigit()), default=None)
+
+
 def ensure_table(spark: SparkSession, settings: Settings, name: str) -> str:
     """Create the table where it is not there, check that it has our columns, and return its path.
 
@@ -106,11 +127,12 @@ def read(spark: SparkSession, path: str, version: int | None = None) -> DataFram
     return reader.load(path)
 
 
-def conformed(rows: DataFrame, name: str) -> DataFrame:
-    """The rows with exactly the table's columns, in its order and with its types."""
-    return rows.select(
-        *[rows[field.name].cast(field.dataType).alias(field.name) for field in TABLES[name].schema.fields]
-    )
+def conformed(rows: DataFrame, name: str, *more: str) -> DataFrame:
+    """The rows with exactly the table's columns, in its order and with its types, and those columns after them."""
+    fields = TABLES[name].schema.fields
+    # As text: each column built by calls is four calls to the JVM.
+    casts = [f"cast(`{field.name}` as {field.dataType.simpleString()}) as `{field.name}`" for field in fields]
+    return rows.selectExpr(*casts, *[f"`{name}`" for name in more])
 
 
 def _hadoop_path(spark: SparkSession, path: str) -> Any:

@@ -2,8 +2,9 @@
 
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from enum import StrEnum
 from types import FrameType
 from typing import Annotated
 
@@ -16,33 +17,60 @@ from jobs.common.kafka import topic_partitions
 from jobs.common.options import AsJson, Debug, SettingsFile
 from jobs.common.session import spark_session
 from jobs.common.settings import Settings, load_settings
+from jobs.streaming.match import triggers
 from jobs.streaming.normalise import Normaliser, raw_stream
+from jobs.streaming.settle import Settler
 
 #: How long a stop waits for the batch in hand, seconds; past it, it is interrupted and comes again at the next start.
 STOP_SECONDS = 60
+_STORES = "org.apache.spark.sql.execution.streaming.state"
+_STATE_STORE = {
+    "rocksdb": {
+        "spark.sql.streaming.stateStore.providerClass": f"{_STORES}.RocksDBStateStoreProvider",
+        "spark.sql.streaming.stateStore.rocksdb.changelogCheckpointing.enabled": "true",
+    },
+    "memory": {"spark.sql.streaming.stateStore.providerClass": f"{_STORES}.HDFSBackedStateStoreProvider"},
+}
+
+
+class Only(StrEnum):
+    """One query of the job."""
+
+    NORMALISE = "normalise"
+    MATCH = "match"
 
 
 def command(
     available_now: Annotated[bool, typer.Option("--available-now", help="Take what is there, then end.")] = False,
+    only: Annotated[Only | None, typer.Option(help="Run this query alone; else both.")] = None,
     settings: SettingsFile = None,
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
-    """Normalise both raw topics into bronze, silver, quarantine and the canonical topics, until stopped.
+    """Normalise both raw topics, and match both sides as their events come, until stopped.
 
     Example: reco stream --available-now
     """
     log.configure(debug=debug, as_json=True if as_json else None)
-    run(load_settings(settings), available_now=available_now)
+    run(load_settings(settings), available_now=available_now, only=only)
 
 
-def run(settings: Settings, *, available_now: bool = False) -> None:
-    """The job: check the topics, start the session and the query, wait. Raises where the query fails."""
+def run(settings: Settings, *, available_now: bool = False, only: Only | None = None) -> None:
+    """The job: check the topics, start the session and the queries, wait. Raises where a query fails."""
     partitions = topic_partitions(settings)
     spark = spark_session("reco-stream", settings)
     stopping = _Stopping()
-    query = start_normalise(spark, settings, partitions, available_now=available_now, clock=lambda: datetime.now(UTC))
-    stopping.wait(query)
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC)  # noqa: E731
+    queries = []
+    if only is not Only.MATCH:
+        queries.append(start_normalise(spark, settings, partitions, available_now=available_now, clock=clock))
+        if available_now:
+            # What it sends on is there to be taken by the next.
+            stopping.wait(queries)
+    if only is not Only.NORMALISE and not stopping.asked:
+        queries.append(start_match(spark, settings, available_now=available_now))
+    stopping.wait(queries)
+    stopping.give_back()
 
 
 def start_normalise(
@@ -66,13 +94,29 @@ def start_normalise(
     return writer.trigger(processingTime=settings.stream.trigger).start()
 
 
+def start_match(spark: SparkSession, settings: Settings, *, available_now: bool) -> StreamingQuery:
+    """Start the query `match`."""
+    for name, value in _STATE_STORE[settings.stream.state_store].items():
+        spark.conf.set(name, value)
+    checkpoint = f"{checkpoint_root(settings)}/match"
+    writer = (
+        triggers(spark, settings)
+        .writeStream.queryName("match")
+        .option("checkpointLocation", checkpoint)
+        .foreachBatch(Settler(spark, settings, checkpoint))
+    )
+    if available_now:
+        return writer.trigger(availableNow=True).start()
+    return writer.trigger(processingTime=settings.stream.match_trigger).start()
+
+
 def checkpoint_root(settings: Settings) -> str:
     """Where the queries keep their checkpoints."""
     return settings.stream.checkpoint_root or f"{settings.lake.root}/_checkpoints"
 
 
 class _Stopping:
-    """Turns SIGTERM and Ctrl-C into a stop after the micro-batch in hand."""
+    """Turns SIGTERM and Ctrl-C into a stop after the micro-batches in hand."""
 
     def __init__(self) -> None:
         self.asked = False
@@ -81,20 +125,29 @@ class _Stopping:
     def _ask(self, _signal: int, _frame: FrameType | None) -> None:
         self.asked = True
 
-    def wait(self, query: StreamingQuery) -> None:
-        """Until the query ends, fails (raises) or is asked to stop; then signals mean again what they did before."""
-        try:
-            self._wait(query)
-        finally:
-            for name, handler in self._before.items():
-                signal.signal(name, handler)
+    def give_back(self) -> None:
+        """Signals mean again what they did before."""
+        for name, handler in self._before.items():
+            signal.signal(name, handler)
 
-    def _wait(self, query: StreamingQuery) -> None:
+    def wait(self, queries: Sequence[StreamingQuery]) -> None:
+        """Until the queries end, one fails (all are stopped; raises) or they are asked to stop."""
+        try:
+            self._wait(queries)
+        except BaseException:
+            for query in queries:
+                query.stop()
+            self.give_back()
+            raise
+
+    def _wait(self, queries: Sequence[StreamingQuery]) -> None:
         while not self.asked:
-            if query.awaitTermination(1):
+            ended = [query.awaitTermination(1) for query in queries]  # raises where one has failed
+            if all(ended):
                 return
         deadline = time.monotonic() + STOP_SECONDS
-        while query.isActive and query.status["isTriggerActive"] and time.monotonic() < deadline:
-            query.awaitTermination(1)
-        query.stop()
-        log.get_logger(__name__).info("stopped", query="normalise")
+        for query in queries:
+            while query.isActive and query.status["isTriggerActive"] and time.monotonic() < deadline:
+                query.awaitTermination(1)
+            query.stop()
+            log.get_logger(__name__).info("stopped", query=query.name)

@@ -4,22 +4,21 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from functools import reduce
 from typing import Any
 
-from pyspark.sql import Column, DataFrame, Row, SparkSession
+from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from jobs.common import tables
 from jobs.common.currencies import minor_units
-from jobs.common.kafka import spark_options
+from jobs.common.kafka import source_options, spark_options
 from jobs.common.kept import Kept
-from jobs.common.local_rows import local_rows
 from jobs.common.log import get_logger
 from jobs.common.settings import Settings
 from jobs.streaming.canonical import messages
+from jobs.streaming.in_force import InForce, policies_in_force
 from jobs.streaming.parse import parse
-from reco_rules.policy import BUILT_IN, Value, with_policy
+from reco_rules.policy import with_policy
 from reco_rules.vocabulary import Side
 from schemas.tables import TABLES
 from schemas.types import LONG, STRING
@@ -27,7 +26,7 @@ from schemas.types import LONG, STRING
 log = get_logger(__name__)
 
 _COORDINATES = ["topic", "partition", "offset"]
-_STAMPED = {"mode": STRING, "grace_seconds": LONG}
+_STAMPED = {"mode": STRING, "grace_seconds": LONG, "versions": STRING}
 _TABLES = ("activity_raw", "activity", "quarantine")
 
 
@@ -60,12 +59,12 @@ class Normaliser:
             # A new checkpoint over tables that are not new: what they have already must not come twice.
             self._replays = not tables.read(self._spark, self._paths["activity_raw"]).isEmpty()
         self._is_first = False
-        policies = self._policies(earlier.policy_version if earlier else None)
+        policies = policies_in_force(self._spark, self._settings, earlier.policy_version if earlier else None)
         pins = earlier or Pins(self._clock(), policies.version)
         with Kept() as kept:
             self._write(kept.rows(self._rows(batch, pins, policies)), pins, query, batch_id)
 
-    def _rows(self, batch: DataFrame, pins: Pins, policies: "_Policies") -> DataFrame:
+    def _rows(self, batch: DataFrame, pins: Pins, policies: InForce) -> DataFrame:
         """Parsed and stamped records."""
         clock = F.lit(pins.clock)
         source = F.when(F.col("topic") == self._settings.topics.agoda_raw, F.lit(Side.AGODA.value)).otherwise(
@@ -81,8 +80,7 @@ class Normaliser:
             F.hour(clock).alias("ingest_hour"),
         )
         parsed = parse(raw, self._currencies, clock).withColumn("supplier_id", F.col("supplierId"))
-        named = local_rows(self._spark, policies.listed, TABLES["policies"].schema)
-        stamped = with_policy(parsed, F.broadcast(named), policies.defaults, _STAMPED)
+        stamped = with_policy(parsed, policies.rows(self._spark), policies.defaults, _STAMPED)
         return stamped.withColumn("policy_version", F.lit(pins.policy_version))
 
     def _write(self, rows: DataFrame, pins: Pins, query: str, batch_id: int) -> None:
@@ -129,23 +127,6 @@ class Normaliser:
         there = tables.read(self._spark, self._paths[name]).select(*_COORDINATES)
         return there.join(rows.select(*_COORDINATES), on=_COORDINATES, how="left_semi")
 
-    def _policies(self, pinned: int | None) -> "_Policies":
-        path = self._settings.table_path("policies")
-        if pinned == 0 or not tables.exists(self._spark, path):
-            return _Policies(0, [], BUILT_IN)
-        versions = tables.read(self._spark, path)
-        version = pinned or versions.agg(F.max("policy_version")).collect()[0][0] or 0
-        rows = versions.where(F.col("policy_version") == version).collect()
-        default = next((row.asDict() for row in rows if row["supplier_id"] is None), BUILT_IN)
-        return _Policies(version, [row for row in rows if row["supplier_id"] is not None], default)
-
-
-@dataclass(frozen=True)
-class _Policies:
-    version: int
-    listed: list[Row]
-    defaults: Mapping[str, Value]
-
 
 def events(rows: DataFrame) -> DataFrame:
     """Parsed and stamped events as rows of `silver/activity`."""
@@ -167,14 +148,8 @@ def events(rows: DataFrame) -> DataFrame:
 def raw_stream(spark: SparkSession, settings: Settings) -> DataFrame:
     """Both raw topics as one stream, from their beginning, with headers; a gap in the offsets fails the query."""
     options = {
-        "subscribe": ",".join([settings.topics.agoda_raw, settings.topics.supplier_raw]),
-        "startingOffsets": "earliest",
-        "failOnDataLoss": "true",
         "includeHeaders": "true",
         "maxOffsetsPerTrigger": str(settings.stream.max_offsets_per_trigger),
     }
-    return reduce(
-        lambda reader, option: reader.option(*option),
-        {**spark_options(settings), **options}.items(),
-        spark.readStream.format("kafka"),
-    ).load()
+    raw = source_options(settings, settings.topics.agoda_raw, settings.topics.supplier_raw)
+    return spark.readStream.format("kafka").options(**{**raw, **options}).load()

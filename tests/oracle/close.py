@@ -156,7 +156,7 @@ def _close_key(
     assert of_rates is not None, "today's events lie in the window"
     fx_day = of_rates.event_time.date()
     usd = {side: _priced(event, fx_day, fx) for side, event in (("agoda", a), ("supplier", s))}
-    at_risk, numbers = _pair_rules(a, s, usd["agoda"], usd["supplier"], policy)
+    at_risk, numbers = pair_rules(a, s, usd["agoda"], usd["supplier"], policy)
     outcome = "MATCHED" if not at_risk else "MISMATCHED"
     if a is None or s is None:
         outcome = "MISSING_SUPPLIER" if s is None else "MISSING_AGODA"
@@ -184,7 +184,7 @@ def _priced(event: Event | None, day: date, fx: Fx) -> Decimal | None:
     return None if event is None else to_usd(event.amount_minor, event.currency, day, fx)
 
 
-def _pair_rules(
+def pair_rules(
     a: Event | None, s: Event | None, a_usd: Decimal | None, s_usd: Decimal | None, policy: Policy
 ) -> tuple[dict[str, Decimal | None], Fact]:
     """Rules 1 to 4: amount at risk by break, and the fact's price and skew columns."""

@@ -23,8 +23,8 @@ def make_lake(
 ) -> Settings:
     """Settings of a new lake with the workloads' policies, the rates, and these deliveries in so many appends."""
     settings = Settings(lake=Lake(root=str(root)))
-    append_version(settings, "policies", [*_policies(workloads)], 1, None)
-    append_version(settings, "fx_rates", [*_rates(fx)], 1, None)
+    append_version(settings, "policies", [*policy_rows(workloads)], 1, None)
+    append_version(settings, "fx_rates", [*rate_rows(fx)], 1, None)
     modes = {workload.supplier_id: workload.policy.mode for workload in workloads}
     rows = [silver_row(event, modes[event.supplier_id], offset) for offset, event in enumerate(events)]
     share = -(-len(rows) // files)
@@ -63,7 +63,8 @@ def silver_row(event: Event, mode: str, offset: int) -> dict[str, Any]:
     }
 
 
-def _policies(workloads: Iterable[Workload]) -> Iterable[Mapping[str, Any]]:
+def policy_rows(workloads: Iterable[Workload]) -> Iterable[Mapping[str, Any]]:
+    """Rows of ref/policies: the defaults, and each workload's own where it has one."""
     yield _policy_row(None, Policy())
     for workload in workloads:
         if workload.policy != Policy():  # a supplier that has the defaults need not be listed
@@ -84,7 +85,8 @@ def _policy_row(supplier_id: str | None, policy: Policy) -> Mapping[str, Any]:
     }
 
 
-def _rates(fx: Fx) -> Iterable[Mapping[str, Any]]:
+def rate_rows(fx: Fx) -> Iterable[Mapping[str, Any]]:
+    """Rows of ref/fx_rates."""
     for (day, currency), rate in fx.items():
         yield {
             "rate_date": day,

@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import sys
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
 
@@ -14,9 +14,13 @@ import pytest
 from jobs.cli.broker import Broker
 from jobs.common.lake import open_table, read
 from jobs.common.settings import Settings
+from tests.oracle.normalise import normalise
+from tests.oracle.stream import open_breaks
 from tests.streaming.feed import assert_tables_are_the_oracles, consume, new_settings, produce, wait_for
+from tests.streaming.nrt import beats_at, open_of
 from tests.workloads.generate import generate_workloads, pack
-from tests.workloads.records import raw_records
+from tests.workloads.records import numbered, raw_records
+from tests.workloads.values import CLOCK
 
 SEED = int(os.environ.get("RECO_KILLS_SEED", "3"))
 
@@ -27,19 +31,26 @@ def test_killed_anywhere_nothing_is_lost_or_doubled(broker: Broker, tmp_path: Pa
     settings = new_settings(str(tmp_path / "lake"), broker.bootstrap_servers, f"kills{kills}")
     records = raw_records(pack(generate_workloads(10 * kills, SEED)), rng, poisoned=50)
     produce(settings, records)
-    batch = max(1, len(records) // (3 * kills))
+    batch = max(1, len(records) // (20 * kills))
     env = _environment(settings, batch)
     for _ in range(kills):
         # One commit at least lies between kills; the next falls between any two writes of a batch.
-        table = rng.choice(("activity_raw", "activity", "quarantine"))
+        table = rng.choice(("activity_raw", "activity", "quarantine", "nrt_results"))
         before = _version(settings, table)
         child = _stream(env, tmp_path / "stream.log")
         wait_for(lambda t=table, v=before: _version(settings, t) > v, 180, f"commit to {table}")  # type: ignore[misc]
         os.killpg(child.pid, signal.SIGKILL)
         child.wait()
+    beats = numbered([*records, *beats_at(CLOCK + timedelta(hours=12))])[len(records) :]
+    produce(settings, beats)
     last = _stream(_environment(settings, len(records)), tmp_path / "stream.log", "--available-now")
     assert last.wait(240) == 0, (tmp_path / "stream.log").read_text()[-3000:]
-    assert_tables_are_the_oracles(settings, records, datetime.now(UTC))
+    assert_tables_are_the_oracles(settings, [*records, *beats], datetime.now(UTC))
+    results = read(open_table(settings, "nrt_results"), "nrt_results")
+    assert results["result_id"].is_unique().all()
+    verdicts = [normalise(record, datetime.now(UTC)) for record in records]
+    events = [verdict[1] for verdict in verdicts if verdict[0] == "event"]
+    assert open_of(settings) == open_breaks(events, {}, {})
     # The topics are at least once: everything is there, and what came again is the same to the byte.
     for topic in (settings.topics.agoda_canonical, settings.topics.supplier_canonical):
         messages = consume(settings, topic)
@@ -66,6 +77,8 @@ def _environment(settings: Settings, batch: int) -> dict[str, str]:
         "RECO_KAFKA__BOOTSTRAP_SERVERS": settings.kafka.bootstrap_servers,
         "RECO_STREAM__MAX_OFFSETS_PER_TRIGGER": str(batch),
         "RECO_STREAM__TRIGGER": "100 milliseconds",
+        "RECO_STREAM__MATCH_TRIGGER": "100 milliseconds",
+        "RECO_STREAM__NRT_HORIZON_HOURS": "1440",
         "RECO_SPARK__DRIVER_MEMORY": "1g",
     }
 

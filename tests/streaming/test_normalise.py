@@ -112,6 +112,7 @@ def test_a_canonical_message_says_all_and_keeps_its_partition(fed: tuple[Setting
             "publishedAt": _iso(row["kafka_time"]),
             "mode": row["mode"],
             "graceSeconds": row["grace_seconds"],
+            "versions": "aligned",
             "policyVersion": 1,
             "rawTopic": row["topic"],
             "rawPartition": row["partition"],

@@ -1,0 +1,101 @@
+"""The stream's exceptions: PENDING → OPEN → RESOLVED, and reopened, from the verdicts that were written."""
+
+from datetime import datetime
+
+from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from jobs.common import tables
+from jobs.common.settings import Settings
+from reco_rules.identity import digest
+from reco_rules.vocabulary import KEY
+
+_BREAK = [*KEY, "anomaly_type"]
+_JUDGED = ["severity", "amount_at_risk_usd", "explanation"]
+_LIFE = [
+    "state",
+    "held_by",
+    *_JUDGED,
+    "pending_until",
+    "known_since",
+    "first_seen_at",
+    "opened_at",
+    "resolved_at",
+    "reopened",
+]
+
+
+def unresolved_keys(spark: SparkSession, settings: Settings) -> DataFrame:
+    """The keys that have an exception which is not resolved, with `known_since`."""
+    rows = tables.read(spark, settings.table_path("nrt_exceptions"))
+    return (
+        rows.where((F.col("state") != "RESOLVED") & F.col("activity_id").isNotNull())
+        .groupBy(*KEY)
+        .agg(F.min("known_since").alias("known_since"))
+    )
+
+
+def changed_exceptions(existing: DataFrame, results: DataFrame, at: datetime) -> DataFrame:
+    """The exceptions that these verdicts (one a key) make or change, all columns of the table.
+
+    `existing`: rows of gold/nrt_exceptions. A break in the verdict lives in the verdict's state; one of the same key
+    that is not in the verdict is resolved; one that comes back after that is opened again, with its first days kept.
+    """
+    keys = results.select(*KEY, F.col("result_id").alias("by"))
+    one = F.explode("breaks").alias("one")
+    broken = results.select(*KEY, *[F.col(name).alias(f"new_{name}") for name in ("pending_until", "known_since")], one)
+    now = broken.select(
+        *KEY,
+        F.col("one.anomaly_type").alias("anomaly_type"),
+        F.col("one.state").alias("new_state"),
+        "new_pending_until",
+        "new_known_since",
+        *[F.col(f"one.{name}").alias(f"new_{name}") for name in _JUDGED],
+    )
+    known = existing.join(keys.select(*KEY), on=list(KEY), how="left_semi").select(*_BREAK, *_LIFE)
+    both = known.join(now, on=_BREAK, how="full_outer").join(keys, on=list(KEY), how="inner")
+    after = _after(F.lit(at))
+    same = F.lit(True)
+    for name, value in after.items():
+        same = same & value.eqNullSafe(F.col(name))
+    return both.where(~same).select(
+        digest(*[F.col(name) for name in _BREAK]).alias("exception_id"),
+        *_BREAK,
+        *[value.alias(name) for name, value in after.items()],
+        F.col("by").alias("result_id"),
+    )
+
+
+def _after(at: Column) -> dict[str, Column]:
+    is_found, was = F.col("new_state").isNotNull(), F.col("state")
+    opens = is_found & (F.col("new_state") == "OPEN") & ~F.coalesce(was == "OPEN", F.lit(False))
+    comes_back = is_found & F.coalesce(was == "RESOLVED", F.lit(False))
+    return {
+        "state": F.coalesce("new_state", F.lit("RESOLVED")),
+        "held_by": F.when(is_found, F.col("held_by")),
+        **{name: F.when(is_found, F.col(f"new_{name}")).otherwise(F.col(name)) for name in _JUDGED},
+        "pending_until": F.when(F.col("new_state") == "PENDING", F.col("new_pending_until")),
+        "known_since": F.when(comes_back, F.col("new_known_since")).otherwise(
+            F.coalesce("known_since", "new_known_since")
+        ),
+        "first_seen_at": F.coalesce("first_seen_at", at),
+        "opened_at": F.when(opens, at).otherwise(F.col("opened_at")),
+        "resolved_at": F.when(~is_found, F.coalesce("resolved_at", at)),
+        "reopened": F.coalesce("reopened", F.lit(0)) + F.when(comes_back, F.lit(1)).otherwise(F.lit(0)),
+    }
+
+
+def keep_exceptions(spark: SparkSession, settings: Settings, results: DataFrame, at: datetime) -> None:
+    """Bring gold/nrt_exceptions up to these verdicts."""
+    path = settings.table_path("nrt_exceptions")
+    changed = tables.conformed(changed_exceptions(tables.read(spark, path), results, at), "nrt_exceptions")
+    rows = changed.localCheckpoint()
+    if rows.isEmpty():
+        return
+    rows.createOrReplaceTempView("changed_nrt_exceptions")
+    spark.sql(
+        f"MERGE INTO {tables.identifier(path)} AS known USING changed_nrt_exceptions AS changed "
+        "ON known.exception_id = changed.exception_id "
+        "WHEN MATCHED THEN UPDATE SET * WHEN NOT MATCHED THEN INSERT *"
+    )
+    spark.catalog.dropTempView("changed_nrt_exceptions")

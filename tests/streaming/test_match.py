@@ -1,0 +1,181 @@
+"""The stream's verdicts on a real broker: each supplier's grace in its own time, late answers, silence, outages."""
+
+import json
+import re
+from dataclasses import dataclass
+from datetime import timedelta
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pyspark.errors import StreamingQueryException
+from pyspark.sql import SparkSession
+
+from jobs.cli.broker import Broker
+from jobs.streaming import settle
+from tests.oracle.normalise import Raw
+from tests.streaming.feed import consume
+from tests.streaming.nrt import T0, Stream, beats, both, event
+
+MISSING = "MISSING_SUPPLIER"
+PLACES = ("_append", "keep_exceptions", "tell", "after")
+BACKLOG = [f"o{n}" for n in range(20)]
+
+
+@dataclass
+class Told:
+    """The stream after its stories, and what it had open after each chapter of them."""
+
+    stream: Stream
+    plan: str
+    chapters: list[dict[tuple[str, str], str]]
+
+    def of(self, activity: str) -> list[dict[str, str]]:
+        """The states of one activity's exceptions by type, chapter by chapter."""
+        return [{kind: state for (name, kind), state in now.items() if name == activity} for now in self.chapters]
+
+
+@pytest.fixture(scope="module")
+def told(spark: SparkSession, broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Told:
+    """All stories side by side, without the sweeper: what calls for a verdict must be enough."""
+    stream = Stream(spark, broker, tmp_path_factory.mktemp("nrt"), "nrt")
+    found = Told(stream, "", [])
+
+    def chapter(*records: Raw) -> None:
+        found.plan = stream.take(*records)
+        found.chapters.append(stream.exceptions())
+
+    chapter(
+        *[event("agoda", "f", 0), event("agoda", "s", 0, "SLOW"), *both("p", 0)],
+        *[*both("v", 0), event("agoda", "v", 0.4, status="CANCELLED", version=2)],
+        *[event("agoda", "i", 0, "APART", version=7), event("supplier", "i", 0, "APART")],
+        *[event("agoda", "j", 0, "APART")],
+        *[event("supplier", "j", 0, "APART", activityType="PAYMENT", status="PAID")],
+        *[*both("d", 0), event("agoda", "d", 0.3, eventId="again", eventTime=_time_of(-300))],
+        *[event("agoda", "to-nrt", 0, "DAILY"), event("agoda", "x", 0, "DAILY")],
+        *beats(0.5),
+    )
+    stream.apply(daily="NRT_HOURLY")
+    chapter(event("supplier", "to-nrt", 0.9, "DAILY"), event("agoda", "to-daily", 0.9, "DAILY"), *beats(0.9))
+    stream.apply(daily="DAILY_ONLY")
+    sent = [(event("agoda", o, 1 + n / 10), event("supplier", o, 1.9 + n / 10)) for n, o in enumerate(BACKLOG)]
+    last = [event("supplier", "to-daily", 1.2, "DAILY"), event("agoda", "q", 1.2)]
+    chapter(*last, *[record for pair in sent for record in pair], *beats(6, partitions=3))
+    answers = [event("supplier", "f", 7, eventTime=_time_of(0))]
+    answers += [event("supplier", "v", 7, status="CANCELLED", version=2, eventTime=_time_of(0.4))]
+    chapter(*answers, *beats(7))
+    chapter(event("supplier", "v", 8, version=3), *beats(11))
+    return found
+
+
+def test_each_supplier_expires_in_its_own_time_and_a_late_answer_resolves_at_once(told: Told) -> None:
+    # The answer finds no other side in the join, and its own grace has not passed.
+    assert told.of("f") == [{}, {}, {MISSING: "OPEN"}, {MISSING: "RESOLVED"}, {MISSING: "RESOLVED"}]
+    assert told.stream.outcomes("f") == [MISSING, "MATCHED"]
+    assert told.of("s") == [{}, {}, {}, {}, {MISSING: "OPEN"}]
+
+
+def test_a_pair_is_judged_as_soon_as_both_are_there(told: Told) -> None:
+    assert told.stream.outcomes("p") == ["MATCHED"]
+    assert told.of("p") == [{}] * 5
+
+
+def test_the_join_lets_go_of_what_its_watermark_has_passed(told: Told) -> None:
+    assert re.search(r"state cleanup \[ left value predicate: \(agoda_w#\d+\S* <= \d+\)", told.plan), told.plan
+    assert re.search(r"right value predicate: \(supplier_w#\d+\S* <= \d+\)", told.plan), told.plan
+
+
+def test_after_an_outage_the_backlog_gives_no_false_break(told: Told) -> None:
+    assert {name: told.stream.outcomes(name) for name in BACKLOG} == {name: ["MATCHED"] for name in BACKLOG}
+    assert all(told.of(name) == [{}] * 5 for name in BACKLOG)
+
+
+def test_a_partition_without_heartbeats_holds_nothing_back(told: Told) -> None:
+    assert told.of("q")[2] == {MISSING: "OPEN"}
+
+
+def test_a_break_between_versions_pends_until_the_answer_is_due(told: Told) -> None:
+    states = ["PENDING", "PENDING", "OPEN", "RESOLVED", "OPEN+1"]
+    assert told.of("v") == [{"STATUS_MISMATCH": state} for state in states]
+
+
+def test_independent_versions_meet_by_activity_type(told: Told) -> None:
+    assert told.stream.outcomes("i") == ["MATCHED"]
+    assert told.of("j") == [{}, {}, *[{"STATUS_MISMATCH": "OPEN"}] * 3]
+
+
+def test_duplicates_and_delays_are_open_at_once(told: Told) -> None:
+    assert told.of("d")[0] == {"DUPLICATE_AGODA": "OPEN", "DELAYED_AGODA": "OPEN"}
+
+
+def test_a_supplier_that_changes_its_mode_makes_no_false_break(told: Told) -> None:
+    assert [told.of(name)[-1] for name in ("to-nrt", "to-daily", "x")] == [{}] * 3
+    assert told.stream.outcomes("to-nrt") == told.stream.outcomes("to-daily") == ["MATCHED"]
+    assert told.stream.outcomes("x") == []
+
+
+@pytest.mark.parametrize("places", [("keep_exceptions",), pytest.param(PLACES, marks=pytest.mark.long)])
+def test_a_batch_that_fails_between_two_writes_is_made_whole(
+    told: Told, monkeypatch: pytest.MonkeyPatch, places: tuple[str, ...]
+) -> None:
+    stream, start, tag = told.stream, 200 * len(places), f"{len(places)}"
+    stream.take(event("agoda", f"before{tag}", start), *beats(start))
+    for number, place in enumerate(places):
+        minutes = start + 1 + 10 * number
+        pairs = [*both(f"m{place}{tag}", minutes), *both(f"b{place}{tag}", minutes, status="PAID")]
+        with monkeypatch.context() as patch:
+            # From the second on, the batch that failed before comes first, and must pass.
+            _break(patch, place, passing=min(number, 1))
+            with pytest.raises(StreamingQueryException, match="broken here"):
+                stream.take(*pairs, *beats(minutes + 2))
+    stream.take(*beats(start + 100))
+    assert stream.outcomes(f"before{tag}") == [MISSING]
+    assert stream.exceptions(f"before{tag}") == {(f"before{tag}", MISSING): "OPEN"}
+    for place in places:
+        matched, broken = f"m{place}{tag}", f"b{place}{tag}"
+        assert [stream.outcomes(matched), stream.outcomes(broken)] == [["MATCHED"], ["MISMATCHED"]]
+        assert stream.exceptions(matched, broken) == {(broken, "STATUS_MISMATCH"): "OPEN"}
+
+
+def test_what_is_told_can_be_told_apart(told: Told) -> None:
+    stream = told.stream
+    kinds: dict[str, list[dict[str, Any]]] = {"VERDICT": [], "EXCEPTION": []}
+    for message in {value for _, _, value in consume(stream.settings, stream.settings.topics.results)}:
+        read = json.loads(message or b"")
+        kinds[read["kind"]].append(read)
+    verdicts = {message["resultId"] for message in kinds["VERDICT"]}
+    results = stream.rows("nrt_results")
+    assert len(results) == len({row["result_id"] for row in results})
+    assert verdicts == {row["result_id"] for row in results}
+    last = {(row["exception_id"], row["state"]) for row in stream.rows("nrt_exceptions")}
+    assert last <= {(message["exceptionId"], message["state"]) for message in kinds["EXCEPTION"]}
+
+
+def test_new_tolerances_judge_open_exceptions_anew(spark: SparkSession, broker: Broker, tmp_path: Path) -> None:
+    stream = Stream(spark, broker, tmp_path, "tolerance", sweep_minutes=10)
+    stream.take(*both("t", 0, "TIGHT", amountMinor=20_000), *beats(0))
+    assert stream.exceptions("t") == {("t", "PRICE_MISMATCH"): "OPEN"}
+    stream.apply(tight="100")
+    stream.take(*both("other", 1), *beats(1))
+    assert stream.exceptions("t") == {("t", "PRICE_MISMATCH"): "RESOLVED"}
+
+
+def _break(patch: pytest.MonkeyPatch, place: str, passing: int) -> None:
+    """Fail at a place from the call after so many that pass."""
+    owner: Any = settle.Settler if place == "_append" else settle
+    name = "tell" if place == "after" else place
+    calls, whole = count(1), getattr(owner, name)
+
+    def broken(*args: Any) -> None:
+        fails = next(calls) > passing
+        if not fails or place == "after":
+            whole(*args)
+        if fails:
+            raise RuntimeError("broken here")
+
+    patch.setattr(owner, name, broken)
+
+
+def _time_of(minutes: float) -> str:
+    return (T0 + timedelta(minutes=minutes)).isoformat(timespec="milliseconds")
