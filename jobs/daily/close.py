@@ -13,6 +13,7 @@ from jobs.common.local_rows import held, local_rows
 from jobs.common.settings import Settings
 from jobs.daily import exceptions, inputs, revisions, totals, verdicts
 from jobs.daily.checks import require_expectations
+from jobs.daily.drift import keep_drift
 from jobs.daily.inputs import Inputs
 from jobs.daily.revisions import LastClose
 from reco_rules.anomalies import anomalies_of
@@ -77,6 +78,7 @@ def close_day(
         if not dry_run:
             _publish(spark, settings, judged, broken, changed, report)
             _record(spark, settings, judged, report, started_at, provisional)
+            keep_drift(spark, settings, day, judged.inputs, report.close_id)
         return report
 
 

@@ -1,0 +1,81 @@
+"""How the stream's provisional verdicts held against the close, by supplier and cause."""
+
+from collections.abc import Callable
+from datetime import date, timedelta
+
+from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from jobs.common import tables
+from jobs.common.settings import Settings
+from jobs.daily.inputs import Inputs
+from reco_rules.policy import with_policy
+from reco_rules.vocabulary import KEY, Mode, Side
+from schemas.types import STRING
+
+_KNOWN = tuple(f"{side.prefix}_{name}" for side in Side for name in ("version", "event_time", "event_id"))
+_SAID = ("outcome", "anomaly_types")
+
+
+def drift(facts: DataFrame, results: DataFrame, policy_version: int) -> DataFrame:
+    """`supplier_id, cause, verdicts` from a day's facts of near-real-time suppliers and the stream's verdicts on them.
+
+    A key's last verdict counts. Where it says what the close says it AGREES. Else the cause is, the first that holds:
+    NO_VERDICT; LATE_EVENT, the close knows an event that the stream did not; LATER_EVENT, the stream knows one after
+    the day; POLICY, the policies were others; DAY, the same events were judged (a break of another day's event, or
+    another rate).
+    """
+    order = F.struct("published_at", "verdict_at", "batch_id")
+    told = {name: F.col(name) for name in (*_SAID, *_KNOWN)}
+    last = results.groupBy(*KEY).agg(
+        F.max_by(F.struct(*told.values(), "policy_version"), order).alias("said"),
+    )
+    both = facts.select(*KEY, *told.values()).join(last, on=list(KEY), how="left")
+    same = F.lit(True)
+    for name in _SAID:
+        same = same & (F.col("said")[name] == F.col(name))
+    is_late, is_later = _ahead(F.col, _of_verdict), _ahead(_of_verdict, F.col)
+    cause = (
+        F.when(F.col("said").isNull(), F.lit("NO_VERDICT"))
+        .when(same, F.lit("AGREES"))
+        .when(is_late, F.lit("LATE_EVENT"))
+        .when(is_later, F.lit("LATER_EVENT"))
+        .when(F.col("said")["policy_version"] != policy_version, F.lit("POLICY"))
+        .otherwise(F.lit("DAY"))
+    )
+    return both.groupBy("supplier_id", cause.alias("cause")).agg(F.count(F.lit(1)).alias("verdicts"))
+
+
+def keep_drift(spark: SparkSession, settings: Settings, day: date, inputs: Inputs, close_id: str) -> None:
+    """Compare the close of `day` with the stream's verdicts, where there are any, into gold/verdict_drift."""
+    path = settings.table_path("nrt_results")
+    if not tables.exists(spark, path):
+        return
+    target = tables.ensure_table(spark, settings, "verdict_drift")
+    facts = tables.read(spark, settings.table_path("reconciliation_facts")).where(F.col("reco_date") == F.lit(day))
+    stamped = with_policy(facts, inputs.policies, inputs.defaults, {"mode": STRING})
+    near = stamped.where(F.col("mode") == Mode.NRT_HOURLY.value)
+    # No verdict on an event of the day can know of it before the day.
+    results = tables.read(spark, path).where(F.col("published_at") >= F.lit(day - timedelta(days=1)))
+    found = drift(near, results, inputs.pins.policy_version)
+    rows = found.withColumn("reco_date", F.lit(day)).withColumn("close_id", F.lit(close_id))
+    tables.conformed(rows, "verdict_drift").write.format("delta").mode("overwrite").option(
+        "replaceWhere", f"reco_date = '{day.isoformat()}'"
+    ).save(target)
+
+
+def _of_verdict(name: str) -> Column:
+    return F.col("said")[name]
+
+
+def _ahead(this: Callable[[str], Column], other: Callable[[str], Column]) -> Column:
+    """Whether on either side `this` knows a greater version than `other`, or one where `other` knows none."""
+    found = F.lit(False)
+    for side in Side:
+        mine, theirs = (
+            F.struct(*[of(f"{side.prefix}_{name}") for name in ("version", "event_time", "event_id")])
+            for of in (this, other)
+        )
+        knows = this(f"{side.prefix}_version").isNotNull()
+        found = found | (knows & (other(f"{side.prefix}_version").isNull() | (mine > theirs)))
+    return found
