@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from jobs.cli import demo_report
+from jobs.cli import demo_clocks, demo_report
 from jobs.cli.broker import Broker
 from jobs.cli.demo_steps import Memory, Steps, ended_by_signals
 from jobs.common import fx, policies
@@ -34,6 +34,7 @@ def command(
     days: Annotated[int, typer.Option(help="How many days.", min=1, max=10)] = 3,
     suppliers: Annotated[int, typer.Option(help="How many suppliers.", min=1, max=999)] = 30,
     seed: Annotated[int, typer.Option(help="The same seed gives the same workload.")] = 7,
+    match: Annotated[bool, typer.Option("--match", help="Let the stream judge too, and show both clocks.")] = False,
     keep: Annotated[bool, typer.Option("--keep/--no-keep", help="Leave the folder to be looked at.")] = True,
     settings_file: SettingsFile = None,
     as_json: AsJson = False,
@@ -54,7 +55,7 @@ def command(
     try:
         with ended_by_signals(), Memory() as memory, Broker(home, settings.local.broker_port) as broker:
             workload = ["--events", str(2 * activities * days), "--suppliers", str(suppliers), "--seed", str(seed)]
-            report = _run(broker, settings, settings_file, dates, workload, console)
+            report = _run(broker, settings, settings_file, dates, workload, console, match)
         report |= {"seconds": round(time.monotonic() - started, 1), "peak_bytes": memory.peak}
     except KeyboardInterrupt:
         raise UserError("The demo was interrupted; everything it had started has ended.", 130) from None
@@ -94,7 +95,13 @@ def environment_of(settings: Settings) -> dict[str, str]:
 
 
 def _run(
-    broker: Broker, known: Settings, file: Path | None, dates: list[date], workload: list[str], console: Console
+    broker: Broker,
+    known: Settings,
+    file: Path | None,
+    dates: list[date],
+    workload: list[str],
+    console: Console,
+    match: bool,
 ) -> dict[str, Any]:
     """Every step up to the report."""
     home = broker.home
@@ -103,11 +110,15 @@ def _run(
     with Steps(home / "logs", environment_of(settings), console) as steps:
         truth = _feed(steps, settings, dates, workload, given)
         with steps.step("Streaming job: Kafka to bronze and silver"):
-            steps.spark("stream", "stream", "--available-now", *given)
+            steps.spark("normalise", "stream", "--available-now", "--only", "normalise", *given)
+        if match:
+            with steps.step("Streaming job: both sides matched"):
+                steps.spark("match", "stream", "--available-now", "--only", "match", *given)
         with steps.step(f"Close of {len(dates)} days"):
             steps.spark("daily", "daily", *(part for day in dates for part in ("--date", f"{day}")), *given)
         with steps.step("Found beside planted"):
             report = demo_report.build(settings, truth, dates)
+            report["clocks"] = demo_clocks.build(settings) if match else []
         with steps.step("Three explanations"):
             report["explanations"] = _explain(steps, demo_report.worth_explaining(settings, dates), given)
     return report | {"steps": steps.seconds}

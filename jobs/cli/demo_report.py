@@ -170,6 +170,9 @@ def show(report: dict[str, Any], first: date) -> None:
     say("")
     _table("Planted beside found (right where key and money are), and money at risk in US dollars", report["kinds"])
     say("")
+    if report["clocks"]:
+        _table("Both clocks, NRT_HOURLY suppliers: the closes' breaks, the stream's exceptions", report["clocks"])
+        say("")
     _table("Suppliers with the most money at risk", report["suppliers"])
     say("")
     _table("Control totals: keys and US dollars in = matched + mismatched + missing", report["control_totals"])

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from jobs.cli import lake_state
+from jobs.cli import lake_state, stream_state
 from jobs.common.errors import FAILED, UserError
 from jobs.common.law import Count, Law, measure, settled
 from jobs.common.options import AsJson, Debug, SettingsFile
@@ -70,6 +70,8 @@ def build_report(settings: Settings, law: Law | None) -> dict[str, Any]:
         "broker_error": trouble,
         "sides": [vars(side) for side in lake_state.sides(settings, law)],
         "quarantine": lake_state.quarantine(settings),
+        "stream": stream_state.verdicts(settings),
+        "stream_exceptions": stream_state.exceptions(settings),
         "open_exceptions": lake_state.open_exceptions(settings),
         "last_closes": lake_state.last_closes(settings),
     }
@@ -97,7 +99,9 @@ def _print(settings: Settings, report: dict[str, Any], law: Law | None) -> None:
     _section("Last heard", report["sides"], "")
     reasons = report["quarantine"]
     _section("Quarantine by reason", reasons and [{"reason": r, "records": n} for r, n in reasons.items()], "Nothing.")
-    _section("Open exceptions", report["open_exceptions"], "None.")
+    _section("The stream's verdicts", report["stream"] and [report["stream"]], "")
+    _section("The stream's exceptions", report["stream_exceptions"], "None.")
+    _section("Open exceptions of the closes", report["open_exceptions"], "None.")
     _section("Last closes", report["last_closes"], "None.")
 
 

@@ -1,0 +1,37 @@
+"""Both clocks beside each other: what the stream leaves open and what the closes found, read without a JVM."""
+
+from collections import Counter
+from typing import Any
+
+import polars as pl
+
+from jobs.common.lake import open_table, read
+from jobs.common.policies import current_policies
+from jobs.common.settings import Settings
+
+_BREAK = ("supplier_id", "activity_id", "anomaly_type")
+
+
+def build(settings: Settings) -> list[dict[str, Any]]:
+    """By anomaly type: breaks of NRT_HOURLY suppliers that the closes found, those the stream has open, those in both.
+
+    A break of several days is counted once, as the stream has it.
+    """
+    _, policies = current_policies(settings)
+    daily = {supplier for supplier, policy in policies.items() if policy.mode == "DAILY_ONLY"}
+    anomalies = read(open_table(settings, "anomalies"), "anomalies").select(*_BREAK)
+    closed = {row for row in anomalies.iter_rows() if row[0] not in daily}
+    exceptions = read(open_table(settings, "nrt_exceptions"), "nrt_exceptions")
+    states: dict[str, set[tuple[str, ...]]] = {
+        state: set(exceptions.filter(pl.col("state") == state).select(*_BREAK).iter_rows())
+        for state in ("OPEN", "PENDING")
+    }
+    counted = {
+        "closed": closed,
+        "stream_open": states["OPEN"],
+        "stream_pending": states["PENDING"],
+        "in_both": closed & states["OPEN"],
+    }
+    counts = {name: Counter(row[2] for row in rows) for name, rows in counted.items()}
+    kinds = sorted(set().union(*counts.values()))
+    return [{"anomaly_type": kind, **{name: counts[name][kind] for name in counted}} for kind in kinds]
