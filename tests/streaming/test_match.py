@@ -13,6 +13,8 @@ from pyspark.errors import StreamingQueryException
 from pyspark.sql import SparkSession
 
 from jobs.cli.broker import Broker
+from jobs.common.errors import UserError
+from jobs.common.settings import Lake, Settings
 from jobs.streaming import settle
 from tests.oracle.normalise import Raw
 from tests.streaming.feed import consume
@@ -179,3 +181,8 @@ def _break(patch: pytest.MonkeyPatch, place: str, passing: int) -> None:
 
 def _time_of(minutes: float) -> str:
     return (T0 + timedelta(minutes=minutes)).isoformat(timespec="milliseconds")
+
+
+def test_it_needs_what_was_normalised(spark: SparkSession, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"There is no table silver/activity under .*--only normalise"):
+        settle.Settler(spark, Settings(lake=Lake(root=str(tmp_path))), str(tmp_path))
