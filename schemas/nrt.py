@@ -106,7 +106,10 @@ NRT_EXCEPTIONS = Table(
             column("opened_at", TIMESTAMP, "When it was last opened, UTC; null where it never was"),
             column("resolved_at", TIMESTAMP, "When it was resolved, UTC; null while it is not"),
             column("reopened", LONG, "How often it came back after it was resolved"),
-            column("result_id", STRING, "The verdict in gold/nrt_results that last changed this row"),
+            column("result_id", STRING, "The verdict in gold/nrt_results that last changed it"),
+            column(
+                "judged_by", STRING, "The last verdict in gold/nrt_results on its key, whether it changed it or not"
+            ),
         ]
     ),
     skipping=("exception_id", "supplier_id", "activity_id", "state", "first_seen_at"),

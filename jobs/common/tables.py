@@ -1,5 +1,6 @@
 """Delta tables: made once and verified, read at a pinned version, appended to."""
 
+import re
 from typing import Any
 
 from pyspark.sql import DataFrame, SparkSession
@@ -52,7 +53,7 @@ def newest_commit(spark: SparkSession, path: str) -> str | None:
     if not files.exists(log):
         return None
     names = [str(status.getPath().getName()) for status in files.listStatus(log)]
-    return max((name for name in names if name.endswith(".json") and name[0].isdigit()), default=None)
+    return max((name for name in names if re.fullmatch(r"\d{20}\.json", name)), default=None)
 
 
 def ensure_table(spark: SparkSession, settings: Settings, name: str) -> str:

@@ -94,8 +94,10 @@ def start_normalise(
     return writer.trigger(processingTime=settings.stream.trigger).start()
 
 
-def start_match(spark: SparkSession, settings: Settings, *, available_now: bool) -> StreamingQuery:
-    """Start the query `match`."""
+def start_match(
+    spark: SparkSession, settings: Settings, *, available_now: bool, settler: Settler | None = None
+) -> StreamingQuery:
+    """Start the query `match`. `settler`: one that goes on from an earlier run of it."""
     for name, value in _STATE_STORE[settings.stream.state_store].items():
         spark.conf.set(name, value)
     checkpoint = f"{checkpoint_root(settings)}/match"
@@ -103,7 +105,7 @@ def start_match(spark: SparkSession, settings: Settings, *, available_now: bool)
         triggers(spark, settings)
         .writeStream.queryName("match")
         .option("checkpointLocation", checkpoint)
-        .foreachBatch(Settler(spark, settings, checkpoint))
+        .foreachBatch(settler or Settler(spark, settings, checkpoint))
     )
     if available_now:
         return writer.trigger(availableNow=True).start()

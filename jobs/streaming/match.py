@@ -6,8 +6,6 @@ longest grace; so it says "everything published up to here has been read". State
 takes the bound from the condition (`far` of one side ≥ `w` of the other, always true) and applies it to `w`.
 """
 
-from functools import reduce
-
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
@@ -20,29 +18,45 @@ from reco_rules.vocabulary import Side
 #: The longest grace a policy may set (CONTRACT section 4), seconds.
 LONGEST_GRACE = 6 * 3600
 _FAR = "interval 400000 days"
-_READ = (
-    "heartbeat boolean, supplierId string, activityId string, activityType string, version bigint, versions string, "
-    "graceSeconds bigint, publishedAt timestamp"
-)
+#: What the state holds of a message, by place in a JSON list: short, and a new field at the end breaks no checkpoint.
+HELD = {
+    "supplierId": "string",
+    "activityId": "string",
+    "eventId": "string",
+    "activityType": "string",
+    "amountMinor": "bigint",
+    "currency": "string",
+    "status": "string",
+    "version": "bigint",
+    "eventTime": "timestamp",
+    "publishedAt": "timestamp",
+    "graceSeconds": "bigint",
+}
 
 
 def triggers(spark: SparkSession, settings: Settings) -> DataFrame:
-    """What may call for a verdict: `agoda`, `supplier` (messages as text, null where none), `is_arrival`.
+    """What calls for a verdict: `agoda`, `supplier` (what is held of a message, as text; null where none).
 
-    A pair comes as soon as both are there, a message alone when its grace has passed (both from the join), and every
-    message once more on its arrival, since it may answer what was given up before.
+    A pair as soon as both are there, a message alone when its grace has passed; heartbeats as rows of nulls.
     """
-    sides = {side: _side(spark, settings, side) for side in Side}
-    agoda, supplier = (sides[side] for side in Side)
+    agoda, supplier = (_side(spark, settings, side) for side in Side)
     matched = agoda.alias("a").join(supplier.alias("s"), on=_condition(), how="full_outer")
-    nothing, came = F.lit(None).cast("string"), F.lit(True).alias("is_arrival")
-    from_agoda, from_supplier = F.col("agoda_text").alias("agoda"), F.col("supplier_text").alias("supplier")
-    outcomes = matched.select(from_agoda, from_supplier, F.lit(False).alias("is_arrival"))
-    arrivals = [
-        agoda.select(from_agoda, nothing.alias("supplier"), came),
-        supplier.select(nothing.alias("agoda"), from_supplier, came),
+    return matched.select(F.col("agoda_text").alias("agoda"), F.col("supplier_text").alias("supplier"))
+
+
+def events_of(batch: DataFrame) -> DataFrame:
+    """The key and both events as structs (of `HELD`), from rows of `triggers`; without heartbeats."""
+    lists = batch.selectExpr(*[f"from_json({s.prefix}, 'array<string>') as {s.prefix}" for s in Side])
+    parts = {
+        s: ", ".join(f"cast(get({s.prefix}, {n}) as {kind}) as {name}" for n, (name, kind) in enumerate(HELD.items()))
+        for s in Side
+    }
+    structs = [f"if({s.prefix} is null, null, struct({parts[s]})) as {s.prefix}" for s in Side]
+    keys = [
+        f"coalesce({', '.join(f'get({s.prefix}, {n})' for s in Side)}) as {key}"
+        for n, key in enumerate(("supplier_id", "activity_id"))
     ]
-    return reduce(DataFrame.unionByName, arrivals, outcomes)
+    return lists.where(" or ".join(f"{s.prefix} is not null" for s in Side)).selectExpr(*keys, *structs)
 
 
 def _condition() -> Column:
@@ -52,19 +66,20 @@ def _condition() -> Column:
 
 
 def _side(spark: SparkSession, settings: Settings, side: Side) -> DataFrame:
-    """One side's messages with the columns of the join; the payload as one text, so that new fields break no state."""
+    """One side's messages with the columns of the join."""
     topic = settings.topics.agoda_nrt if side is Side.AGODA else settings.topics.supplier_nrt
-    read = _records(spark, settings, topic).withColumn("read", F.from_json("text", _READ))
-    beat = F.coalesce(F.col("read.heartbeat"), F.lit(False))
+    fields = ", ".join(f"{name} string" for name in ("heartbeat", "versions", *HELD))
+    records = _records(spark, settings, topic).select("partition", "offset", F.from_json("text", fields).alias("read"))
+    beat = F.col("read.heartbeat").isNotNull()
     place = slot(F.col("read.versions"), F.col("read.version"), F.col("read.activityType"))
     alone = joined([F.lit(side.value), F.col("partition"), F.col("offset")])
     key = F.when(beat, alone).otherwise(joined([F.col("read.supplierId"), F.col("read.activityId"), place]))
-    grace = F.when(beat, F.lit(LONGEST_GRACE)).otherwise(F.col("read.graceSeconds"))
+    grace = F.when(beat, F.lit(LONGEST_GRACE)).otherwise(F.col("read.graceSeconds").cast("bigint"))
     p = side.prefix
-    timed = read.select(
+    timed = records.select(
         key.alias(f"{p}_key"),
-        (F.col("read.publishedAt") + F.make_dt_interval(secs=grace)).alias(f"{p}_w"),
-        F.col("text").alias(f"{p}_text"),
+        (F.col("read.publishedAt").cast("timestamp") + F.make_dt_interval(secs=grace)).alias(f"{p}_w"),
+        F.when(~beat, F.to_json(F.array(*[F.col(f"read.{name}") for name in HELD]))).alias(f"{p}_text"),
     ).withWatermark(f"{p}_w", f"{LONGEST_GRACE} seconds")
     return timed.withColumn(f"{p}_far", F.col(f"{p}_w") + F.expr(_FAR))
 

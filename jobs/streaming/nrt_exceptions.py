@@ -43,26 +43,29 @@ def changed_exceptions(existing: DataFrame, results: DataFrame, at: datetime) ->
     """
     keys = results.select(*KEY, F.col("result_id").alias("by"))
     one = F.explode("breaks").alias("one")
-    broken = results.select(*KEY, *[F.col(name).alias(f"new_{name}") for name in ("pending_until", "known_since")], one)
+    told = [F.col(name).alias(f"new_{name}") for name in ("pending_until", "known_since")]
+    broken = results.where(F.size("breaks") > 0).select(*KEY, F.col("result_id").alias("new_by"), *told, one)
     now = broken.select(
         *KEY,
         F.col("one.anomaly_type").alias("anomaly_type"),
+        "new_by",
         F.col("one.state").alias("new_state"),
         "new_pending_until",
         "new_known_since",
         *[F.col(f"one.{name}").alias(f"new_{name}") for name in _JUDGED],
     )
-    known = existing.join(keys.select(*KEY), on=list(KEY), how="left_semi").select(*_BREAK, *_LIFE)
-    both = known.join(now, on=_BREAK, how="full_outer").join(keys, on=list(KEY), how="inner")
+    known = existing.join(keys, on=list(KEY), how="inner").select(*_BREAK, *_LIFE, "result_id", "judged_by", "by")
+    both = known.join(now, on=_BREAK, how="full_outer").withColumn("by", F.coalesce("by", "new_by"))
     after = _after(F.lit(at))
     same = F.lit(True)
     for name, value in after.items():
         same = same & value.eqNullSafe(F.col(name))
-    return both.where(~same).select(
+    return both.where(~same | ~F.col("by").eqNullSafe(F.col("judged_by"))).select(
         digest(*[F.col(name) for name in _BREAK]).alias("exception_id"),
         *_BREAK,
         *[value.alias(name) for name, value in after.items()],
-        F.col("by").alias("result_id"),
+        F.when(same, F.col("result_id")).otherwise(F.col("by")).alias("result_id"),
+        F.col("by").alias("judged_by"),
     )
 
 
@@ -85,17 +88,17 @@ def _after(at: Column) -> dict[str, Column]:
     }
 
 
-def keep_exceptions(spark: SparkSession, settings: Settings, results: DataFrame, at: datetime) -> None:
-    """Bring gold/nrt_exceptions up to these verdicts."""
+def keep_exceptions(spark: SparkSession, settings: Settings, results: DataFrame, at: datetime) -> DataFrame:
+    """Bring gold/nrt_exceptions up to these verdicts; returns the rows that were written."""
     path = settings.table_path("nrt_exceptions")
     changed = tables.conformed(changed_exceptions(tables.read(spark, path), results, at), "nrt_exceptions")
     rows = changed.localCheckpoint()
-    if rows.isEmpty():
-        return
-    rows.createOrReplaceTempView("changed_nrt_exceptions")
-    spark.sql(
-        f"MERGE INTO {tables.identifier(path)} AS known USING changed_nrt_exceptions AS changed "
-        "ON known.exception_id = changed.exception_id "
-        "WHEN MATCHED THEN UPDATE SET * WHEN NOT MATCHED THEN INSERT *"
-    )
-    spark.catalog.dropTempView("changed_nrt_exceptions")
+    if not rows.isEmpty():
+        rows.createOrReplaceTempView("changed_nrt_exceptions")
+        spark.sql(
+            f"MERGE INTO {tables.identifier(path)} AS known USING changed_nrt_exceptions AS changed "
+            "ON known.exception_id = changed.exception_id "
+            "WHEN MATCHED THEN UPDATE SET * WHEN NOT MATCHED THEN INSERT *"
+        )
+        spark.catalog.dropTempView("changed_nrt_exceptions")
+    return rows

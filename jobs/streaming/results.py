@@ -1,10 +1,9 @@
 """Messages of `reco.results.nrt`: each verdict, and each change of an exception, with an id that never changes."""
 
-from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.types import StructType
 
-from jobs.common import tables
 from jobs.common.kafka import spark_options
 from jobs.common.settings import Settings
 from reco_rules.identity import digest
@@ -13,11 +12,9 @@ from schemas.messages import EXCEPTION_CHANGE, VERDICT
 _TIMES = ("publishedAt", "pendingUntil", "verdictAt", "watermark", "firstSeenAt", "openedAt", "resolvedAt")
 
 
-def tell(spark: SparkSession, settings: Settings, results: DataFrame) -> None:
-    """Send the verdicts, and the exceptions that they changed last; at least once."""
-    changed = tables.read(spark, settings.table_path("nrt_exceptions")).join(
-        F.broadcast(results.select("result_id")), on="result_id", how="left_semi"
-    )
+def tell(settings: Settings, results: DataFrame, exceptions: DataFrame) -> None:
+    """Send the verdicts, and those of the exceptions that they changed last; at least once."""
+    changed = exceptions.join(F.broadcast(results.select("result_id")), on="result_id", how="left_semi")
     change_id = digest(F.col("exception_id"), F.col("result_id"), F.col("state"))
     told = results.select(
         F.col("activity_id").alias("key"), _json(VERDICT, {"resultId": F.col("result_id"), "kind": F.lit("VERDICT")})

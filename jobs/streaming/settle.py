@@ -3,10 +3,10 @@
 import json
 from collections.abc import Mapping
 from contextlib import nullcontext
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from functools import reduce
 
-from pyspark.sql import Column, DataFrame, SparkSession, Window
+from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from jobs.common import tables
@@ -16,23 +16,17 @@ from jobs.common.log import get_logger
 from jobs.common.session import quick_plans
 from jobs.common.settings import Settings
 from jobs.streaming import verdicts
+from jobs.streaming.arrivals import Arrivals
 from jobs.streaming.in_force import References
+from jobs.streaming.match import events_of
 from jobs.streaming.nrt_exceptions import keep_exceptions, unresolved_keys
 from jobs.streaming.results import tell
 from jobs.streaming.sweep import Sweeper
 from jobs.streaming.verdicts import Moment
-from jobs.streaming.waiting import deadline
 from reco_rules.vocabulary import KEY, Side
 
 log = get_logger(__name__)
 
-_READ = (
-    "heartbeat boolean, eventId string, activityId string, supplierId string, activityType string, "
-    "amountMinor bigint, currency string, status string, version bigint, eventTime timestamp, "
-    "publishedAt timestamp, graceSeconds bigint"
-)
-#: How far a producer's clock may run ahead of ours.
-_CLOCKS = timedelta(minutes=10)
 #: Up to so many rows a batch's plans are interpreted: they hold its times, and would be compiled for it alone.
 FEW = 20_000
 #: Up to so many keys are sent to every task that looks for their events.
@@ -44,8 +38,9 @@ class Settler:
 
     def __init__(self, spark: SparkSession, settings: Settings, checkpoint: str) -> None:
         """Raises UserError where nothing was ever normalised."""
-        self._settings, self._checkpoint = settings, checkpoint
-        self._sweeper, self._references = Sweeper(settings), References(settings)
+        self._spark, self._settings, self._checkpoint = spark, settings, checkpoint
+        self._sweeper, self._arrivals, self._references = Sweeper(settings), Arrivals(settings), References(settings)
+        self._attempted = -1
         if not tables.exists(spark, settings.table_path("activity")):
             raise UserError(
                 f"There is no table silver/activity under {settings.lake.root}: start `reco stream` with both queries, "
@@ -60,41 +55,88 @@ class Settler:
     def __call__(self, batch: DataFrame, batch_id: int) -> None:
         """Settle one micro-batch (what `foreachBatch` calls)."""
         spark = batch.sparkSession  # the query's own: what is set there is set for it alone
+        query = str(spark.sparkContext.getLocalProperty("sql.streaming.queryId"))
         with Kept() as kept:
-            rows = kept.rows(_events_of(batch))
+            rows = kept.rows(events_of(batch))
             count = rows.count()
             is_large = count > FEW
             with nullcontext() if is_large else quick_plans(spark):
                 watermark, at = batch_moment(spark, self._checkpoint, batch_id)
-                if count or self._sweeper.is_due(at):
+                is_due = self._sweeper.is_due(at, _has_dropped(self._spark, query))
+                if self._arrivals.is_there(spark) or count or is_due:
                     moment = Moment(max(watermark, self._reached), at, self._references.policies(spark))
-                    self._settle(rows, moment, batch_id, kept, is_large)
+                    names: dict[str, str | int] = {"query_id": query, "batch_id": batch_id}
+                    self._settle(rows, moment, names, kept, is_large=is_large, is_due=is_due)
+                    self._sweeper.done(moment, is_due)
+                    self._arrivals.done()
+        self._attempted = batch_id
 
-    def _settle(self, rows: DataFrame, moment: Moment, batch_id: int, kept: Kept, is_large: bool) -> None:
-        spark = rows.sparkSession
-        query = str(spark.sparkContext.getLocalProperty("sql.streaming.queryId"))
-        names = {"query_id": query, "batch_id": batch_id}
-        clean = self._clean_pairs(rows, moment, kept) if is_large else None
-        asked = kept.rows(self._asked(rows, clean, moment))
+    def _settle(
+        self,
+        rows: DataFrame,
+        moment: Moment,
+        names: Mapping[str, str | int],
+        kept: Kept,
+        *,
+        is_large: bool,
+        is_due: bool,
+    ) -> None:
+        clean, others = self._clean_pairs(rows, moment, kept) if is_large else (None, rows)
+        asked = kept.rows(self._asked(others, moment, is_due))
         first, keys = asked.agg(F.min("known_since"), F.count(F.lit(1))).collect()[0]
-        parts = [clean.join(asked, on=list(KEY), how="left_anti")] if clean is not None else []
+        few_asked = F.broadcast(asked) if keys <= _BROADCAST else asked
+        parts = []
+        if clean is not None:
+            parts.append(clean.join(few_asked, on=list(KEY), how="left_anti"))
         if keys:
-            parts.append(self._judged(F.broadcast(asked) if keys <= _BROADCAST else asked, first, moment, kept))
+            parts.append(self._judged(few_asked, first, moment, kept))
+        new = None
         if parts:
-            results = verdicts.as_results(reduce(DataFrame.unionByName, parts), moment, names)
-            self._append(results, query, batch_id, kept)
-            written = kept.rows(self._written(spark, moment, names))
-            if keys:
-                keep_exceptions(spark, self._settings, written, moment.at)
-            tell(spark, self._settings, written)
-        self._sweeper.done(moment)
-        log.info("settled", query="match", batch=batch_id, keys=keys, watermark=moment.watermark.isoformat())
+            results = kept.rows(verdicts.as_results(reduce(DataFrame.unionByName, parts), moment, names))
+            new = kept.rows(self._new(results, is_first=names["batch_id"] == 0))
+        self._write(rows.sparkSession, new, moment, names, kept)
+        log.info("settled", query="match", batch=names["batch_id"], keys=keys, watermark=moment.watermark.isoformat())
 
-    def _clean_pairs(self, rows: DataFrame, moment: Moment, kept: Kept) -> DataFrame:
-        """Verdicts on plain pairs that have no break: of a large batch most of all there is."""
+    def _write(
+        self, spark: SparkSession, new: DataFrame | None, moment: Moment, names: Mapping[str, str | int], kept: Kept
+    ) -> None:
+        """Append the verdicts, keep the exceptions, tell of both."""
+        # After a crash the same batch comes again, and maybe part of it is written: that is what holds then.
+        comes_again = self._attempted < 0 or int(names["batch_id"]) <= self._attempted
+        self._attempted = int(names["batch_id"])
+        if new is not None and new.isEmpty():
+            new = None
+        if new is not None:
+            self._append(new, names)
+        if comes_again:
+            new = kept.rows(self._written(spark, moment, names))
+        if new is not None:
+            exceptions = keep_exceptions(spark, self._settings, new, moment.at)
+            if comes_again:
+                exceptions = tables.read(spark, self._settings.table_path("nrt_exceptions"))
+            tell(self._settings, new, exceptions)
+
+    def _append(self, new: DataFrame, names: Mapping[str, str | int]) -> None:
+        writer = tables.conformed(new, "nrt_results").write.format("delta").mode("append")
+        writer = writer.option("txnAppId", f"nrt_results-{names['query_id']}").option("txnVersion", names["batch_id"])
+        writer.save(self._settings.table_path("nrt_results"))
+
+    def _clean_pairs(self, rows: DataFrame, moment: Moment, kept: Kept) -> tuple[DataFrame, DataFrame]:
+        """Verdicts on plain pairs that have no break, of a large batch most of all there is; and all other rows.
+
+        Plain is a pair of two first versions whose key has nothing else in the batch.
+        """
+        twice = rows.groupBy(*KEY).count().where(F.col("count") > 1).select(*KEY, F.lit(True).alias("is_twice"))
+        marked = rows.join(F.broadcast(twice), on=list(KEY), how="left")
+        first = (F.col("agoda.version") == 1) & (F.col("supplier.version") == 1)
+        is_plain = F.coalesce(first, F.lit(False)) & F.col("is_twice").isNull()
         rates = self._references.rates(rows.sparkSession, _dates(rows))
-        judged = verdicts.judged(verdicts.sides_of_pair(_plain_pairs(rows)), moment, rates)
-        return kept.rows(judged.where(F.size("anomaly_types") == 0).withColumn("breaks", verdicts.no_breaks()))
+        plain = verdicts.sides_of_pair(marked.where(is_plain).drop("is_twice"))
+        judged = kept.rows(verdicts.judged(plain, moment, rates))
+        is_clean = F.size("anomaly_types") == 0
+        others = marked.where(~is_plain).select(*KEY, _published().alias("known_since"))
+        broken = judged.where(~is_clean).select(*KEY, "known_since")
+        return judged.where(is_clean).withColumn("breaks", verdicts.no_breaks()), others.unionByName(broken)
 
     def _judged(self, keys: DataFrame, first: datetime, moment: Moment, kept: Kept) -> DataFrame:
         """Verdicts on keys by all that is known of them."""
@@ -105,35 +147,40 @@ class Settler:
         facts = kept.rows(verdicts.judged(verdicts.sides_of_keys(events, moment), moment, rates))
         return verdicts.with_breaks(facts, moment, rates)
 
-    def _asked(self, rows: DataFrame, clean: DataFrame | None, moment: Moment) -> DataFrame:
+    def _asked(self, rows: DataFrame, moment: Moment, is_due: bool) -> DataFrame:
         """The keys to judge by all that is known of them, and `known_since`.
 
-        Whatever the join gave but for clean pairs, what may answer an exception, what came too late for the join, and
-        what the sweeper finds.
+        Those of the rows, what may answer an exception, and what the sweeper finds.
         """
         spark = rows.sparkSession
-        given, arrived = rows.where(~F.col("is_arrival")), rows.where(F.col("is_arrival"))
-        others = given if clean is None else given.join(clean, on=list(KEY), how="left_anti")
-        awaited = unresolved_keys(spark, self._settings).join(arrived, on=list(KEY), how="left_semi")
-        late = arrived.where(_deadline() <= F.lit(moment.watermark))
-        called = [frame.select(*KEY, _published().alias("known_since")) for frame in (others, late)]
-        asked = reduce(DataFrame.unionByName, [*called, awaited, *self._sweeper.keys(spark, moment)])
-        return asked.groupBy(*KEY).agg(F.min("known_since").alias("known_since"))
+        if "known_since" not in rows.columns:
+            rows = rows.select(*KEY, _published().alias("known_since"))
+        asked = [rows, *self._sweeper.keys(spark, moment, is_due)]
+        arrived = self._arrivals.keys(spark)
+        awaited = unresolved_keys(spark, self._settings)
+        if arrived is not None:
+            awaited = arrived.join(F.broadcast(awaited), on=list(KEY), how="inner")
+        asked.append(awaited.select(*KEY, "known_since"))
+        return reduce(DataFrame.unionByName, asked).groupBy(*KEY).agg(F.min("known_since").alias("known_since"))
 
-    def _append(self, results: DataFrame, query: str, batch_id: int, kept: Kept) -> None:
-        """Append the verdicts that were not given before."""
-        path = self._settings.table_path("nrt_results")
-        given = kept.rows(results)
-        since = given.agg(F.min("not_before")).collect()[0][0]
+    def _new(self, results: DataFrame, *, is_first: bool) -> DataFrame:
+        """The verdicts that are not a key's last one already.
+
+        What an exception's row remembers tells of a break. Else the table is asked, where the same verdict can only
+        have a newest event that was published since: redeliveries have moved it back, if at all.
+        """
+        spark, settings = results.sparkSession, self._settings
+        exceptions = tables.read(spark, settings.table_path("nrt_exceptions"))
+        known = exceptions.where(F.col("judged_by").isNotNull()).select(F.col("judged_by").alias("result_id"))
+        new = results.join(F.broadcast(known), on="result_id", how="left_anti")
+        asks = F.lit(True) if is_first else F.size("anomaly_types") == 0
+        since = results.where(asks).agg(F.min("not_before")).collect()[0][0]
         if since is None:
-            return
-        recent = tables.read(given.sparkSession, path).where(F.col("verdict_at") >= F.lit(since - _CLOCKS))
-        earlier = recent.select("result_id")
-        new = tables.conformed(given.join(earlier, on="result_id", how="left_anti"), "nrt_results")
-        writer = new.write.format("delta").mode("append")
-        writer.option("txnAppId", f"nrt_results-{query}").option("txnVersion", batch_id).save(path)
+            return new
+        given = tables.read(spark, settings.table_path("nrt_results")).where(F.col("published_at") >= F.lit(since))
+        return new.join(given.select("result_id"), on="result_id", how="left_anti")
 
-    def _written(self, spark: SparkSession, moment: Moment, names: Mapping[str, object]) -> DataFrame:
+    def _written(self, spark: SparkSession, moment: Moment, names: Mapping[str, str | int]) -> DataFrame:
         """The verdicts of this batch, as they were written at its first attempt."""
         rows = tables.read(spark, self._settings.table_path("nrt_results"))
         mine = (F.col("verdict_date") == F.lit(moment.at.date())) & (F.col("batch_id") == names["batch_id"])
@@ -150,24 +197,6 @@ def batch_moment(spark: SparkSession, checkpoint: str, batch_id: int) -> tuple[d
     return datetime.fromtimestamp(watermark / 1000, UTC), datetime.fromtimestamp(at / 1000, UTC)
 
 
-def _events_of(batch: DataFrame) -> DataFrame:
-    """The key and both events as structs; heartbeats have done their work in the join."""
-    read = batch.select(*[F.from_json(side.prefix, _READ).alias(side.prefix) for side in Side], "is_arrival")
-    names = {"supplier_id": "supplierId", "activity_id": "activityId"}
-    keyed = read.select(
-        *[F.coalesce(*[F.col(f"{s.prefix}.{name}") for s in Side]).alias(key) for key, name in names.items()], "*"
-    )
-    return keyed.where(F.col("activity_id").isNotNull())
-
-
-def _plain_pairs(rows: DataFrame) -> DataFrame:
-    """Pairs of two first versions whose key has nothing else in the batch: most of all there is."""
-    alone = F.count(F.lit(1)).over(Window.partitionBy(*KEY)) == 1
-    given = rows.where(~F.col("is_arrival")).withColumn("is_alone", alone)
-    first = (F.col("agoda.version") == 1) & (F.col("supplier.version") == 1)
-    return given.where(F.col("is_alone") & first).drop("is_alone", "is_arrival")
-
-
 def _dates(rows: DataFrame) -> list[date]:
     dates = F.explode(F.array_compact(F.array(*[F.to_date(f"{s.prefix}.eventTime") for s in Side]))).alias("day")
     return [row["day"] for row in rows.select(dates).distinct().collect()]
@@ -178,6 +207,8 @@ def _published() -> Column:
     return F.least(*[F.col(side.prefix)["publishedAt"] for side in Side])
 
 
-def _deadline() -> Column:
-    event = F.coalesce(*[F.col(side.prefix) for side in Side])
-    return deadline(event["publishedAt"], event["graceSeconds"])
+def _has_dropped(spark: SparkSession, query_id: str) -> bool:
+    """Whether the batch before let go of rows whose time the watermark had passed."""
+    query = spark.streams.get(query_id)
+    progress = None if query is None else query.lastProgress
+    return progress is not None and any(operator.numRowsDroppedByWatermark for operator in progress.stateOperators)

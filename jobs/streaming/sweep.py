@@ -10,11 +10,15 @@ from jobs.common.settings import Settings
 from jobs.streaming.nrt_exceptions import unresolved_keys
 from jobs.streaming.verdicts import Moment
 from jobs.streaming.waiting import deadline
+from reco_rules.latest import VERSION_ORDER
 from reco_rules.vocabulary import KEY, Mode
 
 
 class Sweeper:
-    """Remembers when it last swept, and under which policies: at the start, and under new ones, it sweeps at once."""
+    """Remembers when it last swept, and under which policies.
+
+    It sweeps when a process starts, every so many minutes, and when the join let go of rows that came too late for it.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -22,47 +26,48 @@ class Sweeper:
         self._watermark: datetime | None = None
         self._policy_version: int | None = None
 
-    def is_due(self, at: datetime) -> bool:
-        """Whether a batch without rows is worth a sweep."""
+    def is_due(self, at: datetime, has_dropped: bool) -> bool:
+        """Whether a batch without rows is worth a sweep. `has_dropped`: the batch before let go of late rows."""
+        if has_dropped:
+            self._watermark = None  # they may be of any time within the horizon
         every = timedelta(minutes=self._settings.stream.sweep_minutes)
-        return bool(every) and (self._swept_at is None or at - self._swept_at >= every)
+        return has_dropped or self._swept_at is None or (bool(every) and at - self._swept_at >= every)
 
-    def keys(self, spark: SparkSession, moment: Moment) -> list[DataFrame]:
+    def keys(self, spark: SparkSession, moment: Moment, is_due: bool) -> list[DataFrame]:
         """Keys to judge anew, with `known_since`.
 
-        What is pending past its time; on a sweep, what silver has and no verdict was given on; and all exceptions that
-        are not resolved, where they were last judged by other policies or by another process.
+        What is pending past its time; all exceptions that are not resolved, where they were last judged by other
+        policies or by another process; and, on a sweep, what silver has that no verdict knows.
         """
-        settings = self._settings
-        if not settings.stream.sweep_minutes:
-            return []
-        rows = tables.read(spark, settings.table_path("nrt_exceptions"))
-        found = [rows.where((F.col("state") == "PENDING") & (F.col("pending_until") <= F.lit(moment.watermark)))]
+        rows = tables.read(spark, self._settings.table_path("nrt_exceptions"))
         if moment.policies.version != self._policy_version:
-            found.append(unresolved_keys(spark, settings))
-        if self.is_due(moment.at):
+            found = [unresolved_keys(spark, self._settings)]
+        else:
+            found = [rows.where((F.col("state") == "PENDING") & (F.col("pending_until") <= F.lit(moment.watermark)))]
+        if is_due:
             found.append(self._forgotten(spark, moment))
         return [frame.select(*KEY, "known_since") for frame in found]
 
-    def done(self, moment: Moment) -> None:
+    def done(self, moment: Moment, was_due: bool) -> None:
         """The batch's verdicts are written."""
-        if self.is_due(moment.at):
+        if was_due:
             self._swept_at, self._watermark = moment.at, moment.watermark
         self._policy_version = moment.policies.version
 
     def _forgotten(self, spark: SparkSession, moment: Moment) -> DataFrame:
-        """Near-real-time keys whose grace ended since the last sweep, or within the horizon, without any verdict."""
+        """Near-real-time keys with an event that no verdict knows, its grace ended since the last sweep."""
         horizon = moment.watermark - timedelta(hours=self._settings.stream.nrt_horizon_hours)
         since = max(self._watermark, horizon) if self._watermark else horizon
         silver = tables.read(spark, self._settings.table_path("activity"))
         ends = deadline(F.col("kafka_time"), F.col("grace_seconds"))
-        recent = silver.where((F.col("kafka_time") >= F.lit(horizon)) & (F.col("mode") == Mode.NRT_HOURLY.value))
-        due = (
-            recent.where((ends > F.lit(since)) & (ends <= F.lit(moment.watermark)))
-            .groupBy(*KEY)
-            .agg(F.min("kafka_time").alias("known_since"))
-        )
-        given = tables.read(spark, self._settings.table_path("nrt_results")).where(
-            F.col("published_at") >= F.lit(horizon)
-        )
-        return due.join(given.select(*KEY), on=list(KEY), how="left_anti")
+        is_due = (F.col("mode") == Mode.NRT_HOURLY.value) & (ends > F.lit(since)) & (ends <= F.lit(moment.watermark))
+        event = F.struct("source", *VERSION_ORDER)
+        keys = silver.where(F.col("kafka_time") >= F.lit(horizon)).groupBy(*KEY)
+        due = keys.agg(
+            F.min(F.when(is_due, F.col("kafka_time"))).alias("known_since"), F.count_distinct(event).alias("events")
+        ).where(F.col("known_since").isNotNull())
+        results = tables.read(spark, self._settings.table_path("nrt_results"))
+        recent = results.where(F.col("published_at") >= F.lit(horizon))
+        known = recent.groupBy(*KEY).agg(F.max(F.col("agoda_events") + F.col("supplier_events")).alias("known"))
+        both = due.join(known, on=list(KEY), how="left")
+        return both.where(F.col("events") > F.coalesce("known", F.lit(0)))

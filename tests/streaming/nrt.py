@@ -13,7 +13,8 @@ from jobs.common.kafka import topic_partitions
 from jobs.common.lake import open_table, read
 from jobs.common.policies import apply
 from jobs.common.settings import Settings
-from jobs.streaming.main import start_match, start_normalise
+from jobs.streaming.main import checkpoint_root, start_match, start_normalise
+from jobs.streaming.settle import Settler
 from tests.oracle.normalise import Raw
 from tests.oracle.stream import OpenBreaks
 from tests.streaming.feed import new_settings, produce
@@ -90,6 +91,7 @@ class Stream:
     def __init__(self, spark: SparkSession, broker: Broker, root: Path, name: str, **stream: Any) -> None:
         options = {"state_store": "memory", "sweep_minutes": 0} | stream
         self.spark, self.root = spark, root
+        self.settler: Settler | None = None
         self.settings = new_settings(str(root / "lake"), broker.bootstrap_servers, name, **options)
         self.apply()
 
@@ -109,7 +111,9 @@ class Stream:
 
     def match(self) -> str:
         """Run the query `match` over what is there; the plan of its last batch."""
-        query = start_match(self.spark, self.settings, available_now=True)
+        # One process, as it were: what it does at its start alone is done once.
+        self.settler = self.settler or Settler(self.spark, self.settings, f"{checkpoint_root(self.settings)}/match")
+        query = start_match(self.spark, self.settings, available_now=True, settler=self.settler)
         query.awaitTermination()
         return str(query._jsq.explainInternal(False))
 

@@ -66,6 +66,7 @@ def told(spark: SparkSession, broker: Broker, tmp_path_factory: pytest.TempPathF
     chapter(*last, *[record for pair in sent for record in pair], *beats(6, partitions=3))
     answers = [event("supplier", "f", 7, eventTime=_time_of(0))]
     answers += [event("supplier", "v", 7, status="CANCELLED", version=2, eventTime=_time_of(0.4))]
+    answers += [event("agoda", "late", 0.2)]
     chapter(*answers, *beats(7))
     chapter(event("supplier", "v", 8, version=3), *beats(11))
     return found
@@ -100,6 +101,10 @@ def test_a_partition_without_heartbeats_holds_nothing_back(told: Told) -> None:
 def test_a_break_between_versions_pends_until_the_answer_is_due(told: Told) -> None:
     states = ["PENDING", "PENDING", "OPEN", "RESOLVED", "OPEN+1"]
     assert told.of("v") == [{"STATUS_MISMATCH": state} for state in states]
+
+
+def test_what_comes_too_late_for_the_join_is_judged_in_the_next_batch(told: Told) -> None:
+    assert told.of("late")[3:] == [{MISSING: "OPEN"}] * 2
 
 
 def test_independent_versions_meet_by_activity_type(told: Told) -> None:
@@ -169,12 +174,12 @@ def _break(patch: pytest.MonkeyPatch, place: str, passing: int) -> None:
     name = "tell" if place == "after" else place
     calls, whole = count(1), getattr(owner, name)
 
-    def broken(*args: Any) -> None:
+    def broken(*args: Any) -> Any:
         fails = next(calls) > passing
-        if not fails or place == "after":
-            whole(*args)
+        done = whole(*args) if not fails or place == "after" else None
         if fails:
             raise RuntimeError("broken here")
+        return done
 
     patch.setattr(owner, name, broken)
 
