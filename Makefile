@@ -6,7 +6,7 @@ PYTEST := $(BIN)/python -m pytest
 # The tests of the one Spark session beside those that need none (tests/conftest.py).
 SIDE_BY_SIDE := -n 2 --dist loadgroup
 
-.PHONY: help setup demo test test-long lint bench test-spark40 test-duckdb mutate clean
+.PHONY: help setup demo test test-long lint bench test-spark40 test-duckdb test-alerts mutate clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -46,6 +46,10 @@ test-duckdb: ## the truth tables of the rules on DuckDB, without Spark; they mus
 	@tools/bootstrap.sh duckdb
 	.venv-duckdb/bin/python -m coverage run --source=reco_rules -m pytest -p tests.duckdb_engine tests/reco_rules $(ARGS)
 	.venv-duckdb/bin/python -m coverage report --fail-under=100
+
+test-alerts: setup ## the alert rules with promtool, which is fetched into the cache folder where it can be had
+	@$(BIN)/python tools/promtool.py --fetch --version || [ $$? = 77 ]
+	$(PYTEST) tests/alerts $(ARGS)
 
 clean: ## remove what make made in this folder (not the jars in the cache folder)
 	rm -rf .venv .venv-* build dist ./*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage htmlcov .reco

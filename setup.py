@@ -19,6 +19,7 @@ setup(
         "great-expectations>=1.24",
         "iso4217>=1.16",
         "polars>=2.1",
+        "prometheus-client>=0.26",
         "pydantic>=2.14",
         "pydantic-settings>=2.16",
         "pyyaml>=6.0",

@@ -163,10 +163,10 @@ class Broker:
                 )
             port = self._wanted
         else:
-            port = next((p for p in (self._prefer, before.get("broker")) if p and _is_free(p)), None) or _free_port()
+            port = next((p for p in (self._prefer, before.get("broker")) if p and _is_free(p)), None) or free_port()
         controller = before.get("controller")
         if not controller or controller == port or not _is_free(controller):
-            controller = _free_port(not_this=port)
+            controller = free_port(not_this=port)
         file.write_text(json.dumps({"broker": port, "controller": controller}))
         return port, controller
 
@@ -247,5 +247,6 @@ def _is_open(port: int | None) -> bool:
         return probe.connect_ex((HOST, port or 0)) == 0
 
 
-def _free_port(not_this: int = 0) -> int:
+def free_port(not_this: int = 0) -> int:
+    """A port of this machine that nobody listens on now."""
     return next(port for port in sample(_PORTS, len(_PORTS)) if port != not_this and _is_free(port))

@@ -42,8 +42,9 @@ def up(
     if as_json:
         print_json(told)
     else:
+        metrics = f"metrics at {told['metrics']}, " if told["metrics"] else ""
         say(
-            f"{'Already running' if running else 'Running'}: broker at {told['bootstrap_servers']}, "
+            f"{'Already running' if running else 'Running'}: broker at {told['bootstrap_servers']}, {metrics}"
             f"lake in {told['lake']}, logs in {home}.",
             "Look with `reco status`, stop with `reco down`.",
         )

@@ -70,6 +70,7 @@ def build_report(settings: Settings, law: Law | None) -> dict[str, Any]:
         "broker_error": trouble,
         "sides": [vars(side) for side in lake_state.sides(settings, law)],
         "quarantine": lake_state.quarantine(settings),
+        "queries": stream_state.queries(settings),
         "stream": stream_state.verdicts(settings),
         "stream_exceptions": stream_state.exceptions(settings),
         "open_exceptions": lake_state.open_exceptions(settings),
@@ -99,10 +100,29 @@ def _print(settings: Settings, report: dict[str, Any], law: Law | None) -> None:
     _section("Last heard", report["sides"], "")
     reasons = report["quarantine"]
     _section("Quarantine by reason", reasons and [{"reason": r, "records": n} for r, n in reasons.items()], "Nothing.")
+    _queries(report["queries"])
     _section("The stream's verdicts", report["stream"] and [report["stream"]], "")
     _section("The stream's exceptions", report["stream_exceptions"], "None.")
     _section("Open exceptions of the closes", report["open_exceptions"], "None.")
     _section("Last closes", report["last_closes"], "None.")
+
+
+def _queries(told: list[dict[str, Any]]) -> None:
+    """How far the stream's queries are, in two tables, and aloud what must not be."""
+    if not told:
+        say("The stream's queries: not there yet; they tell how far they are once they run: reco stream")
+        return
+    columns = ("query", "state", "told_at", "batch", "batch_ended_at", "batch_seconds", "rows_dropped_by_watermark")
+    _section("The stream's queries", [{name: row[name] for name in columns} for row in told], "")
+    behind = ("watermark", "watermark_lag_seconds", "state_rows", "state_memory_bytes", "state_disk_bytes")
+    matched = [{name: row[name] for name in behind} for row in told if row["query"] == "match"]
+    _section("The stream's watermark, its lag behind the newest heartbeat, and state", matched, "match never ran.")
+    for row in told:
+        if row["why"]:
+            say(f"THE QUERY {row['query']} FAILED: {row['why']}")
+        if row["rows_dropped_by_watermark"]:
+            rows = shown(row["rows_dropped_by_watermark"])
+            say(f"ROWS DROPPED BY THE WATERMARK: {rows} of {row['query']}; there must be none: see docs/operations.md")
 
 
 def _verdict(count: Count) -> str:

@@ -6,10 +6,17 @@ from typing import Any
 import polars as pl
 
 from jobs.common.lake import open_table, scan
+from jobs.common.progress_file import QUERIES, read_progress
 from jobs.common.settings import Settings
 
 #: The part of the last day's verdicts that came within so many seconds of the newest event's publication.
 _SHARES = {"p50": 0.50, "p95": 0.95, "p99": 0.99}
+
+
+def queries(settings: Settings) -> list[dict[str, Any]]:
+    """What each query told last of itself (`read_progress`); none where none ever ran."""
+    found = [read_progress(settings, query) for query in QUERIES]
+    return [told for told in found if told is not None]
 
 
 def verdicts(settings: Settings) -> dict[str, Any] | None:

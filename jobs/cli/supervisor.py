@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from jobs.cli import processes
-from jobs.cli.broker import Broker
+from jobs.cli.broker import Broker, free_port
 from jobs.common import fx, policies
 from jobs.common.errors import DONE, USAGE, UserError
 from jobs.common.kafka import create_topics
@@ -38,6 +38,7 @@ class Supervisor:
         self._stopping = threading.Event()
         self._stream: subprocess.Popen[bytes] | None = None
         self._restarts = 0
+        self._metrics: str | None = None
         self._log = get_logger("up")
 
     def run(self) -> int:
@@ -63,7 +64,13 @@ class Supervisor:
 
     def _start(self, broker: Broker) -> subprocess.Popen[bytes] | None:
         if self._command and not self._stopping.is_set():
-            env = {**os.environ, "RECO_KAFKA__BOOTSTRAP_SERVERS": broker.bootstrap_servers}
+            port = self.settings.metrics.port or free_port()
+            self._metrics = f"http://{self.settings.metrics.host}:{port}/metrics"
+            env = {
+                **os.environ,
+                "RECO_KAFKA__BOOTSTRAP_SERVERS": broker.bootstrap_servers,
+                "RECO_METRICS__PORT": str(port),
+            }
             self._stream = processes.spawn(self._command, self.home / "stream.log", env=env)
         return self._stream
 
@@ -104,6 +111,7 @@ class Supervisor:
             "broker_pid": broker.pid,
             "stream_pid": stream.pid if stream else None,
             "stream_restarts": self._restarts,
+            "metrics": self._metrics,
             "lake": self.settings.lake.root,
             "home": str(self.home),
         }

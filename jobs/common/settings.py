@@ -106,6 +106,13 @@ class Daily(Section):
     history_days: int = Field(default=7, ge=0, le=366)
 
 
+class Metrics(Section):
+    """Where the streaming job answers Prometheus; nowhere where port is null."""
+
+    port: int | None = Field(default=None, ge=1, le=65535)
+    host: str = Field(default="127.0.0.1", min_length=1)
+
+
 class Spark(Section):
     """The Spark session; where master is null, or jars is [], whoever submits the job brings them."""
 
@@ -140,6 +147,7 @@ class Settings(BaseSettings):
     topics: Topics = Field(default_factory=Topics)
     stream: Stream = Field(default_factory=Stream)
     daily: Daily = Field(default_factory=Daily)
+    metrics: Metrics = Field(default_factory=Metrics)
     spark: Spark = Field(default_factory=Spark)
     local: Local = Field(default_factory=Local)
     policies_file: Place = Path("conf/policies.yaml")

@@ -9,16 +9,20 @@ from types import FrameType
 from typing import Annotated
 
 import typer
+from pyspark.errors import StreamingQueryException
 from pyspark.sql import SparkSession
 from pyspark.sql.streaming.query import StreamingQuery
 
 from jobs.common import log
+from jobs.common.errors import FAILED, UserError
 from jobs.common.kafka import topic_partitions
+from jobs.common.metrics import endpoint
 from jobs.common.options import AsJson, Debug, SettingsFile
 from jobs.common.session import spark_session
 from jobs.common.settings import Settings, load_settings
 from jobs.streaming.match import triggers
 from jobs.streaming.normalise import Normaliser, raw_stream
+from jobs.streaming.progress import Watch, why
 from jobs.streaming.settle import Settler
 
 #: How long a stop waits for the batch in hand, seconds; past it, it is interrupted and comes again at the next start.
@@ -57,9 +61,14 @@ def command(
 
 def run(settings: Settings, *, available_now: bool = False, only: Only | None = None) -> None:
     """The job: check the topics, start the session and the queries, wait. Raises where a query fails."""
+    with endpoint(settings.metrics):
+        _run(settings, available_now=available_now, only=only)
+
+
+def _run(settings: Settings, *, available_now: bool, only: Only | None) -> None:
     partitions = topic_partitions(settings)
     spark = spark_session("reco-stream", settings)
-    stopping = _Stopping()
+    stopping = _Stopping(Watch(spark, settings))
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)  # noqa: E731
     queries = []
     if only is not Only.MATCH:
@@ -120,8 +129,9 @@ def checkpoint_root(settings: Settings) -> str:
 class _Stopping:
     """Turns SIGTERM and Ctrl-C into a stop after the micro-batches in hand."""
 
-    def __init__(self) -> None:
+    def __init__(self, watch: Watch) -> None:
         self.asked = False
+        self._watch = watch
         self._before = {name: signal.signal(name, self._ask) for name in (signal.SIGTERM, signal.SIGINT)}
 
     def _ask(self, _signal: int, _frame: FrameType | None) -> None:
@@ -133,17 +143,27 @@ class _Stopping:
             signal.signal(name, handler)
 
     def wait(self, queries: Sequence[StreamingQuery]) -> None:
-        """Until the queries end, one fails (all are stopped; raises) or they are asked to stop."""
+        """Until the queries end, one fails (all are stopped; raises UserError) or they are asked to stop."""
         try:
             self._wait(queries)
-        except BaseException:
+        except BaseException as error:
             for query in queries:
                 query.stop()
+            self._watch.look(queries)
             self.give_back()
+            if isinstance(error, StreamingQueryException):
+                names = " and ".join(str(query.name) for query in queries if query.exception())
+                raise UserError(
+                    f"The query {names} failed: {why(error)}. Started again, the job goes on from the checkpoint; "
+                    "with --debug it says where it failed.",
+                    FAILED,
+                ) from error
             raise
+        self._watch.look(queries)
 
     def _wait(self, queries: Sequence[StreamingQuery]) -> None:
         while not self.asked:
+            self._watch.look(queries)
             ended = [query.awaitTermination(1) for query in queries]  # raises where one has failed
             if all(ended):
                 return

@@ -15,6 +15,7 @@ from jobs.common.kafka import source_options, spark_options
 from jobs.common.kept import Kept
 from jobs.common.log import get_logger
 from jobs.common.settings import Settings
+from jobs.streaming import observe
 from jobs.streaming.canonical import messages
 from jobs.streaming.in_force import InForce, policies_in_force
 from jobs.streaming.parse import parse
@@ -84,7 +85,7 @@ class Normaliser:
         return stamped.withColumn("policy_version", F.lit(pins.policy_version))
 
     def _write(self, rows: DataFrame, pins: Pins, query: str, batch_id: int) -> None:
-        counts = {row["kind"]: row["count"] for row in rows.groupBy("kind").count().collect()}
+        counts = observe.records(rows)
         self._replays = self._replays and not self._known("activity_raw", rows).isEmpty()
         note = {"query": query, "batch": batch_id, "clock": pins.clock.isoformat(), "policies": pins.policy_version}
         self._append("activity_raw", rows, note)

@@ -15,7 +15,7 @@ from jobs.common.kept import Kept
 from jobs.common.log import get_logger
 from jobs.common.session import quick_plans
 from jobs.common.settings import Settings
-from jobs.streaming import verdicts
+from jobs.streaming import observe, verdicts
 from jobs.streaming.arrivals import Arrivals
 from jobs.streaming.in_force import References
 from jobs.streaming.match import events_of
@@ -94,13 +94,24 @@ class Settler:
         if parts:
             results = kept.rows(verdicts.as_results(reduce(DataFrame.unionByName, parts), moment, names))
             new = kept.rows(self._new(results, is_first=names["batch_id"] == 0))
-        self._write(rows.sparkSession, new, moment, names, kept)
-        log.info("settled", query="match", batch=names["batch_id"], keys=keys, watermark=moment.watermark.isoformat())
+        told = self._write(rows.sparkSession, new, moment, names, kept, is_large=is_large)
+        if is_due:
+            observe.exceptions(rows.sparkSession, self._settings)
+        log.info(
+            "settled", query="match", batch=names["batch_id"], keys=keys, watermark=moment.watermark.isoformat(), **told
+        )
 
     def _write(
-        self, spark: SparkSession, new: DataFrame | None, moment: Moment, names: Mapping[str, str | int], kept: Kept
-    ) -> None:
-        """Append the verdicts, keep the exceptions, tell of both."""
+        self,
+        spark: SparkSession,
+        new: DataFrame | None,
+        moment: Moment,
+        names: Mapping[str, str | int],
+        kept: Kept,
+        *,
+        is_large: bool,
+    ) -> dict[str, object]:
+        """Append the verdicts, keep the exceptions, tell of both; what the log says of them."""
         # After a crash the same batch comes again, and maybe part of it is written: that is what holds then.
         comes_again = self._attempted < 0 or int(names["batch_id"]) <= self._attempted
         self._attempted = int(names["batch_id"])
@@ -110,11 +121,13 @@ class Settler:
             self._append(new, names)
         if comes_again:
             new = kept.rows(self._written(spark, moment, names))
-        if new is not None:
-            exceptions = keep_exceptions(spark, self._settings, new, moment.at)
-            if comes_again:
-                exceptions = tables.read(spark, self._settings.table_path("nrt_exceptions"))
-            tell(self._settings, new, exceptions)
+        if new is None:
+            return {"verdicts": 0}
+        exceptions = keep_exceptions(spark, self._settings, new, moment.at)
+        if comes_again:
+            exceptions = tables.read(spark, self._settings.table_path("nrt_exceptions"))
+        tell(self._settings, new, exceptions)
+        return observe.verdicts(new, datetime.now(UTC), is_large)
 
     def _append(self, new: DataFrame, names: Mapping[str, str | int]) -> None:
         writer = tables.conformed(new, "nrt_results").write.format("delta").mode("append")

@@ -18,7 +18,7 @@ from jobs.cli.supervisor import read_state
 STREAM = """
 import os, sys, time
 marker = sys.argv[1]
-print("reads", os.environ["RECO_KAFKA__BOOTSTRAP_SERVERS"], flush=True)
+print("reads", os.environ["RECO_KAFKA__BOOTSTRAP_SERVERS"], "tells", os.environ["RECO_METRICS__PORT"], flush=True)
 if not os.path.exists(marker):
     open(marker, "w").close()
     sys.exit(1)
@@ -97,7 +97,9 @@ def test_a_dead_stream_is_started_again_and_nothing_outlives_the_stack(
         assert told, said.read_text()
         children = [told["broker_pid"], told["stream_pid"]]
         assert all(processes.is_alive(pid) for pid in children)
-        assert f"reads {told['bootstrap_servers']}" in (tmp_path / "stream.log").read_text()
+        port = told["metrics"].removeprefix("http://127.0.0.1:").removesuffix("/metrics")
+        line = f"reads {told['bootstrap_servers']} tells {port}"
+        assert processes.wait_until(lambda: line in (tmp_path / "stream.log").read_text(), 60)
     finally:
         keeper.send_signal(ending)
         code = keeper.wait(90)

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from jobs.cli import lake_state, status
 from jobs.common.errors import UserError
 from jobs.common.law import DOUBLED, LOST, STRAY, Law, is_heartbeat, measure, settled
+from jobs.common.progress_file import progress_file, read_progress
 from jobs.common.settings import Lake, Settings
 from tests.cli.lake_rows import AT, BEAT, bronze, event, put, quarantined
 
@@ -40,6 +41,13 @@ def run(settings: Settings, *arguments: str) -> tuple[int, str]:
     file.write_text(json.dumps({"lake": {"root": settings.lake.root}}))
     result = CliRunner().invoke(status.app, ["--settings", str(file), "--wait", "0", *arguments])
     return result.exit_code, result.stdout
+
+
+def tell(settings: Settings, told: dict[str, Any]) -> None:
+    """What a query says of itself."""
+    file = Path(progress_file(settings, "match"))
+    file.parent.mkdir(parents=True)
+    file.write_text(json.dumps(told) + "\n")
 
 
 def whole_lake(settings: Settings) -> None:
@@ -117,6 +125,7 @@ def test_an_empty_lake_says_so(settings: Settings) -> None:
     assert "has no bronze/activity_raw yet" in shown
     assert "Lag unknown: No Kafka broker answers" in shown
     assert "Last closes: the table is not there yet." in shown
+    assert "The stream's queries: not there yet" in shown
     code, shown = run(settings, "--json")
     report = json.loads(shown)
     assert (code, report["law"], report["lag"], report["quarantine"]) == (0, None, None, None)
@@ -152,6 +161,47 @@ def test_the_report(settings: Settings) -> None:
     assert code == 0
     assert "holds" in shown
     assert "PRICE_MISMATCH" in shown
+
+
+@pytest.mark.usefixtures("_no_broker")
+def test_how_far_the_queries_are(settings: Settings) -> None:
+    told: dict[str, Any] = {
+        "query": "match",
+        "state": "RUNNING",
+        "why": None,
+        "told_at": "2026-03-09T10:00:10.000Z",
+        "batch": 7,
+    }
+    told |= {"batch_ended_at": "2026-03-09T10:00:09.000Z", "batch_seconds": 1.5, "rows_dropped_by_watermark": 0}
+    told |= {"watermark": "2026-03-09T09:59:00.000Z", "watermark_lag_seconds": 60.5, "state_rows": 1234}
+    tell(settings, told | {"of a later version": True})
+    code, shown = run(settings)
+    assert code == 0
+    for words in ("RUNNING", "2026-03-09 09:59:00Z", "60.5", "1,234"):
+        assert words in shown
+    assert "DROPPED" not in shown
+    (found,) = json.loads(run(settings, "--json")[1])["queries"]
+    assert found == told | {"state_memory_bytes": None, "state_disk_bytes": None} | {
+        name: told[name].replace(".000Z", "Z") for name in ("told_at", "batch_ended_at", "watermark")
+    }
+
+
+@pytest.mark.usefixtures("_no_broker")
+def test_what_must_not_be_is_said_aloud(settings: Settings) -> None:
+    tell(settings, {"query": "match", "state": "FAILED", "why": "it broke", "rows_dropped_by_watermark": 3})
+    code, shown = run(settings)
+    assert code == 0
+    assert "THE QUERY match FAILED: it broke" in shown
+    assert "ROWS DROPPED BY THE WATERMARK: 3 of match; there must be none" in shown
+
+
+def test_progress_that_cannot_be_read_is_named(settings: Settings) -> None:
+    tell(settings, {})
+    Path(progress_file(settings, "match")).write_text("no JSON")
+    with pytest.raises(UserError, match=r"progress/match\.json cannot be read"):
+        read_progress(settings, "match")
+    Path(progress_file(settings, "match")).write_text("")
+    assert read_progress(settings, "match") is None
 
 
 @pytest.mark.usefixtures("_no_broker")

@@ -15,6 +15,8 @@ from jobs.common.policies import apply
 from jobs.common.settings import Settings
 from jobs.streaming.main import checkpoint_root, start_match, start_normalise
 from jobs.streaming.settle import Settler
+from jobs.streaming.main import start_match, start_normalise
+from jobs.streaming.progress import Watch
 from tests.oracle.normalise import Raw
 from tests.oracle.stream import OpenBreaks
 from tests.streaming.feed import new_settings, produce
@@ -93,6 +95,7 @@ class Stream:
         self.spark, self.root = spark, root
         self.settler: Settler | None = None
         self.settings = new_settings(str(root / "lake"), broker.bootstrap_servers, name, **options)
+        self.watch = Watch(spark, self.settings)
         self.apply()
 
     def apply(self, daily: str = "DAILY_ONLY", tight: str = "0.50") -> None:
@@ -104,9 +107,9 @@ class Stream:
         """Feed the records to both queries, one after the other; the plan of the last batch of `match`."""
         produce(self.settings, records)
         partitions = topic_partitions(self.settings)
-        start_normalise(
-            self.spark, self.settings, partitions, available_now=True, clock=lambda: CLOCK
-        ).awaitTermination()
+        query = start_normalise(self.spark, self.settings, partitions, available_now=True, clock=lambda: CLOCK)
+        query.awaitTermination()
+        self.watch.look([query])
         return self.match()
 
     def match(self) -> str:
@@ -115,6 +118,7 @@ class Stream:
         self.settler = self.settler or Settler(self.spark, self.settings, f"{checkpoint_root(self.settings)}/match")
         query = start_match(self.spark, self.settings, available_now=True, settler=self.settler)
         query.awaitTermination()
+        self.watch.look([query])
         return str(query._jsq.explainInternal(False))
 
     def exceptions(self, *activities: str) -> Exceptions:

@@ -13,9 +13,11 @@ import pytest
 
 from jobs.cli.broker import Broker
 from jobs.common.lake import open_table, read
+from jobs.common.progress_file import QUERIES, read_progress
 from jobs.common.settings import Settings
 from tests.oracle.normalise import normalise
 from tests.oracle.stream import open_breaks
+from tests.scrape import free_port, scrape
 from tests.streaming.feed import assert_tables_are_the_oracles, consume, new_settings, produce, wait_for
 from tests.streaming.nrt import beats_at, open_of
 from tests.workloads.generate import generate_workloads, pack
@@ -43,9 +45,16 @@ def test_killed_anywhere_nothing_is_lost_or_doubled(broker: Broker, tmp_path: Pa
         child.wait()
     beats = numbered([*records, *beats_at(CLOCK + timedelta(hours=12))])[len(records) :]
     produce(settings, beats)
-    last = _stream(_environment(settings, len(records)), tmp_path / "stream.log", "--available-now")
+    port = free_port()
+    env = {**_environment(settings, len(records)), "RECO_METRICS__PORT": str(port)}
+    last = _stream(env, tmp_path / "stream.log", "--available-now")
+    wait_for(lambda: _runs(port), 180, "answer to Prometheus")
     assert last.wait(240) == 0, (tmp_path / "stream.log").read_text()[-3000:]
     assert_tables_are_the_oracles(settings, [*records, *beats], datetime.now(UTC))
+    for query in QUERIES:
+        told = read_progress(settings, query)
+        assert told is not None
+        assert (told["state"], told["why"]) == ("ENDED", None)
     results = read(open_table(settings, "nrt_results"), "nrt_results")
     assert results["result_id"].is_unique().all()
     verdicts = [normalise(record, datetime.now(UTC)) for record in records]
@@ -66,6 +75,14 @@ def _stream(env: dict[str, str], log: Path, *options: str) -> "subprocess.Popen[
             stderr=out,
             start_new_session=True,
         )
+
+
+def _runs(port: int) -> bool:
+    """Whether the job says that its first query runs."""
+    try:
+        return scrape(port).get('reco_query_running{query="normalise"}') == 1
+    except OSError:
+        return False
 
 
 def _environment(settings: Settings, batch: int) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections import Counter
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import count
@@ -14,15 +15,26 @@ from pyspark.sql import SparkSession
 
 from jobs.cli.broker import Broker
 from jobs.common.errors import UserError
+from jobs.common.metrics import REGISTRY
+from jobs.common.progress_file import read_progress
 from jobs.common.settings import Lake, Settings
 from jobs.streaming import settle
 from tests.oracle.normalise import Raw
+from tests.scrape import scraped_here
 from tests.streaming.feed import consume
 from tests.streaming.nrt import T0, Stream, beats, both, event
 
 MISSING = "MISSING_SUPPLIER"
 PLACES = ("_append", "keep_exceptions", "tell", "after")
 BACKLOG = [f"o{n}" for n in range(20)]
+#: What the stories send: the fixture `told`.
+RECORDS = {
+    ("AGODA", "EVENT"): 33,
+    ("SUPPLIER", "EVENT"): 30,
+    ("AGODA", "HEARTBEAT"): 19,
+    ("SUPPLIER", "HEARTBEAT"): 19,
+    ("AGODA", "QUARANTINE"): 1,
+}
 
 
 @dataclass
@@ -32,6 +44,8 @@ class Told:
     stream: Stream
     plan: str
     chapters: list[dict[tuple[str, str], str]]
+    rise: Counter[str]
+    scraped: dict[str, float]
 
     def of(self, activity: str) -> list[dict[str, str]]:
         """The states of one activity's exceptions by type, chapter by chapter."""
@@ -42,7 +56,8 @@ class Told:
 def told(spark: SparkSession, broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Told:
     """All stories side by side, without the sweeper: what calls for a verdict must be enough."""
     stream = Stream(spark, broker, tmp_path_factory.mktemp("nrt"), "nrt")
-    found = Told(stream, "", [])
+    before = scraped_here()
+    found = Told(stream, "", [], Counter(), {})
 
     def chapter(*records: Raw) -> None:
         found.plan = stream.take(*records)
@@ -56,6 +71,7 @@ def told(spark: SparkSession, broker: Broker, tmp_path_factory: pytest.TempPathF
         *[event("supplier", "j", 0, "APART", activityType="PAYMENT", status="PAID")],
         *[*both("d", 0), event("agoda", "d", 0.3, eventId="again", eventTime=_time_of(-300))],
         *[event("agoda", "to-nrt", 0, "DAILY"), event("agoda", "x", 0, "DAILY")],
+        event("agoda", "none", 0, currency="ZZZ", version=0),
         *beats(0.5),
     )
     stream.apply(daily="NRT_HOURLY")
@@ -69,6 +85,8 @@ def told(spark: SparkSession, broker: Broker, tmp_path_factory: pytest.TempPathF
     answers += [event("agoda", "late", 0.2)]
     chapter(*answers, *beats(7))
     chapter(event("supplier", "v", 8, version=3), *beats(11))
+    found.scraped = scraped_here()
+    found.rise = Counter({name: value - before.get(name, 0) for name, value in found.scraped.items()})
     return found
 
 
@@ -145,6 +163,57 @@ def test_a_batch_that_fails_between_two_writes_is_made_whole(
         assert stream.exceptions(matched, broken) == {(broken, "STATUS_MISMATCH"): "OPEN"}
 
 
+def test_prometheus_is_told_what_the_tables_say(told: Told) -> None:
+    stream, rise = told.stream, told.rise
+    results = [row for row in stream.rows("nrt_results") if row["published_at"] < T0 + timedelta(minutes=60)]
+    outcomes = Counter(row["outcome"] for row in results)
+    kinds = Counter(kind for row in results for kind in row["anomaly_types"])
+    assert _of(rise, "reco_verdicts_total", "outcome") == outcomes
+    assert _of(rise, "reco_anomalies_total", "anomaly_type") == kinds
+    assert _of(rise, "reco_reconciliation_lag_seconds_count", "outcome") == outcomes
+    for outcome in outcomes:
+        mine = [row for row in results if row["outcome"] == outcome]
+        until_begun = sum((row["verdict_at"] - row["published_at"]).total_seconds() for row in mine)
+        told_sum = rise[f'reco_reconciliation_lag_seconds_sum{{outcome="{outcome}"}}']
+        assert until_begun < told_sum < until_begun + 600 * len(mine), "until it was told, after the batch began"
+
+
+def test_prometheus_is_told_of_records_and_of_the_queries(told: Told) -> None:
+    rise, scraped = told.rise, told.scraped
+    chapters = len(told.chapters)
+    records = {(side, kind): rise[f'reco_records_total{{kind="{kind}",side="{side}"}}'] for side, kind in RECORDS}
+    assert records == RECORDS
+    assert _of(rise, "reco_quarantined_total", "reason") == {"INVALID_FIELD:version": 1, "UNKNOWN_CURRENCY": 1}
+    normalised = {
+        name: rise[f'reco_query_{name}{{query="normalise"}}'] for name in ("batches_total", "input_rows_total")
+    }
+    assert normalised == {"batches_total": chapters, "input_rows_total": sum(RECORDS.values())}
+    assert rise['reco_query_batch_duration_seconds_count{query="normalise"}'] == chapters
+    # A batch of match has rows, or moves the watermark of the one before.
+    assert rise['reco_query_batches_total{query="match"}'] >= 2 * chapters - 1
+    assert rise["reco_rows_dropped_by_watermark_total"] == 0
+    at = (T0 + timedelta(minutes=11)).timestamp()
+    assert scraped["reco_watermark_timestamp_seconds"] == at
+    assert scraped["reco_watermark_lag_seconds"] == 0
+    assert scraped['reco_newest_published_timestamp_seconds{kind="HEARTBEAT",side="SUPPLIER"}'] == at
+    assert scraped["reco_state_rows"] > 0
+    assert {scraped[f'reco_query_running{{query="{query}"}}'] for query in ("normalise", "match")} == {0}
+
+
+def test_status_is_told_without_a_jvm(told: Told) -> None:
+    found = read_progress(told.stream.settings, "match")
+    assert found is not None
+    assert (found["query"], found["state"], found["why"]) == ("match", "ENDED", None)
+    assert found["rows_dropped_by_watermark"] == 0
+    assert found["watermark"] >= T0 + timedelta(minutes=11)
+    assert found["state_rows"] > 0
+    assert found["batch_ended_at"] <= found["told_at"]
+    normalised = read_progress(told.stream.settings, "normalise")
+    assert normalised is not None
+    assert normalised["batch"] >= len(told.chapters) - 1
+    assert normalised["watermark"] is None
+
+
 def test_what_is_told_can_be_told_apart(told: Told) -> None:
     stream = told.stream
     kinds: dict[str, list[dict[str, Any]]] = {"VERDICT": [], "EXCEPTION": []}
@@ -163,9 +232,18 @@ def test_new_tolerances_judge_open_exceptions_anew(spark: SparkSession, broker: 
     stream = Stream(spark, broker, tmp_path, "tolerance", sweep_minutes=10)
     stream.take(*both("t", 0, "TIGHT", amountMinor=20_000), *beats(0))
     assert stream.exceptions("t") == {("t", "PRICE_MISMATCH"): "OPEN"}
+    gauge = {"anomaly_type": "PRICE_MISMATCH", "state": "OPEN"}
+    assert REGISTRY.value("reco_unresolved_exceptions", **gauge) == 1
     stream.apply(tight="100")
     stream.take(*both("other", 1), *beats(1))
     assert stream.exceptions("t") == {("t", "PRICE_MISMATCH"): "RESOLVED"}
+    assert REGISTRY.value("reco_unresolved_exceptions", **gauge) == 0
+
+
+def _of(rise: Counter[str], name: str, label: str) -> dict[str, float]:
+    """What has risen of a metric with one label, by its value."""
+    found = {re.fullmatch(rf'{name}{{{label}="(.*)"}}', series): value for series, value in rise.items() if value}
+    return {match[1]: value for match, value in found.items() if match}
 
 
 def _break(patch: pytest.MonkeyPatch, place: str, passing: int) -> None:

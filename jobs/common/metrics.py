@@ -1,0 +1,229 @@
+"""What the streaming job measures: one table of metrics, the registry of their values, the endpoint for Prometheus.
+
+docs/operations.md says what each is good for. No metric is labelled by supplier: there may be thousands of them.
+"""
+
+from bisect import bisect_left
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from threading import Lock
+
+from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.metrics_core import Metric as Family
+from prometheus_client.registry import Collector
+
+from jobs.common.errors import UserError
+from jobs.common.settings import Metrics
+
+
+class Kind(StrEnum):
+    """Counters begin at 0 with each start of the job and only rise; gauges say how it is now."""
+
+    COUNTER = "counter"
+    GAUGE = "gauge"
+    HISTOGRAM = "histogram"
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric as Prometheus shows it; `buckets`, of histograms only: upper bounds in the metric's unit, rising."""
+
+    name: str
+    kind: Kind
+    unit: str
+    help: str
+    labels: tuple[str, ...] = ()
+    buckets: tuple[float, ...] = ()
+
+
+_SECONDS = (0.25, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600)
+_LAG = (1, 2.5, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 21600, 43200, 86400, 172800)
+_TIME = "seconds since 1970, UTC"
+
+METRICS = (
+    Metric("reco_start_timestamp_seconds", Kind.GAUGE, _TIME, "When the job was started last"),
+    Metric("reco_query_running", Kind.GAUGE, "0 or 1", "Whether the query runs", ("query",)),
+    Metric("reco_query_batches_total", Kind.COUNTER, "micro-batches", "Micro-batches done", ("query",)),
+    Metric(
+        "reco_query_input_rows_total",
+        Kind.COUNTER,
+        "rows",
+        "Rows that Spark read for the query; match reads a message once for the join and once for its arrival",
+        ("query",),
+    ),
+    Metric(
+        "reco_query_batch_duration_seconds",
+        Kind.HISTOGRAM,
+        "seconds",
+        "How long a micro-batch took, all its writes included",
+        ("query",),
+        _SECONDS,
+    ),
+    Metric("reco_query_last_batch_timestamp_seconds", Kind.GAUGE, _TIME, "When the last micro-batch ended", ("query",)),
+    Metric("reco_state_rows", Kind.GAUGE, "rows", "Rows in the join's state, heartbeats and matched ones too"),
+    Metric("reco_state_memory_bytes", Kind.GAUGE, "bytes", "Memory that the state stores say they use"),
+    Metric("reco_state_disk_bytes", Kind.GAUGE, "bytes", "RocksDB's files of the state; 0 with the store in memory"),
+    Metric(
+        "reco_rows_dropped_by_watermark_total",
+        Kind.COUNTER,
+        "rows",
+        "Rows that came too late for the join, and were judged by silver alone; must be 0",
+    ),
+    Metric("reco_watermark_timestamp_seconds", Kind.GAUGE, _TIME, "All that was published up to it has been read"),
+    Metric(
+        "reco_watermark_lag_seconds",
+        Kind.GAUGE,
+        "seconds",
+        "From the watermark to the newest heartbeat of either side; at least 0",
+    ),
+    Metric(
+        "reco_newest_published_timestamp_seconds",
+        Kind.GAUGE,
+        _TIME,
+        "Publish time of the newest record normalised; kind is EVENT or HEARTBEAT",
+        ("side", "kind"),
+    ),
+    Metric(
+        "reco_records_total",
+        Kind.COUNTER,
+        "records",
+        "Raw records normalised; kind is EVENT, HEARTBEAT or QUARANTINE",
+        ("side", "kind"),
+    ),
+    Metric(
+        "reco_quarantined_total",
+        Kind.COUNTER,
+        "records",
+        "Records quarantined, under each of their reasons",
+        ("reason",),
+    ),
+    Metric("reco_verdicts_total", Kind.COUNTER, "verdicts", "Verdicts written", ("outcome",)),
+    Metric(
+        "reco_anomalies_total",
+        Kind.COUNTER,
+        "anomalies",
+        "Anomalies in the verdicts written, again with each new verdict on a key",
+        ("anomaly_type",),
+    ),
+    Metric(
+        "reco_reconciliation_lag_seconds",
+        Kind.HISTOGRAM,
+        "seconds",
+        "From the publication of the newest event that a verdict knows until the verdict was written and told",
+        ("outcome",),
+        _LAG,
+    ),
+    Metric(
+        "reco_unresolved_exceptions",
+        Kind.GAUGE,
+        "exceptions",
+        "The stream's exceptions that are OPEN or PENDING, counted every stream.sweep_minutes",
+        ("anomaly_type", "state"),
+    ),
+)
+
+_Key = tuple[str, tuple[str, ...]]
+
+
+class Registry(Collector):
+    """The values of all metrics, safe to change and to read from any thread."""
+
+    def __init__(self) -> None:
+        self._known = {metric.name: metric for metric in METRICS}
+        self._lock = Lock()
+        self._values: dict[_Key, float] = {}
+        self._counts: dict[_Key, list[int]] = {}
+
+    def add(self, name: str, amount: float = 0, **labels: str) -> None:
+        """Raise a counter; by 0, so that Prometheus sees it before it first rises."""
+        key = self._key(name, Kind.COUNTER, labels)
+        with self._lock:
+            self._values[key] = self._values.get(key, 0) + amount
+
+    def put(self, name: str, value: float, **labels: str) -> None:
+        """Set a gauge."""
+        key = self._key(name, Kind.GAUGE, labels)
+        with self._lock:
+            self._values[key] = value
+
+    def observe(self, name: str, value: float, **labels: str) -> None:
+        """Count one value into its bucket of a histogram."""
+        self.observe_many(name, {bisect_left(self._known[name].buckets, value): 1}, value, **labels)
+
+    def observe_many(self, name: str, counts: Mapping[int, int], total: float, **labels: str) -> None:
+        """Count values into a histogram: how many by index of the bucket (the last has no bound), and their sum."""
+        key = self._key(name, Kind.HISTOGRAM, labels)
+        with self._lock:
+            held = self._counts.setdefault(key, [0] * (len(self._known[name].buckets) + 1))
+            for index, count in counts.items():
+                held[index] += count
+            self._values[key] = self._values.get(key, 0) + total
+
+    def value(self, name: str, **labels: str) -> float | None:
+        """A counter, a gauge, or the sum of a histogram; None where it was never set."""
+        key = self._key(name, self._known[name].kind, labels)
+        with self._lock:
+            return self._values.get(key)
+
+    def collect(self) -> Iterator[Family]:
+        """What Prometheus is told, in the order of METRICS; a metric without a value is left out."""
+        with self._lock:
+            values, counts = dict(self._values), {key: list(held) for key, held in self._counts.items()}
+        for metric in METRICS:
+            mine = sorted((labels, value) for (name, labels), value in values.items() if name == metric.name)
+            if mine:
+                yield _family(metric, mine, counts)
+
+    def _key(self, name: str, kind: Kind, labels: Mapping[str, str]) -> _Key:
+        metric = self._known[name]
+        if metric.kind is not kind or set(metric.labels) != set(labels):
+            raise ValueError(f"{name} is a {metric.kind} with the labels {metric.labels}")
+        return name, tuple(str(labels[label]) for label in metric.labels)
+
+
+#: The one of this process.
+REGISTRY = Registry()
+
+
+@contextmanager
+def endpoint(settings: Metrics, registry: Registry = REGISTRY) -> Iterator[None]:
+    """Answer Prometheus at `/metrics` of `metrics.port` while in the context; nothing where no port is set.
+
+    Raises UserError where the port cannot be had.
+    """
+    if settings.port is None:
+        yield
+        return
+    shown = CollectorRegistry()
+    shown.register(registry)
+    try:
+        server, thread = start_http_server(settings.port, settings.host, shown)
+    except OSError as error:
+        raise UserError(
+            f"Port {settings.port} of {settings.host} cannot be had for the metrics ({error.strerror}): set "
+            "metrics.port to a free one, or to null for none, and metrics.host to an address of this machine."
+        ) from None
+    try:
+        yield
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def _family(metric: Metric, values: list[tuple[tuple[str, ...], float]], counts: dict[_Key, list[int]]) -> Family:
+    if metric.kind is not Kind.HISTOGRAM:
+        kind = CounterMetricFamily if metric.kind is Kind.COUNTER else GaugeMetricFamily
+        plain = kind(metric.name, metric.help, labels=metric.labels)
+        for labels, value in values:
+            plain.add_metric(labels, value)
+        return plain
+    family = HistogramMetricFamily(metric.name, metric.help, labels=metric.labels)
+    bounds = [*[str(float(bound)) for bound in metric.buckets], "+Inf"]
+    for labels, total in values:
+        held = counts[metric.name, labels]
+        family.add_metric(labels, [(bound, sum(held[: i + 1])) for i, bound in enumerate(bounds)], total)
+    return family

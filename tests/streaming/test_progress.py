@@ -1,0 +1,78 @@
+"""A query that fails says why, everywhere; one that is started again goes on counting."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import structlog
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql.streaming.query import StreamingQuery
+
+from jobs.common import log, tables
+from jobs.common.errors import UserError
+from jobs.common.metrics import REGISTRY
+from jobs.common.progress_file import progress_file, read_progress
+from jobs.common.settings import Lake, Settings
+from jobs.streaming.main import _Stopping
+from jobs.streaming.progress import Watch, why
+
+_SPARKS = "[STREAM_FAILED] Query [id = 1-2, runId = 3-4] terminated with exception: "
+_PYTHONS = "An exception was raised by the Python Proxy. Return Message: Traceback (most recent call last):\n"
+_FRAME = '  File "settle.py", line 1, in settle\n    raise\n    ^^^^^\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (f"{_SPARKS}Job aborted. SQLSTATE: 1\n=== Streaming Query ===", "Job aborted. SQLSTATE: 1"),
+        (f"{_SPARKS}{_PYTHONS}{_FRAME}ValueError: no\nmore\n\n=== Streaming Query ===", "ValueError: no"),
+        (f"{_PYTHONS}{_FRAME}pyspark.errors.captured.AnalysisException: [X] y.", "AnalysisException: [X] y"),
+        (f"{_PYTHONS}{_FRAME}jobs.common.errors.UserError: Do this.", "Do this"),
+        (f"{_PYTHONS}{_FRAME}KeyError: 'a'\n\nDuring this:\n\n{_PYTHONS}{_FRAME}OSError: last", "OSError: last"),
+        (f"{_PYTHONS}{_FRAME}ValueError: password=hunter2", "ValueError: password=[hidden]"),
+        ("", "RuntimeError"),
+    ],
+)
+def test_the_reason_is_the_error_that_was_raised(text: str, reason: str) -> None:
+    assert why(RuntimeError(text)) == reason
+
+
+def test_a_failure_is_told_everywhere_and_counting_goes_on(
+    spark: SparkSession, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    structlog.reset_defaults()
+    log.configure(as_json=True)
+    settings = Settings(lake=Lake(root=str(tmp_path)))
+    watch = Watch(spark, settings)
+
+    def broken(_rows: DataFrame, _batch: int) -> None:
+        raise ValueError("broken here")
+
+    with pytest.raises(UserError, match=r"^The query match failed: ValueError: broken here\. Started again") as caught:
+        _Stopping(watch).wait([_start(spark, settings, broken)])
+    assert caught.value.exit_code == 1
+    lines = [json.loads(line) for line in capsys.readouterr().err.splitlines() if line.startswith("{")]
+    failed = [(line["query"], line["batch"], line["why"]) for line in lines if line["event"] == "query failed"]
+    assert failed == [("match", 0, "ValueError: broken here")]
+    assert REGISTRY.value("reco_query_running", query="match") == 0
+    told = read_progress(settings, "match")
+    assert told is not None
+    assert (told["state"], told["why"], told["batch"]) == ("FAILED", "ValueError: broken here", None)
+
+    file = progress_file(settings, "match")
+    dropped = {**json.loads(tables.read_text(spark, file)), "rows_dropped_by_watermark": 3}
+    tables.write_text(spark, file, json.dumps(dropped) + "\n")
+    stopping = _Stopping(watch)
+    stopping.wait([_start(spark, settings, lambda _rows, _batch: None)])
+    stopping.give_back()
+    told = read_progress(settings, "match")
+    assert told is not None
+    assert (told["state"], told["why"], told["rows_dropped_by_watermark"]) == ("ENDED", None, 3)
+    assert told["batch"] >= 0
+
+
+def _start(spark: SparkSession, settings: Settings, batch: Callable[[DataFrame, int], None]) -> StreamingQuery:
+    writer = spark.readStream.format("rate").load().writeStream.queryName("match").foreachBatch(batch)
+    checkpoint = f"{settings.stream.checkpoint_root}/match"
+    return writer.option("checkpointLocation", checkpoint).trigger(availableNow=True).start()
