@@ -55,6 +55,24 @@ def explanation(anomaly_type: Column) -> Column:
     return chosen.otherwise(anomaly_type)
 
 
+def silence_explanation(held: Column) -> Column:
+    """The sentence for a silent feed (columns of `usual_gaps`, and `limit_seconds`). `held`: how many it holds."""
+    since = F.date_format("last_event", "yyyy-MM-dd HH:mm:ss")
+    daily = F.col("daily_gap_seconds")
+    on_most_days = F.when(daily.isNull(), F.lit("")).otherwise(_text(", on most days one of ", daily, " s"))
+    return _text(
+        *(
+            "SUPPLIER sent nothing after ",
+            since,
+            ": gaps of ",
+            F.col("usual_gap_seconds"),
+            " s are usual",
+            on_most_days,
+        ),
+        *(", ", F.col("limit_seconds"), " s allowed; it holds ", held, " MISSING_SUPPLIER"),
+    )
+
+
 def _duplicated(side: str) -> Column:
     return _text(
         *(side.upper(), " sent ", F.col(f"{side}_events"), " different events where one version is repeated, "),

@@ -94,5 +94,8 @@ class Reason(StrEnum):
     TOO_LARGE = "TOO_LARGE"
 
 
+#: The anomaly type of a supplier whose feed has stopped: of no activity, and no rule's violation.
+FEED_SILENT = "FEED_SILENT"
+
 #: The match key.
 KEY = ("supplier_id", "activity_id")

@@ -69,6 +69,7 @@ EXCEPTION_CHANGE = StructType(
         column("exceptionId", STRING, "The exception's id in gold/nrt_exceptions"),
         column("anomalyType", STRING, "Which rule is broken, or FEED_SILENT"),
         column("state", STRING, "PENDING, OPEN or RESOLVED"),
+        column("heldBy", STRING, "The FEED_SILENT exception that explained it when this was sent; null where none did"),
         column("severity", STRING, "CRITICAL, HIGH, MEDIUM or LOW"),
         column("amountAtRiskUsd", USD, "Money at risk, US dollars; null where it cannot be priced"),
         column("explanation", STRING, "One sentence with the values and the limit"),

@@ -88,7 +88,7 @@ VERDICT_DRIFT = Table(
 
 NRT_EXCEPTIONS = Table(
     path="gold/nrt_exceptions",
-    comment="The stream's exceptions, one row a supplier, activity and anomaly type",
+    comment="The stream's exceptions, one row a supplier, activity and anomaly type, or a supplier that is silent",
     schema=StructType(
         [
             column("exception_id", STRING, "SHA-256 of supplier, activity and anomaly type, hexadecimal"),
@@ -101,12 +101,16 @@ NRT_EXCEPTIONS = Table(
             column("amount_at_risk_usd", USD, "Money at risk when last judged, US dollars"),
             column("explanation", STRING, "One sentence with the values and the limit, as last judged"),
             column("pending_until", TIMESTAMP, "When the last grace that could still mend it ends, UTC"),
-            column("known_since", TIMESTAMP, "Publish time of what first called for its verdict, UTC"),
+            column(
+                "known_since",
+                TIMESTAMP,
+                "Publish time of what first called for it, UTC; of FEED_SILENT the last event's",
+            ),
             column("first_seen_at", TIMESTAMP, "When it was first seen, pending or open, UTC"),
             column("opened_at", TIMESTAMP, "When it was last opened, UTC; null where it never was"),
             column("resolved_at", TIMESTAMP, "When it was resolved, UTC; null while it is not"),
             column("reopened", LONG, "How often it came back after it was resolved"),
-            column("result_id", STRING, "The verdict in gold/nrt_results that last changed it"),
+            column("result_id", STRING, "The verdict that last changed it; of FEED_SILENT the micro-batch, hashed"),
             column(
                 "judged_by", STRING, "The last verdict in gold/nrt_results on its key, whether it changed it or not"
             ),

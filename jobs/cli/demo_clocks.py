@@ -21,7 +21,9 @@ def build(settings: Settings) -> list[dict[str, Any]]:
     daily = {supplier for supplier, policy in policies.items() if policy.mode == "DAILY_ONLY"}
     anomalies = read(open_table(settings, "anomalies"), "anomalies").select(*_BREAK)
     closed = {row for row in anomalies.iter_rows() if row[0] not in daily}
-    exceptions = read(open_table(settings, "nrt_exceptions"), "nrt_exceptions")
+    told = read(open_table(settings, "nrt_exceptions"), "nrt_exceptions")
+    # A supplier that is silent is no break of an activity.
+    exceptions = told.filter(pl.col("activity_id").is_not_null())
     states: dict[str, set[tuple[str, ...]]] = {
         state: set(exceptions.filter(pl.col("state") == state).select(*_BREAK).iter_rows())
         for state in ("OPEN", "PENDING")

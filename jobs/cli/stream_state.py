@@ -39,7 +39,10 @@ def verdicts(settings: Settings) -> dict[str, Any] | None:
 
 
 def exceptions(settings: Settings) -> list[dict[str, Any]] | None:
-    """The stream's unresolved exceptions by anomaly type: open, pending, money at risk; None where absent."""
+    """The stream's unresolved exceptions by anomaly type: open, pending, money at risk; None where absent.
+
+    `held`: how many of them a FEED_SILENT exception explains; its money at risk is that of those it holds.
+    """
     table = open_table(settings, "nrt_exceptions")
     if table is None:
         return None
@@ -51,6 +54,7 @@ def exceptions(settings: Settings) -> list[dict[str, Any]] | None:
         .agg(
             (state == "OPEN").sum().alias("open"),
             (state == "PENDING").sum().alias("pending"),
+            pl.col("held_by").is_not_null().sum().alias("held"),
             risk.null_count().alias("unpriced"),
             risk.drop_nulls().alias("amounts"),
         )
@@ -60,7 +64,7 @@ def exceptions(settings: Settings) -> list[dict[str, Any]] | None:
     # Summed here, exactly, however many there are.
     return [
         {
-            **{key: row[key] for key in ("anomaly_type", "open", "pending", "unpriced")},
+            **{key: row[key] for key in ("anomaly_type", "open", "pending", "held", "unpriced")},
             "amount_at_risk_usd": sum(row["amounts"], Decimal(0)),
         }
         for row in found.to_dicts()

@@ -1,7 +1,7 @@
 """The Spark session: UTC, ANSI, Delta, and nothing that the platform has already set."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -29,6 +29,8 @@ _QUICK_CONF = {
     "spark.sql.codegen.factoryMode": "NO_CODEGEN",
     "spark.sql.adaptive.enabled": "false",
 }
+
+_COMPILED_CONF = {"spark.sql.codegen.wholeStage": "true", "spark.sql.codegen.factoryMode": "FALLBACK"}
 
 #: What must be there before the session is: set here for a local run, by spark-submit on a cluster.
 STATIC_CONF = {
@@ -76,9 +78,22 @@ def spark_session(app: str, settings: Settings) -> SparkSession:
 @contextmanager
 def quick_plans(spark: SparkSession) -> Iterator[None]:
     """Plans over a handful of rows are interpreted: compiling them and planning them anew would take longer."""
-    before = {name: spark.conf.get(name) for name in _QUICK_CONF}
+    with _set(spark, _QUICK_CONF):
+        yield
+
+
+@contextmanager
+def compiled_plans(spark: SparkSession) -> Iterator[None]:
+    """The contrary of `quick_plans`, within it: a plan over a whole table is worth its compilation."""
+    with _set(spark, _COMPILED_CONF):
+        yield
+
+
+@contextmanager
+def _set(spark: SparkSession, conf: Mapping[str, str]) -> Iterator[None]:
+    before = {name: spark.conf.get(name) for name in conf}
     try:
-        for name, value in _QUICK_CONF.items():
+        for name, value in conf.items():
             spark.conf.set(name, value)
         yield
     finally:

@@ -88,7 +88,8 @@ class Stream(Section):
     """The streaming job; checkpoint_root is `<lake.root>/_checkpoints` unless set.
 
     nrt_horizon_hours: how far back the stream knows the events of a key that it judges. sweep_minutes: how often it
-    looks for what nothing called for; 0 for never.
+    looks for what nothing called for and for feeds that have stopped; 0 for never. silence_floor_minutes: no feed is
+    silent sooner; 0 for never. silence_learn_days: how many days before its last event tell a feed's usual gap.
     """
 
     checkpoint_root: str = ""
@@ -97,6 +98,8 @@ class Stream(Section):
     match_trigger: str = Field(default="2 seconds", pattern=_INTERVAL)
     nrt_horizon_hours: int = Field(default=48, ge=7, le=24 * 366)
     sweep_minutes: int = Field(default=10, ge=0, le=24 * 60)
+    silence_floor_minutes: int = Field(default=30, ge=0, le=7 * 24 * 60)
+    silence_learn_days: int = Field(default=7, ge=1, le=31)
     state_store: Literal["rocksdb", "memory"] = "rocksdb"
 
 

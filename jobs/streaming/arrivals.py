@@ -29,7 +29,7 @@ class Arrivals:
         return self._newest != self._looked
 
     def keys(self, spark: SparkSession) -> DataFrame | None:
-        """The match keys of the events since then, as often as they came; None where any key may be among them.
+        """Key and `source` of the events since then, as often as they came; None where any key may be among them.
 
         Delta's log: github.com/delta-io/delta, PROTOCOL.md, "Add File"; only changes of data count.
         """
@@ -40,7 +40,7 @@ class Arrivals:
             log = tables.read_text(spark, f"{self._path}/_delta_log/{version:020}.json")
             adds = [action["add"] for line in log.splitlines() if (action := json.loads(line)).get("add")]
             files += [f"{self._path}/{unquote(add['path'])}" for add in adds if add["dataChange"]]
-        schema = ", ".join(f"{name} string" for name in KEY)
+        schema = ", ".join(f"{name} string" for name in (*KEY, "source"))
         return (
             spark.read.schema(schema).option("recursiveFileLookup", "true").parquet(*files)
             if files

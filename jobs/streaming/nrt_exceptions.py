@@ -1,5 +1,6 @@
 """The stream's exceptions: PENDING → OPEN → RESOLVED, and reopened, from the verdicts that were written."""
 
+from collections.abc import Callable
 from datetime import datetime
 
 from pyspark.sql import Column, DataFrame, SparkSession
@@ -12,7 +13,7 @@ from reco_rules.vocabulary import KEY
 
 _BREAK = [*KEY, "anomaly_type"]
 _JUDGED = ["severity", "amount_at_risk_usd", "explanation"]
-_LIFE = [
+LIFE = [
     "state",
     "held_by",
     *_JUDGED,
@@ -35,11 +36,14 @@ def unresolved_keys(spark: SparkSession, settings: Settings) -> DataFrame:
     )
 
 
-def changed_exceptions(existing: DataFrame, results: DataFrame, at: datetime) -> DataFrame:
+def changed_exceptions(
+    existing: DataFrame, results: DataFrame, at: datetime, held_by: Callable[[Column], Column]
+) -> DataFrame:
     """The exceptions that these verdicts (one a key) make or change, all columns of the table.
 
     `existing`: rows of gold/nrt_exceptions. A break in the verdict lives in the verdict's state; one of the same key
     that is not in the verdict is resolved; one that comes back after that is opened again, with its first days kept.
+    `held_by`: from when it is known since, the FEED_SILENT exception that explains it, or null.
     """
     keys = results.select(*KEY, F.col("result_id").alias("by"))
     one = F.explode("breaks").alias("one")
@@ -54,9 +58,10 @@ def changed_exceptions(existing: DataFrame, results: DataFrame, at: datetime) ->
         "new_known_since",
         *[F.col(f"one.{name}").alias(f"new_{name}") for name in _JUDGED],
     )
-    known = existing.join(keys, on=list(KEY), how="inner").select(*_BREAK, *_LIFE, "result_id", "judged_by", "by")
+    known = existing.join(keys, on=list(KEY), how="inner").select(*_BREAK, *LIFE, "result_id", "judged_by", "by")
     both = known.join(now, on=_BREAK, how="full_outer").withColumn("by", F.coalesce("by", "new_by"))
-    after = _after(F.lit(at))
+    after = life_after(F.lit(at))
+    after["held_by"] = F.when(after["state"] != "RESOLVED", held_by(after["known_since"]))
     same = F.lit(True)
     for name, value in after.items():
         same = same & value.eqNullSafe(F.col(name))
@@ -69,13 +74,14 @@ def changed_exceptions(existing: DataFrame, results: DataFrame, at: datetime) ->
     )
 
 
-def _after(at: Column) -> dict[str, Column]:
+def life_after(at: Column) -> dict[str, Column]:
+    """The columns of `LIFE` from their values before and what was judged now (`new_…`; null where it was not found)."""
     is_found, was = F.col("new_state").isNotNull(), F.col("state")
     opens = is_found & (F.col("new_state") == "OPEN") & ~F.coalesce(was == "OPEN", F.lit(False))
     comes_back = is_found & F.coalesce(was == "RESOLVED", F.lit(False))
     return {
         "state": F.coalesce("new_state", F.lit("RESOLVED")),
-        "held_by": F.when(is_found, F.col("held_by")),
+        "held_by": F.lit(None).cast("string"),
         **{name: F.when(is_found, F.col(f"new_{name}")).otherwise(F.col(name)) for name in _JUDGED},
         "pending_until": F.when(F.col("new_state") == "PENDING", F.col("new_pending_until")),
         "known_since": F.when(comes_back, F.col("new_known_since")).otherwise(
@@ -88,17 +94,28 @@ def _after(at: Column) -> dict[str, Column]:
     }
 
 
-def keep_exceptions(spark: SparkSession, settings: Settings, results: DataFrame, at: datetime) -> DataFrame:
+def keep_exceptions(
+    spark: SparkSession,
+    settings: Settings,
+    results: DataFrame,
+    at: datetime,
+    held_by: Callable[[Column], Column],
+) -> DataFrame:
     """Bring gold/nrt_exceptions up to these verdicts; returns the rows that were written."""
     path = settings.table_path("nrt_exceptions")
-    changed = tables.conformed(changed_exceptions(tables.read(spark, path), results, at), "nrt_exceptions")
+    changed = tables.conformed(changed_exceptions(tables.read(spark, path), results, at, held_by), "nrt_exceptions")
     rows = changed.localCheckpoint()
     if not rows.isEmpty():
-        rows.createOrReplaceTempView("changed_nrt_exceptions")
-        spark.sql(
-            f"MERGE INTO {tables.identifier(path)} AS known USING changed_nrt_exceptions AS changed "
-            "ON known.exception_id = changed.exception_id "
-            "WHEN MATCHED THEN UPDATE SET * WHEN NOT MATCHED THEN INSERT *"
-        )
-        spark.catalog.dropTempView("changed_nrt_exceptions")
+        merge(spark, path, rows)
     return rows
+
+
+def merge(spark: SparkSession, path: str, rows: DataFrame) -> None:
+    """Put these rows, one an exception, in the place of those that gold/nrt_exceptions has."""
+    rows.createOrReplaceTempView("changed_nrt_exceptions")
+    spark.sql(
+        f"MERGE INTO {tables.identifier(path)} AS known USING changed_nrt_exceptions AS changed "
+        "ON known.exception_id = changed.exception_id "
+        "WHEN MATCHED THEN UPDATE SET * WHEN NOT MATCHED THEN INSERT *"
+    )
+    spark.catalog.dropTempView("changed_nrt_exceptions")

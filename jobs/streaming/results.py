@@ -1,29 +1,43 @@
 """Messages of `reco.results.nrt`: each verdict, and each change of an exception, with an id that never changes."""
 
-from pyspark.sql import Column, DataFrame
+from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.types import StructType
 
+from jobs.common import tables
 from jobs.common.kafka import spark_options
 from jobs.common.settings import Settings
 from reco_rules.identity import digest
+from reco_rules.vocabulary import FEED_SILENT
 from schemas.messages import EXCEPTION_CHANGE, VERDICT
 
 _TIMES = ("publishedAt", "pendingUntil", "verdictAt", "watermark", "firstSeenAt", "openedAt", "resolvedAt")
 
 
 def tell(settings: Settings, results: DataFrame, exceptions: DataFrame) -> None:
-    """Send the verdicts, and those of the exceptions that they changed last; at least once."""
-    changed = exceptions.join(F.broadcast(results.select("result_id")), on="result_id", how="left_semi")
-    change_id = digest(F.col("exception_id"), F.col("result_id"), F.col("state"))
+    """Send the verdicts, and those of their keys' exceptions that they changed last; at least once."""
+    changed = exceptions.where(F.col("result_id") == F.col("judged_by"))
     told = results.select(
         F.col("activity_id").alias("key"), _json(VERDICT, {"resultId": F.col("result_id"), "kind": F.lit("VERDICT")})
-    ).unionByName(
-        changed.select(
-            F.col("activity_id").alias("key"),
-            _json(EXCEPTION_CHANGE, {"resultId": change_id, "kind": F.lit("EXCEPTION")}),
-        )
-    )
+    ).unionByName(_changes(changed, "exception_id", "result_id", "state"))
+    _send(settings, told)
+
+
+def tell_silence(spark: SparkSession, settings: Settings, result_id: Column) -> None:
+    """Send the FEED_SILENT exceptions that a micro-batch, by its id, changed last; at least once."""
+    is_mine = (F.col("anomaly_type") == FEED_SILENT) & (F.col("result_id") == result_id)
+    changed = tables.read(spark, settings.table_path("nrt_exceptions")).where(is_mine)
+    # A batch that runs again after a crash may find more to hold: that is another message.
+    _send(settings, _changes(changed, "exception_id", "result_id", "state", "amount_at_risk_usd", "explanation"))
+
+
+def _changes(changed: DataFrame, *identity: str) -> DataFrame:
+    change_id = digest(*[F.col(name) for name in identity])
+    told = _json(EXCEPTION_CHANGE, {"resultId": change_id, "kind": F.lit("EXCEPTION")})
+    return changed.select(F.coalesce("activity_id", "supplier_id").alias("key"), told)
+
+
+def _send(settings: Settings, told: DataFrame) -> None:
     told.write.format("kafka").options(**spark_options(settings)).option("topic", settings.topics.results).save()
 
 

@@ -1,8 +1,8 @@
 """One micro-batch of `match`: what the join gave calls for verdicts; they are written, then exceptions, then told."""
 
 import json
-from collections.abc import Mapping
 from contextlib import nullcontext
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from functools import reduce
 
@@ -21,6 +21,7 @@ from jobs.streaming.in_force import References
 from jobs.streaming.match import events_of
 from jobs.streaming.nrt_exceptions import keep_exceptions, unresolved_keys
 from jobs.streaming.results import tell
+from jobs.streaming.silence import Silence
 from jobs.streaming.sweep import Sweeper
 from jobs.streaming.verdicts import Moment
 from reco_rules.vocabulary import KEY, Side
@@ -41,6 +42,7 @@ class Settler:
         self._spark, self._settings, self._checkpoint = spark, settings, checkpoint
         self._sweeper, self._arrivals, self._references = Sweeper(settings), Arrivals(settings), References(settings)
         self._attempted = -1
+        self._silence = Silence(settings)
         if not tables.exists(spark, settings.table_path("activity")):
             raise UserError(
                 f"There is no table silver/activity under {settings.lake.root}: start `reco stream` with both queries, "
@@ -52,89 +54,73 @@ class Settler:
         given = tables.read(spark, settings.table_path("nrt_results")).agg(F.max("watermark")).collect()[0][0]
         self._reached = datetime.fromtimestamp(0, UTC) if given is None else given.astimezone(UTC)
 
-    def __call__(self, batch: DataFrame, batch_id: int) -> None:
+    def __call__(self, rows: DataFrame, batch_id: int) -> None:
         """Settle one micro-batch (what `foreachBatch` calls)."""
-        spark = batch.sparkSession  # the query's own: what is set there is set for it alone
+        spark = rows.sparkSession  # the query's own: what is set there is set for it alone
         query = str(spark.sparkContext.getLocalProperty("sql.streaming.queryId"))
         with Kept() as kept:
-            rows = kept.rows(events_of(batch))
-            count = rows.count()
-            is_large = count > FEW
-            with nullcontext() if is_large else quick_plans(spark):
+            events = kept.rows(events_of(rows))
+            count = events.count()
+            with nullcontext() if count > FEW else quick_plans(spark):
                 watermark, at = batch_moment(spark, self._checkpoint, batch_id)
+                watermark = max(watermark, self._reached)
                 is_due = self._sweeper.is_due(at, _has_dropped(self._spark, query))
-                if self._arrivals.is_there(spark) or count or is_due:
-                    moment = Moment(max(watermark, self._reached), at, self._references.policies(spark))
-                    names: dict[str, str | int] = {"query_id": query, "batch_id": batch_id}
-                    self._settle(rows, moment, names, kept, is_large=is_large, is_due=is_due)
+                if self._arrivals.is_there(spark) or count or is_due or self._silence.is_due(watermark):
+                    moment = Moment(watermark, at, self._references.policies(spark))
+                    self._settle(events, _Batch(query, batch_id, moment, count > FEW, is_due, kept))
                     self._sweeper.done(moment, is_due)
                     self._arrivals.done()
         self._attempted = batch_id
 
-    def _settle(
-        self,
-        rows: DataFrame,
-        moment: Moment,
-        names: Mapping[str, str | int],
-        kept: Kept,
-        *,
-        is_large: bool,
-        is_due: bool,
-    ) -> None:
-        clean, others = self._clean_pairs(rows, moment, kept) if is_large else (None, rows)
-        asked = kept.rows(self._asked(others, moment, is_due))
+    def _settle(self, events: DataFrame, batch: "_Batch") -> None:
+        spark, kept = events.sparkSession, batch.kept
+        arrived = self._arrivals.keys(spark)
+        self._silence.look(spark, arrived, batch.moment)
+        clean, others = self._clean_pairs(events, batch) if batch.is_large else (None, events)
+        asked = kept.rows(self._asked(others, arrived, batch))
         first, keys = asked.agg(F.min("known_since"), F.count(F.lit(1))).collect()[0]
         few_asked = F.broadcast(asked) if keys <= _BROADCAST else asked
-        parts = []
-        if clean is not None:
-            parts.append(clean.join(few_asked, on=list(KEY), how="left_anti"))
+        parts = [] if clean is None else [clean.join(few_asked, on=list(KEY), how="left_anti")]
         if keys:
-            parts.append(self._judged(few_asked, first, moment, kept))
+            parts.append(self._judged(few_asked, first, batch))
         new = None
         if parts:
-            results = kept.rows(verdicts.as_results(reduce(DataFrame.unionByName, parts), moment, names))
-            new = kept.rows(self._new(results, is_first=names["batch_id"] == 0))
-        told = self._write(rows.sparkSession, new, moment, names, kept, is_large=is_large)
-        if is_due:
-            observe.exceptions(rows.sparkSession, self._settings)
-        log.info(
-            "settled", query="match", batch=names["batch_id"], keys=keys, watermark=moment.watermark.isoformat(), **told
-        )
+            results = verdicts.as_results(reduce(DataFrame.unionByName, parts), batch.moment, batch.names)
+            new = kept.rows(self._new(kept.rows(results), is_first=batch.number == 0))
+        told = self._write(spark, new, batch)
+        self._silence.keep(spark, batch.moment, batch.names)
+        if batch.is_due:
+            observe.exceptions(spark, self._settings)
+        at = batch.moment.watermark.isoformat()
+        log.info("settled", query="match", batch=batch.number, keys=keys, watermark=at, **told)
 
-    def _write(
-        self,
-        spark: SparkSession,
-        new: DataFrame | None,
-        moment: Moment,
-        names: Mapping[str, str | int],
-        kept: Kept,
-        *,
-        is_large: bool,
-    ) -> dict[str, object]:
+    def _write(self, spark: SparkSession, new: DataFrame | None, batch: "_Batch") -> dict[str, object]:
         """Append the verdicts, keep the exceptions, tell of both; what the log says of them."""
         # After a crash the same batch comes again, and maybe part of it is written: that is what holds then.
-        comes_again = self._attempted < 0 or int(names["batch_id"]) <= self._attempted
-        self._attempted = int(names["batch_id"])
+        comes_again = self._attempted < 0 or batch.number <= self._attempted
+        self._attempted = batch.number
         if new is not None and new.isEmpty():
             new = None
         if new is not None:
-            self._append(new, names)
+            self._append(new, batch)
         if comes_again:
-            new = kept.rows(self._written(spark, moment, names))
+            new = batch.kept.rows(self._written(spark, batch))
         if new is None:
             return {"verdicts": 0}
-        exceptions = keep_exceptions(spark, self._settings, new, moment.at)
+        exceptions = keep_exceptions(spark, self._settings, new, batch.moment.at, self._silence.held_by)
         if comes_again:
-            exceptions = tables.read(spark, self._settings.table_path("nrt_exceptions"))
+            exceptions = tables.read(spark, self._settings.table_path("nrt_exceptions")).join(
+                F.broadcast(new.select("result_id")), on="result_id", how="left_semi"
+            )
         tell(self._settings, new, exceptions)
-        return observe.verdicts(new, datetime.now(UTC), is_large)
+        return observe.verdicts(new, datetime.now(UTC), batch.is_large)
 
-    def _append(self, new: DataFrame, names: Mapping[str, str | int]) -> None:
+    def _append(self, new: DataFrame, batch: "_Batch") -> None:
         writer = tables.conformed(new, "nrt_results").write.format("delta").mode("append")
-        writer = writer.option("txnAppId", f"nrt_results-{names['query_id']}").option("txnVersion", names["batch_id"])
+        writer = writer.option("txnAppId", f"nrt_results-{batch.query}").option("txnVersion", batch.number)
         writer.save(self._settings.table_path("nrt_results"))
 
-    def _clean_pairs(self, rows: DataFrame, moment: Moment, kept: Kept) -> tuple[DataFrame, DataFrame]:
+    def _clean_pairs(self, rows: DataFrame, batch: "_Batch") -> tuple[DataFrame, DataFrame]:
         """Verdicts on plain pairs that have no break, of a large batch most of all there is; and all other rows.
 
         Plain is a pair of two first versions whose key has nothing else in the batch.
@@ -145,22 +131,22 @@ class Settler:
         is_plain = F.coalesce(first, F.lit(False)) & F.col("is_twice").isNull()
         rates = self._references.rates(rows.sparkSession, _dates(rows))
         plain = verdicts.sides_of_pair(marked.where(is_plain).drop("is_twice"))
-        judged = kept.rows(verdicts.judged(plain, moment, rates))
+        judged = batch.kept.rows(verdicts.judged(plain, batch.moment, rates))
         is_clean = F.size("anomaly_types") == 0
         others = marked.where(~is_plain).select(*KEY, _published().alias("known_since"))
         broken = judged.where(~is_clean).select(*KEY, "known_since")
         return judged.where(is_clean).withColumn("breaks", verdicts.no_breaks()), others.unionByName(broken)
 
-    def _judged(self, keys: DataFrame, first: datetime, moment: Moment, kept: Kept) -> DataFrame:
+    def _judged(self, keys: DataFrame, first: datetime, batch: "_Batch") -> DataFrame:
         """Verdicts on keys by all that is known of them."""
-        spark = keys.sparkSession
+        spark, kept, moment = keys.sparkSession, batch.kept, batch.moment
         events = kept.rows(verdicts.known_events(spark, self._settings, keys, first))
         days = [row["event_date"] for row in events.select("event_date").distinct().collect()]
         rates = self._references.rates(spark, days)
         facts = kept.rows(verdicts.judged(verdicts.sides_of_keys(events, moment), moment, rates))
         return verdicts.with_breaks(facts, moment, rates)
 
-    def _asked(self, rows: DataFrame, moment: Moment, is_due: bool) -> DataFrame:
+    def _asked(self, rows: DataFrame, arrived: DataFrame | None, batch: "_Batch") -> DataFrame:
         """The keys to judge by all that is known of them, and `known_since`.
 
         Those of the rows, what may answer an exception, and what the sweeper finds.
@@ -168,8 +154,7 @@ class Settler:
         spark = rows.sparkSession
         if "known_since" not in rows.columns:
             rows = rows.select(*KEY, _published().alias("known_since"))
-        asked = [rows, *self._sweeper.keys(spark, moment, is_due)]
-        arrived = self._arrivals.keys(spark)
+        asked = [rows, *self._sweeper.keys(spark, batch.moment, batch.is_due)]
         awaited = unresolved_keys(spark, self._settings)
         if arrived is not None:
             awaited = arrived.join(F.broadcast(awaited), on=list(KEY), how="inner")
@@ -193,11 +178,30 @@ class Settler:
         given = tables.read(spark, settings.table_path("nrt_results")).where(F.col("published_at") >= F.lit(since))
         return new.join(given.select("result_id"), on="result_id", how="left_anti")
 
-    def _written(self, spark: SparkSession, moment: Moment, names: Mapping[str, str | int]) -> DataFrame:
+    def _written(self, spark: SparkSession, batch: "_Batch") -> DataFrame:
         """The verdicts of this batch, as they were written at its first attempt."""
         rows = tables.read(spark, self._settings.table_path("nrt_results"))
-        mine = (F.col("verdict_date") == F.lit(moment.at.date())) & (F.col("batch_id") == names["batch_id"])
-        return rows.where(mine & (F.col("query_id") == names["query_id"]))
+        mine = (F.col("batch_id") == batch.number) & (F.col("query_id") == batch.query)
+        return rows.where((F.col("verdict_date") == F.lit(batch.moment.at.date())) & mine)
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """A micro-batch: the query's id and its number, what it stands on, whether its plans are worth compiling, whether
+    a sweep is due, and what is held until its end.
+    """
+
+    query: str
+    number: int
+    moment: Moment
+    is_large: bool
+    is_due: bool
+    kept: Kept
+
+    @property
+    def names(self) -> dict[str, str | int]:
+        """What rows say of it."""
+        return {"query_id": self.query, "batch_id": self.number}
 
 
 def batch_moment(spark: SparkSession, checkpoint: str, batch_id: int) -> tuple[datetime, datetime]:

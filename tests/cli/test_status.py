@@ -144,6 +144,17 @@ def test_the_report(settings: Settings) -> None:
             {"anomaly_type": "PRICE_MISMATCH", "state": "RESOLVED", "amount_at_risk_usd": Decimal(9)},
         ],
     )
+    missing = {"anomaly_type": "MISSING_SUPPLIER", "amount_at_risk_usd": Decimal(2)}
+    put(
+        settings,
+        "nrt_exceptions",
+        [
+            {"anomaly_type": "FEED_SILENT", "state": "OPEN", "amount_at_risk_usd": Decimal(2)},
+            {**missing, "state": "OPEN", "held_by": "f"},
+            {**missing, "state": "PENDING"},
+            {**missing, "state": "RESOLVED"},
+        ],
+    )
     put(settings, "closes", [{"close_id": "c1", "reco_date": date(2026, 3, 9), "revision": 1, "finished_at": AT}])
     code, shown = run(settings, "--json")
     report = json.loads(shown)
@@ -153,6 +164,10 @@ def test_the_report(settings: Settings) -> None:
     assert report["open_exceptions"] == [
         {"anomaly_type": "FX_RATE_MISSING", "open": 1, "unpriced": 1, "amount_at_risk_usd": "0"},
         {"anomaly_type": "PRICE_MISMATCH", "open": 2, "unpriced": 0, "amount_at_risk_usd": "3.75"},
+    ]
+    assert [tuple(row.values()) for row in report["stream_exceptions"]] == [
+        ("FEED_SILENT", 1, 0, 0, 0, "2"),
+        ("MISSING_SUPPLIER", 1, 1, 1, 0, "4"),
     ]
     assert report["last_closes"][0]["close_id"] == "c1"
     assert report["sides"][0]["last_event_time"] == "2026-03-09T10:00:00Z"

@@ -23,6 +23,7 @@ EQUIVALENT: dict[str, str] = {
     ),
     "ownership.with_reco_date: F.col('_place') * 2 + can_be_carried.cast('int') -> "
     "F.col('_place') * 2 - can_be_carried.cast('int')": "one less than twice the place is as odd as one more",
+    "silence.usual_gaps: F.max -> F.min #7": "one day alone is in the middle",
     "price.price_tolerance: F.round(agoda_usd * pct_tol.cast('decimal(7,6)'), 6) -> "
     "agoda_usd * pct_tol.cast('decimal(7,6)')": _ROUNDED,
 }

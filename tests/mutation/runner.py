@@ -16,7 +16,7 @@ import reco_rules
 from jobs.common.session import quick_plans
 from tests.mutation.equivalents import EQUIVALENT
 from tests.mutation.mutants import Mutant, mutants
-from tests.reco_rules import test_chain, test_days, test_events, test_pairs, test_price
+from tests.reco_rules import test_chain, test_days, test_events, test_pairs, test_price, test_silence
 from tests.reco_rules.engine import Engine
 
 Test = Callable[..., None]
@@ -28,7 +28,7 @@ _FIRST: dict[str, tuple[Test, ...]] = {
     "delays": (test_pairs.test_delay_of_nothing_is_none,),
     "duplicates": (test_pairs.test_duplicated_is_never_null, test_events.test_money_between_duplicates),
     "existence": (test_pairs.test_existence, test_pairs.test_missing_is_never_null),
-    "explain": (test_chain.test_explanations,),
+    "explain": (test_chain.test_explanations, test_silence.test_silence_is_explained),
     "identity": (test_pairs.test_identity,),
     "latest": (
         *(test_days.test_latest_versions, test_events.test_kept_duplicates_are_sorted_events),
@@ -48,6 +48,10 @@ _FIRST: dict[str, tuple[Test, ...]] = {
         *(test_price.test_tolerance_of_a_missing_side_is_null,),
     ),
     "risk": (test_pairs.test_amount_at_risk, test_pairs.test_severity),
+    "silence": (
+        *(test_silence.test_usual_gaps, test_silence.test_limits, test_silence.test_silence),
+        test_silence.test_what_a_silence_holds,
+    ),
     "skew": (test_pairs.test_skew,),
     "status": (test_pairs.test_status_differs,),
     "verdict": (test_pairs.test_outcomes,),
@@ -104,7 +108,7 @@ def _notices(test: Test, engine: Engine) -> bool:
 def _tests() -> list[Test]:
     """The rules' tests that take an engine or nothing."""
     found = []
-    for module in (test_pairs, test_price, test_days, test_events, test_chain):
+    for module in (test_pairs, test_price, test_days, test_events, test_chain, test_silence):
         for name, test in vars(module).items():
             if name.startswith("test_") and set(inspect.signature(test).parameters) <= {"engine"}:
                 found.append(test)
