@@ -69,6 +69,40 @@ NRT_RESULTS = Table(
     properties={"delta.enableChangeDataFeed": "true"},
 )
 
+BROKEN = StructType(
+    [
+        column("anomaly_type", STRING, "Which rule is broken"),
+        column("open", LONG, "Breaks of that type that were OPEN"),
+        column("pending", LONG, "Breaks of that type that were PENDING: a side may still answer within its grace"),
+    ]
+)
+
+HOURLY_SUMMARY = Table(
+    path="gold/hourly_summary",
+    comment="The stream's verdicts by supplier and UTC hour, from gold/nrt_results; of each key the hour's last counts",
+    schema=StructType(
+        [
+            column("verdict_date", DateType(), "UTC date of the verdicts"),
+            column("verdict_hour", IntegerType(), "UTC hour of the verdicts, 0-23"),
+            column("supplier_id", STRING, "Supplier"),
+            column("verdicts", LONG, "Keys that were judged in the hour"),
+            column("matched", LONG, "Keys whose outcome is MATCHED"),
+            column("broken", ArrayType(BROKEN), "Breaks by anomaly type, sorted by it; empty where there are none"),
+            column("amount_at_risk_usd", USD, "Money at risk of the OPEN breaks, US dollars; unpriced ones left out"),
+            column("unpriced", LONG, "OPEN breaks that cannot be priced"),
+            column(
+                "delay_p50_ms",
+                LONG,
+                "Publication of a key's newest event to verdict_at, keys with both sides, median, milliseconds; "
+                "null where there is no such key",
+            ),
+            column("delay_p99_ms", LONG, "The same, 99th percentile by nearest rank, milliseconds"),
+        ]
+    ),
+    partition_by=("verdict_date",),
+    skipping=("supplier_id", "verdict_hour"),
+)
+
 VERDICT_DRIFT = Table(
     path="gold/verdict_drift",
     comment="What the stream had said last of a closed day's keys, beside the close; NRT_HOURLY suppliers",

@@ -18,6 +18,7 @@ TABLES: dict[str, Table] = {
         gold.CLOSES,
         nrt.NRT_RESULTS,
         nrt.NRT_EXCEPTIONS,
+        nrt.HOURLY_SUMMARY,
         nrt.VERDICT_DRIFT,
     )
 }

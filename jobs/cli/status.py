@@ -61,6 +61,7 @@ def build_report(settings: Settings, law: Law | None) -> dict[str, Any]:
         lags, trouble = [vars(lag) for lag in lake_state.lags(settings, law)], None
     except UserError as error:
         lags, trouble = None, str(error)
+    closes = lake_state.last_closes(settings)
     return {
         "at": datetime.now(UTC),
         "lake": settings.lake.root,
@@ -72,9 +73,11 @@ def build_report(settings: Settings, law: Law | None) -> dict[str, Any]:
         "quarantine": lake_state.quarantine(settings),
         "queries": stream_state.queries(settings),
         "stream": stream_state.verdicts(settings),
+        "stream_last_hour": stream_state.last_hour(settings),
         "stream_exceptions": stream_state.exceptions(settings),
         "open_exceptions": lake_state.open_exceptions(settings),
-        "last_closes": lake_state.last_closes(settings),
+        "last_closes": closes,
+        "drift": stream_state.drift(settings, [row["reco_date"] for row in closes or []]),
     }
 
 
@@ -102,9 +105,22 @@ def _print(settings: Settings, report: dict[str, Any], law: Law | None) -> None:
     _section("Quarantine by reason", reasons and [{"reason": r, "records": n} for r, n in reasons.items()], "Nothing.")
     _queries(report["queries"])
     _section("The stream's verdicts", report["stream"] and [report["stream"]], "")
+    hour = report["stream_last_hour"]
+    _section(
+        "The stream's last hour by supplier", hour and [{**row, "broken": _breaks(row)} for row in hour], "Nothing."
+    )
     _section("The stream's exceptions", report["stream_exceptions"], "None.")
     _section("Open exceptions of the closes", report["open_exceptions"], "None.")
     _section("Last closes", report["last_closes"], "None.")
+    _section("The stream's verdicts beside these closes, by cause of the drift", report["drift"], "Nothing.")
+
+
+def _breaks(row: dict[str, Any]) -> str:
+    return ", ".join(
+        f"{one['anomaly_type']} {shown(one['open'])}"
+        + (f" + {shown(one['pending'])} pending" if one["pending"] else "")
+        for one in row["broken"]
+    )
 
 
 def _queries(told: list[dict[str, Any]]) -> None:

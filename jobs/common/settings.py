@@ -89,7 +89,8 @@ class Stream(Section):
 
     nrt_horizon_hours: how far back the stream knows the events of a key that it judges. sweep_minutes: how often it
     looks for what nothing called for and for feeds that have stopped; 0 for never. silence_floor_minutes: no feed is
-    silent sooner; 0 for never. silence_learn_days: how many days before its last event tell a feed's usual gap.
+    silent sooner; 0 for never. silence_learn_days: how many days before its last event tell a feed's usual gap. summary_minutes:
+    how often at most gold/hourly_summary is brought up to date within an hour; 0 for never, not even when it is over.
     """
 
     checkpoint_root: str = ""
@@ -100,6 +101,7 @@ class Stream(Section):
     sweep_minutes: int = Field(default=10, ge=0, le=24 * 60)
     silence_floor_minutes: int = Field(default=30, ge=0, le=7 * 24 * 60)
     silence_learn_days: int = Field(default=7, ge=1, le=31)
+    summary_minutes: int = Field(default=5, ge=0, le=60)
     state_store: Literal["rocksdb", "memory"] = "rocksdb"
 
 

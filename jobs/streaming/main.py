@@ -20,6 +20,7 @@ from jobs.common.metrics import endpoint
 from jobs.common.options import AsJson, Debug, SettingsFile
 from jobs.common.session import spark_session
 from jobs.common.settings import Settings, load_settings
+from jobs.streaming.hourly import HourlySummary
 from jobs.streaming.match import triggers
 from jobs.streaming.normalise import Normaliser, raw_stream
 from jobs.streaming.progress import Watch, why
@@ -79,6 +80,8 @@ def _run(settings: Settings, *, available_now: bool, only: Only | None) -> None:
     if only is not Only.NORMALISE and not stopping.asked:
         queries.append(start_match(spark, settings, available_now=available_now))
     stopping.wait(queries)
+    if any(query.name == "match" for query in queries):
+        HourlySummary(spark, settings).finish(spark)
     stopping.give_back()
 
 

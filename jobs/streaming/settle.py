@@ -17,6 +17,7 @@ from jobs.common.session import quick_plans
 from jobs.common.settings import Settings
 from jobs.streaming import observe, verdicts
 from jobs.streaming.arrivals import Arrivals
+from jobs.streaming.hourly import HourlySummary
 from jobs.streaming.in_force import References
 from jobs.streaming.match import events_of
 from jobs.streaming.nrt_exceptions import keep_exceptions, unresolved_keys
@@ -50,6 +51,7 @@ class Settler:
             )
         for name in ("nrt_results", "nrt_exceptions"):
             tables.ensure_table(spark, settings, name)
+        self._summary = HourlySummary(spark, settings)
         # The stream's time does not go back, not even with a checkpoint that is new: what was given up stays so.
         given = tables.read(spark, settings.table_path("nrt_results")).agg(F.max("watermark")).collect()[0][0]
         self._reached = datetime.fromtimestamp(0, UTC) if given is None else given.astimezone(UTC)
@@ -71,6 +73,7 @@ class Settler:
                     self._sweeper.done(moment, is_due)
                     self._arrivals.done()
         self._attempted = batch_id
+        self._summary.keep(spark, at)
 
     def _settle(self, events: DataFrame, batch: "_Batch") -> None:
         spark, kept = events.sparkSession, batch.kept
@@ -107,6 +110,7 @@ class Settler:
             new = batch.kept.rows(self._written(spark, batch))
         if new is None:
             return {"verdicts": 0}
+        self._summary.gave(batch.moment.at)
         exceptions = keep_exceptions(spark, self._settings, new, batch.moment.at, self._silence.held_by)
         if comes_again:
             exceptions = tables.read(spark, self._settings.table_path("nrt_exceptions")).join(

@@ -129,6 +129,7 @@ def test_an_empty_lake_says_so(settings: Settings) -> None:
     code, shown = run(settings, "--json")
     report = json.loads(shown)
     assert (code, report["law"], report["lag"], report["quarantine"]) == (0, None, None, None)
+    assert (report["stream_last_hour"], report["drift"]) == (None, None)
 
 
 @pytest.mark.usefixtures("_no_broker")
@@ -176,6 +177,64 @@ def test_the_report(settings: Settings) -> None:
     assert code == 0
     assert "holds" in shown
     assert "PRICE_MISMATCH" in shown
+
+
+def summarised(supplier: str, usd: str, hour: int = 10, day: int = 9, **others: Any) -> dict[str, Any]:
+    row = {
+        "verdict_date": date(2026, 3, day),
+        "verdict_hour": hour,
+        "supplier_id": supplier,
+        "amount_at_risk_usd": Decimal(usd),
+    }
+    return row | {"verdicts": 3, "matched": 1, "broken": [], "unpriced": 0} | others
+
+
+@pytest.mark.usefixtures("_no_broker")
+def test_the_streams_last_hour_by_supplier(settings: Settings) -> None:
+    broken = [("MISSING_AGODA", 0, 1), ("PRICE_MISMATCH", 2000, 0)]
+    told = [dict(zip(("anomaly_type", "open", "pending"), one, strict=True)) for one in broken]
+    least = [summarised(f"SUP-{n:02}", "0.5") for n in range(10, -1, -1)]
+    most = summarised("SUP-99", "20.25", broken=told, unpriced=1, delay_p50_ms=900, delay_p99_ms=4000)
+    put(settings, "hourly_summary", [summarised("OTHER", "99", 9), summarised("OTHER", "99", 11, 8)])
+    put(settings, "hourly_summary", [*least, most])
+    found = json.loads(run(settings, "--json")[1])["stream_last_hour"]
+    assert found[0] == {
+        "hour": "2026-03-09T10:00:00Z",
+        "supplier_id": "SUP-99",
+        "verdicts": 3,
+        "matched": 1,
+        "broken": told,
+        "amount_at_risk_usd": "20.25",
+        "unpriced": 1,
+        "delay_p50_ms": 900,
+        "delay_p99_ms": 4000,
+    }
+    assert [row["supplier_id"] for row in found[1:]] == [f"SUP-{n:02}" for n in range(9)]
+    assert "MISSING_AGODA 0 + 1 pending, PRICE_MISMATCH 2,000" in run(settings)[1]
+
+
+@pytest.mark.usefixtures("_no_broker")
+def test_the_drift_of_the_last_closes(settings: Settings) -> None:
+    days = [date(2026, 3, 1 + n) for n in range(6)]
+    rows = [("SUP-2", "AGREES", 5), ("SUP-1", "AGREES", 5), ("SUP-3", "AGREES", 1), ("SUP-3", "LATE_EVENT", 7)]
+    names = ("supplier_id", "cause", "verdicts")
+    put(
+        settings,
+        "verdict_drift",
+        [{"reco_date": day, **dict(zip(names, row, strict=True))} for day in days for row in rows],
+    )
+    put(
+        settings,
+        "closes",
+        [{"close_id": f"{day}", "reco_date": day, "finished_at": AT + (day - days[0])} for day in days],
+    )
+    found = json.loads(run(settings, "--json")[1])["drift"]
+    assert sorted({row["reco_date"] for row in found}) == [f"{day}" for day in days[1:]], "the last five closes"
+    assert found[:2] == [
+        {"reco_date": "2026-03-06", "cause": "AGREES", "verdicts": 11, "most_of": "SUP-1", "its_verdicts": 5},
+        {"reco_date": "2026-03-06", "cause": "LATE_EVENT", "verdicts": 7, "most_of": "SUP-3", "its_verdicts": 7},
+    ]
+    assert "LATE_EVENT" in run(settings)[1]
 
 
 @pytest.mark.usefixtures("_no_broker")

@@ -91,7 +91,7 @@ class Stream:
     """A lake, topics and policies of its own; `take` runs both queries over what is there."""
 
     def __init__(self, spark: SparkSession, broker: Broker, root: Path, name: str, **stream: Any) -> None:
-        options = {"state_store": "memory", "sweep_minutes": 0} | stream
+        options = {"state_store": "memory", "sweep_minutes": 0, "summary_minutes": 0} | stream
         self.spark, self.root = spark, root
         self.settler: Settler | None = None
         self.settings = new_settings(str(root / "lake"), broker.bootstrap_servers, name, **options)

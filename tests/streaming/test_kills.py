@@ -17,6 +17,8 @@ from jobs.common.progress_file import QUERIES, read_progress
 from jobs.common.settings import Settings
 from tests.oracle.normalise import normalise
 from tests.oracle.stream import open_breaks
+from tests.oracle.summary import summary
+from tests.oracle.summary import told as told_of
 from tests.scrape import free_port, scrape
 from tests.streaming.feed import assert_tables_are_the_oracles, consume, new_settings, produce, wait_for
 from tests.streaming.nrt import beats_at, open_of
@@ -57,6 +59,8 @@ def test_killed_anywhere_nothing_is_lost_or_doubled(broker: Broker, tmp_path: Pa
         assert (told["state"], told["why"]) == ("ENDED", None)
     results = read(open_table(settings, "nrt_results"), "nrt_results")
     assert results["result_id"].is_unique().all()
+    hours = read(open_table(settings, "hourly_summary"), "hourly_summary")
+    assert told_of(hours.to_dicts()) == summary(results.to_dicts())
     verdicts = [normalise(record, datetime.now(UTC)) for record in records]
     events = [verdict[1] for verdict in verdicts if verdict[0] == "event"]
     assert open_of(settings) == open_breaks(events, {}, {})

@@ -67,7 +67,7 @@ def test_what_stays_open_is_the_oracles(
         monkeypatch.setattr(settle, "FEW", 0)  # as large batches are settled: plain pairs by themselves
     workloads = generate_workloads(COUNT, SEED)
     # The horizon holds all the days of the workloads.
-    options = {"state_store": "memory", "nrt_horizon_hours": 24 * 60}
+    options = {"state_store": "memory", "nrt_horizon_hours": 24 * 60, "summary_minutes": 0}
     settings = new_settings(str(tmp_path / "lake"), broker.bootstrap_servers, f"stream-{order}", **options)
     _feed(settings, workloads)
     rng = Random(SEED)
