@@ -89,8 +89,9 @@ class Stream(Section):
 
     nrt_horizon_hours: how far back the stream knows the events of a key that it judges. sweep_minutes: how often it
     looks for what nothing called for and for feeds that have stopped; 0 for never. silence_floor_minutes: no feed is
-    silent sooner; 0 for never. silence_learn_days: how many days before its last event tell a feed's usual gap. summary_minutes:
-    how often at most gold/hourly_summary is brought up to date within an hour; 0 for never, not even when it is over.
+    silent sooner; 0 for never. silence_learn_days: how many days before its last event tell a feed's usual gap.
+    summary_minutes: how often at most gold/hourly_summary is brought up to date within an hour; 0 for never, not even
+    when it is over.
     """
 
     checkpoint_root: str = ""

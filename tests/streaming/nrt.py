@@ -125,6 +125,10 @@ class Stream:
         self.watch.look([query])
         return str(query._jsq.explainInternal(False))
 
+    def restart(self) -> None:
+        """What runs next is another process."""
+        self.settler = None
+
     def exceptions(self, *activities: str) -> Exceptions:
         """The state of every exception, of those activities if any are named; with `+1` where it was reopened."""
         return {

@@ -72,6 +72,7 @@ def story(spark: SparkSession, broker: Broker, tmp_path_factory: pytest.TempPath
     told.chapters["back"] = told.now()
     checkpoint = Path(stream.settings.stream.checkpoint_root, "match")
     checkpoint.rename(checkpoint.with_name("lost"))
+    stream.restart()
     stream.match()
     told.chapters["replayed"] = told.now()
     return told
