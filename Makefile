@@ -21,6 +21,7 @@ test: setup ## the tests
 	$(PYTEST) $(SIDE_BY_SIDE) -m "not long" $(ARGS)
 
 test-long: export RECO_WORKLOADS ?= 5000
+test-long: export RECO_STREAM_WORKLOADS ?= 2000
 test-long: setup ## the tests with many more generated workloads and kills (an hour)
 	$(PYTEST) $(SIDE_BY_SIDE) $(ARGS)
 

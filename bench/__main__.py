@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pyspark.sql import SparkSession
 
-from bench import data, report, stream
+from bench import data, match, report, stream
 from bench.contenders import Contender, other_contenders, spark_contenders
 from jobs.cli.broker import Broker
 from jobs.common.session import spark_session
@@ -37,11 +37,28 @@ def main() -> None:
                 stream.produce(broker, told, options.records // 2)
                 key = f"normalise, {options.records:,} records"
                 results[key] = stream.rounds(spark, told, scratch / "streams", options.rounds)
+        if options.events:
+            with Broker(scratch / "match") as broker:
+                results |= _match(spark, settings, broker, scratch, options)
         peak = report.peak_of_jvm(spark)
         spark.stop()
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / "latest.json").write_text(json.dumps({"seconds": results, "jvm_peak_bytes": peak}, indent=1) + "\n")
     report.write(results, peak, RESULTS)
+
+
+def _match(
+    spark: SparkSession, settings: Settings, broker: Broker, scratch: Path, options: argparse.Namespace
+) -> dict[str, dict[str, list[float]]]:
+    told = settings.model_copy(update={"kafka": Kafka(bootstrap_servers=broker.bootstrap_servers)})
+    caught = match.catch_up(spark, told, broker, scratch / "catch-up", options.events, options.rounds)
+    lags = match.steady(spark, told, broker, scratch / "steady", options.rate, options.seconds)
+    at_rate = f"publication to verdict at {options.rate:,} events a second and side"
+    return {
+        f"match, {options.events:,} a side": {name: found.seconds for name, found in caught.items()},
+        "its state, GB": {name: [size / 1e9 for size in found.state_bytes] for name, found in caught.items()},
+        **{f"{at_rate}, {n}": {name: [found[n]] for name, found in lags.items()} for n in ("p50", "p95", "p99")},
+    }
 
 
 def close(
@@ -79,6 +96,11 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sizes", type=int, nargs="*", default=[1_000_000, 5_000_000], help="activities a side")
     parser.add_argument("--records", type=int, default=2_000_000, help="records to normalise; 0 for none")
+    parser.add_argument("--events", type=int, default=1_000_000, help="events a side to match; 0 for none")
+    parser.add_argument(
+        "--rate", type=int, default=2000, help="events a second and side, to measure lags"
+    )
+    parser.add_argument("--seconds", type=int, default=120, help="for so long")
     parser.add_argument("--only", nargs="*", default=[], help="contenders by name; else all")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--memory", default="3g", help="the driver's heap")

@@ -138,12 +138,12 @@ def read(spark: SparkSession, path: str, version: int | None = None) -> DataFram
     return reader.load(path)
 
 
-def conformed(rows: DataFrame, name: str, *more: str) -> DataFrame:
-    """The rows with exactly the table's columns, in its order and with its types, and those columns after them."""
+def conformed(rows: DataFrame, name: str) -> DataFrame:
+    """The rows with exactly the table's columns, in its order and with its types."""
     fields = TABLES[name].schema.fields
     # As text: each column built by calls is four calls to the JVM.
     casts = [f"cast(`{field.name}` as {field.dataType.simpleString()}) as `{field.name}`" for field in fields]
-    return rows.selectExpr(*casts, *[f"`{name}`" for name in more])
+    return rows.selectExpr(*casts)
 
 
 def _hadoop_path(spark: SparkSession, path: str) -> Any:

@@ -84,12 +84,15 @@ class Settler:
         first, keys = asked.agg(F.min("known_since"), F.count(F.lit(1))).collect()[0]
         few_asked = F.broadcast(asked) if keys <= _BROADCAST else asked
         parts = [] if clean is None else [clean.join(few_asked, on=list(KEY), how="left_anti")]
+        sinces = [_since(part, batch) for part in parts]
         if keys:
-            parts.append(self._judged(few_asked, first, batch))
+            facts, rates = self._judged(few_asked, first, batch)
+            parts.append(verdicts.with_breaks(facts, batch.moment, rates))
+            sinces.append(_since(facts, batch))
         new = None
         if parts:
             results = verdicts.as_results(reduce(DataFrame.unionByName, parts), batch.moment, batch.names)
-            new = kept.rows(self._new(kept.rows(results), is_first=batch.number == 0))
+            new = kept.rows(self._new(results, min(filter(None, sinces), default=None)))
         told = self._write(spark, new, batch)
         self._silence.keep(spark, batch.moment, batch.names)
         if batch.is_due:
@@ -120,7 +123,7 @@ class Settler:
         return observe.verdicts(new, datetime.now(UTC), batch.is_large)
 
     def _append(self, new: DataFrame, batch: "_Batch") -> None:
-        writer = tables.conformed(new, "nrt_results").write.format("delta").mode("append")
+        writer = new.write.format("delta").mode("append")
         writer = writer.option("txnAppId", f"nrt_results-{batch.query}").option("txnVersion", batch.number)
         writer.save(self._settings.table_path("nrt_results"))
 
@@ -141,14 +144,13 @@ class Settler:
         broken = judged.where(~is_clean).select(*KEY, "known_since")
         return judged.where(is_clean).withColumn("breaks", verdicts.no_breaks()), others.unionByName(broken)
 
-    def _judged(self, keys: DataFrame, first: datetime, batch: "_Batch") -> DataFrame:
-        """Verdicts on keys by all that is known of them."""
-        spark, kept, moment = keys.sparkSession, batch.kept, batch.moment
+    def _judged(self, keys: DataFrame, first: datetime, batch: "_Batch") -> tuple[DataFrame, DataFrame]:
+        """The rules' word on keys by all that is known of them, held; and the rates."""
+        spark, kept = keys.sparkSession, batch.kept
         events = kept.rows(verdicts.known_events(spark, self._settings, keys, first))
         days = [row["event_date"] for row in events.select("event_date").distinct().collect()]
         rates = self._references.rates(spark, days)
-        facts = kept.rows(verdicts.judged(verdicts.sides_of_keys(events, moment), moment, rates))
-        return verdicts.with_breaks(facts, moment, rates)
+        return kept.rows(verdicts.judged(verdicts.sides_of_keys(events, batch.moment), batch.moment, rates)), rates
 
     def _asked(self, rows: DataFrame, arrived: DataFrame | None, batch: "_Batch") -> DataFrame:
         """The keys to judge by all that is known of them, and `known_since`.
@@ -165,8 +167,8 @@ class Settler:
         asked.append(awaited.select(*KEY, "known_since"))
         return reduce(DataFrame.unionByName, asked).groupBy(*KEY).agg(F.min("known_since").alias("known_since"))
 
-    def _new(self, results: DataFrame, *, is_first: bool) -> DataFrame:
-        """The verdicts that are not a key's last one already.
+    def _new(self, results: DataFrame, since: datetime | None) -> DataFrame:
+        """The verdicts that are not a key's last one already. `since`: of `_since`.
 
         What an exception's row remembers tells of a break. Else the table is asked, where the same verdict can only
         have a newest event that was published since: redeliveries have moved it back, if at all.
@@ -175,8 +177,6 @@ class Settler:
         exceptions = tables.read(spark, settings.table_path("nrt_exceptions"))
         known = exceptions.where(F.col("judged_by").isNotNull()).select(F.col("judged_by").alias("result_id"))
         new = results.join(F.broadcast(known), on="result_id", how="left_anti")
-        asks = F.lit(True) if is_first else F.size("anomaly_types") == 0
-        since = results.where(asks).agg(F.min("not_before")).collect()[0][0]
         if since is None:
             return new
         given = tables.read(spark, settings.table_path("nrt_results")).where(F.col("published_at") >= F.lit(since))
@@ -216,6 +216,13 @@ def batch_moment(spark: SparkSession, checkpoint: str, batch_id: int) -> tuple[d
     told = json.loads(tables.read_text(spark, f"{checkpoint}/offsets/{batch_id}").splitlines()[1])
     watermark, at = (int(told[name]) for name in ("batchWatermarkMs", "batchTimestampMs"))
     return datetime.fromtimestamp(watermark / 1000, UTC), datetime.fromtimestamp(at / 1000, UTC)
+
+
+def _since(facts: DataFrame, batch: "_Batch") -> datetime | None:
+    """No verdict that is not a break can have been given before; of a query's first batch, no verdict at all."""
+    asked = facts if batch.number == 0 else facts.where(F.size("anomaly_types") == 0)
+    since: datetime | None = asked.agg(F.min("not_before")).collect()[0][0]
+    return since
 
 
 def _dates(rows: DataFrame) -> list[date]:

@@ -125,7 +125,7 @@ def no_breaks() -> Column:
 
 
 def as_results(facts: DataFrame, moment: Moment, names: Mapping[str, object]) -> DataFrame:
-    """Rows of gold/nrt_results, and `not_before`: no such verdict can have been given earlier.
+    """Rows of gold/nrt_results.
 
     `facts`: judged rows with `breaks`. `names`: query_id and batch_id.
     """
@@ -143,4 +143,4 @@ def as_results(facts: DataFrame, moment: Moment, names: Mapping[str, object]) ->
     # Names stand beside the values, nulls are left out. As text: each part built by calls is a call to the JVM.
     identity = F.expr(f"sha2(to_json(struct({', '.join((*told, 'policy_version'))})), 256)")
     rows = named.withColumn("result_id", identity)
-    return tables.conformed(rows, "nrt_results", "not_before")
+    return tables.conformed(rows, "nrt_results")

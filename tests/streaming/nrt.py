@@ -142,6 +142,12 @@ class Stream:
         mine = [row for row in self.rows("nrt_results") if row["activity_id"] == activity]
         return [row["outcome"] for row in sorted(mine, key=lambda row: (row["verdict_at"], row["batch_id"]))]
 
+    def version(self, name: str) -> int:
+        """A table's newest version."""
+        table = open_table(self.settings, name)
+        assert table is not None
+        return table.version()
+
     def rows(self, name: str) -> list[dict[str, Any]]:
         """All rows of a table."""
         return read(open_table(self.settings, name), name).to_dicts()
