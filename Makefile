@@ -3,8 +3,8 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
-# The tests of the one Spark session beside those that need none (tests/conftest.py).
-SIDE_BY_SIDE := -n 2 --dist loadgroup
+# Two processes, each with a Spark session, that take a file of tests at a time: what a file prepares is prepared once.
+SIDE_BY_SIDE := -n 2 --dist loadfile
 
 .PHONY: help setup demo test test-long lint bench test-spark40 test-duckdb test-alerts mutate clean
 

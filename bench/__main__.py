@@ -97,9 +97,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--sizes", type=int, nargs="*", default=[1_000_000, 5_000_000], help="activities a side")
     parser.add_argument("--records", type=int, default=2_000_000, help="records to normalise; 0 for none")
     parser.add_argument("--events", type=int, default=1_000_000, help="events a side to match; 0 for none")
-    parser.add_argument(
-        "--rate", type=int, default=2000, help="events a second and side, to measure lags"
-    )
+    parser.add_argument("--rate", type=int, default=2000, help="events a second and side, to measure lags")
     parser.add_argument("--seconds", type=int, default=120, help="for so long")
     parser.add_argument("--only", nargs="*", default=[], help="contenders by name; else all")
     parser.add_argument("--rounds", type=int, default=3)

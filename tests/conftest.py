@@ -16,19 +16,6 @@ from jobs.common.settings import Settings, Spark
 os.environ.setdefault("JDK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=256m")
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Side by side (`-n 2`): one worker has the Spark session and its tests, the other has the rest, by file.
-
-    The rest is shorter by the stories of `match`, which have a session of their own there.
-    """
-    if config.pluginmanager.hasplugin("xdist"):
-        for item in items:
-            needs_none = {"spark", "engine"}.isdisjoint(getattr(item, "fixturenames", ()))
-            apart = needs_none or item.path.stem == "test_match"
-            item.add_marker(pytest.mark.xdist_group(item.path.stem if apart else "spark"))
-
-
 @pytest.fixture(scope="session")
 def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
     """A session like the jobs' own, on two cores."""

@@ -76,7 +76,7 @@ class Broker:
                 break
             except UserError:
                 # A port that was free a moment ago may be another's by the time the broker asks for it.
-                if self._wanted is not None or not tries_left or "Address already in use" not in self.log.read_text():
+                if self._wanted is not None or not tries_left or "Address already in use" not in self._logged():
                     raise
         (self.home / ADDRESS_FILE).write_text(self.bootstrap_servers)
         return self
@@ -213,13 +213,18 @@ class Broker:
         cluster = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
         properties = str(self.folder / "server.properties")
         command = [_java(), "-Xmx128m", "-XX:TieredStopAtLevel=1", *java, "kafka.tools.StorageTool", "format"]
-        told = subprocess.run([*command, "-t", cluster, "-c", properties], capture_output=True, text=True, check=False)
+        told = subprocess.run(
+            [*command, f"--cluster-id={cluster}", "-c", properties], capture_output=True, text=True, check=False
+        )
         if told.returncode:
             last = (told.stderr.strip() or told.stdout.strip()).splitlines()[-1:]
             raise UserError(f"The broker's folder {self.folder} could not be prepared: {' '.join(last)}.", FAILED)
 
+    def _logged(self) -> str:
+        return self.log.read_text(errors="replace") if self.log.exists() else ""
+
     def _complaint(self) -> str:
-        lines = self.log.read_text(errors="replace").splitlines()
+        lines = self._logged().splitlines()
         wrong = [
             line for line in lines if " ERROR " in line or " FATAL " in line or "rror:" in line or "xception" in line
         ]

@@ -89,4 +89,4 @@ def one_line(error: BaseException, limit: int = 300) -> str:
     text = lines[0] if lines else type(error).__name__
     if text.startswith("An error occurred while calling") and len(lines) > 1:  # py4j: the cause is the next line
         text = lines[1].removeprefix(": ")
-    return str(log.hide_secrets(text[:limit])).rstrip(".;")
+    return str(log.hide_secrets(text))[:limit].rstrip(".;")  # hidden first: half a secret is not seen as one

@@ -51,7 +51,7 @@ METRICS = (
         "reco_query_input_rows_total",
         Kind.COUNTER,
         "rows",
-        "Rows that Spark read for the query; match reads a message once for the join and once for its arrival",
+        "Rows that Spark read for the query",
         ("query",),
     ),
     Metric(

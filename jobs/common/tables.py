@@ -56,14 +56,21 @@ def write_text(spark: SparkSession, path: str, text: str) -> None:
         stream.close()
 
 
-def newest_commit(spark: SparkSession, path: str) -> str | None:
-    """Name of the table's newest entry in the Delta log; None where there is no table. A listing, not a job."""
+def newest_version(spark: SparkSession, path: str, since: int | None = None) -> int | None:
+    """The table's newest version by its Delta log, without a job; None where there is no table.
+
+    `since`: a version known to be there, from which on it looks; else it lists the log, which grows with age.
+    """
     log = _hadoop_path(spark, f"{path}/_delta_log")
     files = log.getFileSystem(spark.sparkContext._jsc.hadoopConfiguration())
-    if not files.exists(log):
-        return None
-    names = [str(status.getPath().getName()) for status in files.listStatus(log)]
-    return max((name for name in names if re.fullmatch(r"\d{20}\.json", name)), default=None)
+    if since is None:
+        if not files.exists(log):
+            return None
+        names = [str(status.getPath().getName()) for status in files.listStatus(log)]
+        return max((int(name[:20]) for name in names if re.fullmatch(r"\d{20}\.json", name)), default=None)
+    while files.exists(_hadoop_path(spark, f"{path}/_delta_log/{since + 1:020}.json")):
+        since += 1
+    return since
 
 
 def ensure_table(spark: SparkSession, settings: Settings, name: str) -> str:

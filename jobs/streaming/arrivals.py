@@ -24,8 +24,7 @@ class Arrivals:
 
     def is_there(self, spark: SparkSession) -> bool:
         """Whether silver has a commit that `keys` has not told of; fixes what the next `keys` tells."""
-        commit = tables.newest_commit(spark, self._path)
-        self._newest = None if commit is None else int(commit.removesuffix(".json"))
+        self._newest = tables.newest_version(spark, self._path, self._newest)
         return self._newest != self._looked
 
     def keys(self, spark: SparkSession) -> DataFrame | None:

@@ -50,12 +50,13 @@ class References:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._policies: tuple[str | None, InForce] | None = None
+        self._policies: tuple[int | None, InForce] | None = None
         self._rates: dict[object, DataFrame] = {}
+        self._versions: dict[str, int | None] = {}
 
     def policies(self, spark: SparkSession) -> InForce:
         """The newest version of the policies."""
-        commit = tables.newest_commit(spark, self._settings.table_path("policies"))
+        commit = self._newest(spark, "policies")
         if self._policies is None or self._policies[0] != commit:
             self._policies = commit, policies_in_force(spark, self._settings)
         return self._policies[1]
@@ -63,13 +64,22 @@ class References:
     def rates(self, spark: SparkSession, dates: Iterable[date]) -> DataFrame:
         """The rates in force on those dates: `fx_date, fx_currency, usd_per_minor`, as a constant of the plan."""
         days, path = tuple(sorted(set(dates))), self._settings.table_path("fx_rates")
-        seen = (days, tables.newest_commit(spark, path))
+        seen = (days, self._newest(spark, "fx_rates"))
         if seen not in self._rates:
             if len(self._rates) > _KEPT:
                 self._rates.clear()
-            fx = tables.read(spark, path) if seen[1] else local_rows(spark, [], TABLES["fx_rates"].schema)
+            fx = tables.read(spark, path) if seen[1] is not None else local_rows(spark, [], TABLES["fx_rates"].schema)
             units = [(code, Decimal(1).scaleb(-digits)) for code, digits in sorted(minor_units().items())]
             minor = local_rows(spark, units, "currency string, minor_unit decimal(5,4)")
             on_days = local_rows(spark, [(day,) for day in days], "fx_date date")
             self._rates[seen] = held(rates_as_of(fx, minor, on_days))
         return self._rates[seen]
+
+    def versions(self, spark: SparkSession) -> tuple[int | None, int | None]:
+        """Newest versions of both tables: what was judged by others may be judged otherwise now."""
+        return self._newest(spark, "policies"), self._newest(spark, "fx_rates")
+
+    def _newest(self, spark: SparkSession, name: str) -> int | None:
+        path = self._settings.table_path(name)
+        self._versions[name] = tables.newest_version(spark, path, self._versions.get(name))
+        return self._versions[name]

@@ -68,10 +68,9 @@ class Settler:
                 watermark = max(watermark, self._reached)
                 is_due = self._sweeper.is_due(at, _has_dropped(self._spark, query))
                 if self._arrivals.is_there(spark) or count or is_due or self._silence.is_due(watermark):
-                    moment = Moment(watermark, at, self._references.policies(spark))
+                    policies, versions = self._references.policies(spark), self._references.versions(spark)
+                    moment = Moment(watermark, at, policies, versions)
                     self._settle(events, _Batch(query, batch_id, moment, count > FEW, is_due, kept))
-                    self._sweeper.done(moment, is_due)
-                    self._arrivals.done()
         self._attempted = batch_id
         self._summary.keep(spark, at)
 
@@ -79,8 +78,15 @@ class Settler:
         spark, kept = events.sparkSession, batch.kept
         arrived = self._arrivals.keys(spark)
         self._silence.look(spark, arrived, batch.moment)
-        clean, others = self._clean_pairs(events, batch) if batch.is_large else (None, events)
-        asked = kept.rows(self._asked(others, arrived, batch))
+        is_after_failure = self._attempted < 0 or batch.number <= self._attempted
+        self._attempted = batch.number
+        if is_after_failure and self._finish_last(spark, batch):
+            self._silence.keep(spark, batch.moment, batch.names)
+            return  # what was found besides, the next batch finds, for nothing was noted as done
+        clean, others = None, events.select(*KEY, _published().alias("known_since"))
+        if batch.is_large:
+            clean, others = self._clean_pairs(events, batch)
+        asked = kept.rows(self._asked(others, clean, arrived, batch))
         first, keys = asked.agg(F.min("known_since"), F.count(F.lit(1))).collect()[0]
         few_asked = F.broadcast(asked) if keys <= _BROADCAST else asked
         parts = [] if clean is None else [clean.join(few_asked, on=list(KEY), how="left_anti")]
@@ -89,37 +95,45 @@ class Settler:
             facts, rates = self._judged(few_asked, first, batch)
             parts.append(verdicts.with_breaks(facts, batch.moment, rates))
             sinces.append(_since(facts, batch))
-        new = None
+        told: dict[str, object] = {"verdicts": 0}
         if parts:
             results = verdicts.as_results(reduce(DataFrame.unionByName, parts), batch.moment, batch.names)
-            new = kept.rows(self._new(results, min(filter(None, sinces), default=None)))
-        told = self._write(spark, new, batch)
+            new = kept.rows(self._new(results, min(filter(None, sinces), default=None), batch))
+            if not new.isEmpty():
+                told = self._write(spark, new, batch)
         self._silence.keep(spark, batch.moment, batch.names)
         if batch.is_due:
             observe.exceptions(spark, self._settings)
+        self._sweeper.done(batch.moment, batch.is_due)
+        self._arrivals.done()
         at = batch.moment.watermark.isoformat()
         log.info("settled", query="match", batch=batch.number, keys=keys, watermark=at, **told)
 
-    def _write(self, spark: SparkSession, new: DataFrame | None, batch: "_Batch") -> dict[str, object]:
+    def _finish_last(self, spark: SparkSession, batch: "_Batch") -> bool:
+        """Do what the newest batch in the table, of whatever query, may have left undone; whether it was this one.
+
+        Its verdicts stand as they were written: run again, it might judge by more, and the table would not take it.
+        """
+        results = tables.read(spark, self._settings.table_path("nrt_results"))
+        newest = results.agg(F.max("verdict_at")).collect()[0][0]
+        if newest is None:
+            return False
+        at = newest.astimezone(UTC)
+        of_date = F.col("verdict_date") == F.lit(at.date())
+        last = batch.kept.rows(results.where(of_date & (F.col("verdict_at") == F.lit(at))))
+        keep_exceptions(spark, self._settings, last, at, self._silence.held_by)
+        exceptions = tables.read(spark, self._settings.table_path("nrt_exceptions"))
+        mine = exceptions.join(F.broadcast(last.select("result_id")), on="result_id", how="left_semi")
+        tell(self._settings, last, mine)
+        self._summary.gave(at)
+        is_mine = (F.col("batch_id") == batch.number) & (F.col("query_id") == batch.query)
+        return not last.where(is_mine).isEmpty()
+
+    def _write(self, spark: SparkSession, new: DataFrame, batch: "_Batch") -> dict[str, object]:
         """Append the verdicts, keep the exceptions, tell of both; what the log says of them."""
-        # After a crash the same batch comes again, and maybe part of it is written: that is what holds then.
-        comes_again = self._attempted < 0 or batch.number <= self._attempted
-        self._attempted = batch.number
-        if new is not None and new.isEmpty():
-            new = None
-        if new is not None:
-            self._append(new, batch)
-        if comes_again:
-            new = batch.kept.rows(self._written(spark, batch))
-        if new is None:
-            return {"verdicts": 0}
+        self._append(new, batch)
         self._summary.gave(batch.moment.at)
-        exceptions = keep_exceptions(spark, self._settings, new, batch.moment.at, self._silence.held_by)
-        if comes_again:
-            exceptions = tables.read(spark, self._settings.table_path("nrt_exceptions")).join(
-                F.broadcast(new.select("result_id")), on="result_id", how="left_semi"
-            )
-        tell(self._settings, new, exceptions)
+        tell(self._settings, new, keep_exceptions(spark, self._settings, new, batch.moment.at, self._silence.held_by))
         return observe.verdicts(new, datetime.now(UTC), batch.is_large)
 
     def _append(self, new: DataFrame, batch: "_Batch") -> None:
@@ -130,12 +144,14 @@ class Settler:
     def _clean_pairs(self, rows: DataFrame, batch: "_Batch") -> tuple[DataFrame, DataFrame]:
         """Verdicts on plain pairs that have no break, of a large batch most of all there is; and all other rows.
 
-        Plain is a pair of two first versions whose key has nothing else in the batch.
+        Plain is a pair of two first versions, none of which was there before, whose key has nothing else in the batch.
         """
         twice = rows.groupBy(*KEY).count().where(F.col("count") > 1).select(*KEY, F.lit(True).alias("is_twice"))
         marked = rows.join(F.broadcast(twice), on=list(KEY), how="left")
         first = (F.col("agoda.version") == 1) & (F.col("supplier.version") == 1)
-        is_plain = F.coalesce(first, F.lit(False)) & F.col("is_twice").isNull()
+        # Up to the watermark all is read: what was published later comes with this batch.
+        is_new = _published() > F.lit(batch.moment.watermark)
+        is_plain = F.coalesce(first & is_new, F.lit(False)) & F.col("is_twice").isNull()
         rates = self._references.rates(rows.sparkSession, _dates(rows))
         plain = verdicts.sides_of_pair(marked.where(is_plain).drop("is_twice"))
         judged = batch.kept.rows(verdicts.judged(plain, batch.moment, rates))
@@ -152,22 +168,22 @@ class Settler:
         rates = self._references.rates(spark, days)
         return kept.rows(verdicts.judged(verdicts.sides_of_keys(events, batch.moment), batch.moment, rates)), rates
 
-    def _asked(self, rows: DataFrame, arrived: DataFrame | None, batch: "_Batch") -> DataFrame:
+    def _asked(self, rows: DataFrame, clean: DataFrame | None, arrived: DataFrame | None, batch: "_Batch") -> DataFrame:
         """The keys to judge by all that is known of them, and `known_since`.
 
         Those of the rows, what may answer an exception, and what the sweeper finds.
         """
         spark = rows.sparkSession
-        if "known_since" not in rows.columns:
-            rows = rows.select(*KEY, _published().alias("known_since"))
         asked = [rows, *self._sweeper.keys(spark, batch.moment, batch.is_due)]
         awaited = unresolved_keys(spark, self._settings)
         if arrived is not None:
+            if clean is not None:  # what looks plain by itself may answer what is open
+                arrived = arrived.select(*KEY).unionByName(clean.select(*KEY))
             awaited = arrived.join(F.broadcast(awaited), on=list(KEY), how="inner")
         asked.append(awaited.select(*KEY, "known_since"))
         return reduce(DataFrame.unionByName, asked).groupBy(*KEY).agg(F.min("known_since").alias("known_since"))
 
-    def _new(self, results: DataFrame, since: datetime | None) -> DataFrame:
+    def _new(self, results: DataFrame, since: datetime | None, batch: "_Batch") -> DataFrame:
         """The verdicts that are not a key's last one already. `since`: of `_since`.
 
         What an exception's row remembers tells of a break. Else the table is asked, where the same verdict can only
@@ -176,17 +192,13 @@ class Settler:
         spark, settings = results.sparkSession, self._settings
         exceptions = tables.read(spark, settings.table_path("nrt_exceptions"))
         known = exceptions.where(F.col("judged_by").isNotNull()).select(F.col("judged_by").alias("result_id"))
+        if not batch.is_large:  # else there are more verdicts than exceptions
+            known = known.join(F.broadcast(results.select("result_id")), on="result_id", how="left_semi")
         new = results.join(F.broadcast(known), on="result_id", how="left_anti")
         if since is None:
             return new
         given = tables.read(spark, settings.table_path("nrt_results")).where(F.col("published_at") >= F.lit(since))
         return new.join(given.select("result_id"), on="result_id", how="left_anti")
-
-    def _written(self, spark: SparkSession, batch: "_Batch") -> DataFrame:
-        """The verdicts of this batch, as they were written at its first attempt."""
-        rows = tables.read(spark, self._settings.table_path("nrt_results"))
-        mine = (F.col("batch_id") == batch.number) & (F.col("query_id") == batch.query)
-        return rows.where((F.col("verdict_date") == F.lit(batch.moment.at.date())) & mine)
 
 
 @dataclass(frozen=True)

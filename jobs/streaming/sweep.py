@@ -15,7 +15,7 @@ from reco_rules.vocabulary import KEY, Mode
 
 
 class Sweeper:
-    """Remembers when it last swept, and under which policies.
+    """Remembers when it last swept, and under which policies and rates.
 
     It sweeps when a process starts, every so many minutes, and when the join let go of rows that came too late for it.
     """
@@ -24,7 +24,7 @@ class Sweeper:
         self._settings = settings
         self._swept_at: datetime | None = None
         self._watermark: datetime | None = None
-        self._policy_version: int | None = None
+        self._references: object = None
 
     def is_due(self, at: datetime, has_dropped: bool) -> bool:
         """Whether a batch without rows is worth a sweep. `has_dropped`: the batch before let go of late rows."""
@@ -37,10 +37,10 @@ class Sweeper:
         """Keys to judge anew, with `known_since`.
 
         What is pending past its time; all exceptions that are not resolved, where they were last judged by other
-        policies or by another process; and, on a sweep, what silver has that no verdict knows.
+        policies or rates, or by another process; and, on a sweep, what silver has that no verdict knows.
         """
         rows = tables.read(spark, self._settings.table_path("nrt_exceptions"))
-        if moment.policies.version != self._policy_version:
+        if moment.references != self._references:
             found = [unresolved_keys(spark, self._settings)]
         else:
             found = [rows.where((F.col("state") == "PENDING") & (F.col("pending_until") <= F.lit(moment.watermark)))]
@@ -52,7 +52,7 @@ class Sweeper:
         """The batch's verdicts are written."""
         if was_due:
             self._swept_at, self._watermark = moment.at, moment.watermark
-        self._policy_version = moment.policies.version
+        self._references = moment.references
 
     def _forgotten(self, spark: SparkSession, moment: Moment) -> DataFrame:
         """Near-real-time keys with an event that no verdict knows, its grace ended since the last sweep."""

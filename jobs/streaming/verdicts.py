@@ -41,6 +41,8 @@ class Moment:
     watermark: datetime
     at: datetime
     policies: InForce
+    #: Versions of the tables of policies and rates.
+    references: tuple[int | None, int | None] = (None, None)
 
 
 def sides_of_pair(pairs: DataFrame) -> DataFrame:
