@@ -85,6 +85,8 @@ def steady(
         feed.join()
         time.sleep(15)  # what is on its way arrives
         for query in queries:
+            while query.status["isTriggerActive"]:
+                time.sleep(0.1)
             query.stop()
         lags = pl.Series(_lags(told, name, middle))
         found[name] = {f"p{share}": round(lags.quantile(share / 100) or 0, 2) for share in (50, 95, 99)}
@@ -202,8 +204,8 @@ def _lags(settings: Settings, name: str, since: datetime) -> list[float]:
 
     root = f"{settings.lake.root}/gold/nrt_results" if name == OURS else f"{settings.lake.root}/joined"
     table = DeltaTable(root)
-    adds = pl.from_arrow(table.get_add_actions(flatten=True))
-    assert isinstance(adds, pl.DataFrame)
+    told = pl.from_arrow(table.get_add_actions(flatten=True))
+    adds = told if isinstance(told, pl.DataFrame) else told.struct.unnest()
     found: list[float] = []
     for path, at in adds.select("path", "modification_time").iter_rows():
         rows = pl.read_parquet(f"{root}/{path}")

@@ -30,7 +30,6 @@ _QUICK_CONF = {
     "spark.sql.adaptive.enabled": "false",
     # A plan is also described for the web page of queries, a sixth of a small batch's time in the long form.
     "spark.sql.ui.explainMode": "simple",
-    "spark.sql.maxPlanStringLength": "1000",
 }
 
 _COMPILED_CONF = {"spark.sql.codegen.wholeStage": "true", "spark.sql.codegen.factoryMode": "FALLBACK"}
