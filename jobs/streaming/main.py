@@ -9,11 +9,14 @@ from types import FrameType
 from typing import Annotated
 
 import typer
+from py4j.protocol import Py4JJavaError
 from pyspark.errors import StreamingQueryException
 from pyspark.sql import SparkSession
 from pyspark.sql.streaming.query import StreamingQuery
+from pyspark.sql.streaming.readwriter import DataStreamWriter
 
 from jobs.common import log
+from jobs.common.command import one_line
 from jobs.common.errors import FAILED, UserError
 from jobs.common.kafka import topic_partitions
 from jobs.common.metrics import endpoint
@@ -101,9 +104,7 @@ def start_normalise(
         .option("checkpointLocation", f"{checkpoint_root(settings)}/normalise")
         .foreachBatch(normaliser)
     )
-    if available_now:
-        return writer.trigger(availableNow=True).start()
-    return writer.trigger(processingTime=settings.stream.trigger).start()
+    return _start(writer, f"{checkpoint_root(settings)}/normalise", None if available_now else settings.stream.trigger)
 
 
 def start_match(
@@ -119,9 +120,20 @@ def start_match(
         .option("checkpointLocation", checkpoint)
         .foreachBatch(settler or Settler(spark, settings, checkpoint))
     )
-    if available_now:
-        return writer.trigger(availableNow=True).start()
-    return writer.trigger(processingTime=settings.stream.match_trigger).start()
+    return _start(writer, checkpoint, None if available_now else settings.stream.match_trigger)
+
+
+def _start(writer: DataStreamWriter, checkpoint: str, every: str | None) -> StreamingQuery:
+    """Start a query, once over what is there where `every` is None. UserError where its checkpoint cannot be read."""
+    timed = writer.trigger(availableNow=True) if every is None else writer.trigger(processingTime=every)
+    try:
+        return timed.start()
+    except Py4JJavaError as error:
+        raise UserError(
+            f"The checkpoint {checkpoint} cannot be read ({one_line(error)}): move it away and start again; the topics "
+            "are read from their beginning, and the tables take nothing twice.",
+            FAILED,
+        ) from error
 
 
 def checkpoint_root(settings: Settings) -> str:

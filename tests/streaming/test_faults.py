@@ -10,6 +10,7 @@ from pyspark.errors import StreamingQueryException
 from pyspark.sql import SparkSession
 
 from jobs.cli.broker import Broker
+from jobs.common.errors import UserError
 from jobs.common.progress_file import read_progress
 from tests.oracle.normalise import Raw
 from tests.streaming.nrt import Stream, beats, both, event
@@ -77,7 +78,7 @@ def _take_or_replay(stream: Stream, checkpoint: Path, *records: Raw) -> None:
     stream.send(*records)
     try:
         stream.match()
-    except StreamingQueryException:
+    except (StreamingQueryException, UserError):
         shutil.rmtree(checkpoint)
         stream.restart()
         stream.match()
