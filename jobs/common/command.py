@@ -14,6 +14,8 @@ from jobs.common import log
 from jobs.common.errors import DONE, FAILED, UserError
 
 INTERRUPTED = 130
+#: The extra of setup.py that brings a package which only some commands need.
+_EXTRAS = {"currency_converter": "demo", **dict.fromkeys(("httpx", "psycopg", "pymysql", "stamina"), "ingest")}
 
 
 def load(target: str) -> Any:
@@ -25,7 +27,7 @@ def load(target: str) -> Any:
         package = (error.name or "").partition(".")[0]
         if package in ("jobs", "reco_rules", "schemas", ""):
             raise
-        extra = "demo" if package == "currency_converter" else "local"
+        extra = _EXTRAS.get(package, "local")
         raise UserError(f"The package {package} is not installed: pip install 'reco[{extra}]'.") from error
 
 
