@@ -11,9 +11,9 @@ from pyspark.sql import functions as F
 
 from jobs.common.kafka import source_options
 from jobs.common.settings import Settings
-from jobs.streaming.waiting import slot
 from reco_rules.identity import joined
 from reco_rules.vocabulary import Side
+from reco_rules.waiting import slot
 
 #: The longest grace a policy may set (CONTRACT section 4), seconds.
 LONGEST_GRACE = 6 * 3600

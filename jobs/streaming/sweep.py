@@ -9,9 +9,9 @@ from jobs.common import tables
 from jobs.common.settings import Settings
 from jobs.streaming.nrt_exceptions import unresolved_keys
 from jobs.streaming.verdicts import Moment
-from jobs.streaming.waiting import deadline
 from reco_rules.latest import VERSION_ORDER
 from reco_rules.vocabulary import KEY, Mode
+from reco_rules.waiting import deadline
 
 
 class Sweeper:

@@ -11,7 +11,6 @@ from pyspark.sql.types import ArrayType
 from jobs.common import tables
 from jobs.common.settings import Settings
 from jobs.streaming.in_force import InForce
-from jobs.streaming.waiting import state, waiting
 from reco_rules.anomalies import anomalies_of
 from reco_rules.clock import millis, seconds
 from reco_rules.latest import VERSION_ORDER, day_sides, flat_sides
@@ -19,6 +18,7 @@ from reco_rules.money import with_usd
 from reco_rules.policy import POLICY_COLUMNS, with_policy
 from reco_rules.verdict import judge
 from reco_rules.vocabulary import KEY, Side
+from reco_rules.waiting import state, waiting
 from schemas.gold import DUPLICATE_EVENT
 from schemas.nrt import BREAK
 from schemas.types import STRING

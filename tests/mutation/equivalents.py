@@ -26,4 +26,11 @@ EQUIVALENT: dict[str, str] = {
     "silence.usual_gaps: F.max -> F.min #7": "one day alone is in the middle",
     "price.price_tolerance: F.round(agoda_usd * pct_tol.cast('decimal(7,6)'), 6) -> "
     "agoda_usd * pct_tol.cast('decimal(7,6)')": _ROUNDED,
+    "waiting.waiting: 'inner' -> 'left'": "each delivery's key has a row in sides",
+    "waiting.waiting: F.max -> F.min": "one slot has one version where versions count at all",
+    "waiting.waiting: F.max -> F.min #2": "whether the latest versions answer each other is one value a key",
+    "waiting._unanswered: 0 -> -1": "the first version is 1",
+    "waiting._unanswered: F.col('version') > known -> F.col('version') >= known": (
+        "the version that is known of the other side is not unanswered"
+    ),
 }

@@ -16,7 +16,7 @@ import reco_rules
 from jobs.common.session import quick_plans
 from tests.mutation.equivalents import EQUIVALENT
 from tests.mutation.mutants import Mutant, mutants
-from tests.reco_rules import test_chain, test_days, test_events, test_pairs, test_price, test_silence
+from tests.reco_rules import test_chain, test_days, test_events, test_pairs, test_price, test_silence, test_waiting
 from tests.reco_rules.engine import Engine
 
 Test = Callable[..., None]
@@ -55,6 +55,10 @@ _FIRST: dict[str, tuple[Test, ...]] = {
     "skew": (test_pairs.test_skew,),
     "status": (test_pairs.test_status_differs,),
     "verdict": (test_pairs.test_outcomes,),
+    "waiting": (
+        *(test_waiting.test_how_long_each_key_waits, test_waiting.test_only_what_an_answer_can_mend_pends),
+        test_waiting.test_what_an_event_answers,
+    ),
 }
 
 
@@ -108,7 +112,7 @@ def _notices(test: Test, engine: Engine) -> bool:
 def _tests() -> list[Test]:
     """The rules' tests that take an engine or nothing."""
     found = []
-    for module in (test_pairs, test_price, test_days, test_events, test_chain, test_silence):
+    for module in (test_pairs, test_price, test_days, test_events, test_chain, test_silence, test_waiting):
         for name, test in vars(module).items():
             if name.startswith("test_") and set(inspect.signature(test).parameters) <= {"engine"}:
                 found.append(test)

@@ -3,6 +3,7 @@
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from reco_rules.clock import millis
 from reco_rules.vocabulary import KEY, AnomalyType, Side, Versions
 
 #: Breaks of what one side alone has done: no answer mends them.
@@ -20,8 +21,8 @@ def slot(versions: Column, version: Column, activity_type: Column) -> Column:
 
 
 def deadline(published_at: Column, grace_seconds: Column) -> Column:
-    """When the grace of an event published at that time ends."""
-    return published_at + F.make_dt_interval(secs=grace_seconds)
+    """When the grace (bigint seconds) of an event published at that time ends; null where either is null."""
+    return F.timestamp_millis(millis(published_at) + grace_seconds * 1000)
 
 
 def waiting(deliveries: DataFrame, sides: DataFrame) -> DataFrame:
@@ -52,7 +53,7 @@ def waiting(deliveries: DataFrame, sides: DataFrame) -> DataFrame:
 def state(anomaly_type: Column, pending_until: Column, watermark: Column) -> Column:
     """OPEN, or PENDING while an answer may still come: its grace has not ended at the stream's time."""
     pends = ~anomaly_type.isin([kind.value for kind in ONE_SIDED]) & (pending_until > watermark)
-    return F.when(F.coalesce(pends, F.lit(False)), F.lit("PENDING")).otherwise(F.lit("OPEN"))
+    return F.when(pends, F.lit("PENDING")).otherwise(F.lit("OPEN"))
 
 
 def _latest_slot(side: Side) -> Column:
