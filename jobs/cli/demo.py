@@ -1,5 +1,6 @@
 """`reco demo`: the main job, whole, on this machine, held against a truth that was planted beforehand."""
 
+import json
 import shutil
 import time
 from datetime import UTC, date, datetime, timedelta
@@ -9,7 +10,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from jobs.cli import demo_clocks, demo_report
+from jobs.cli import demo_clocks, demo_live, demo_report
 from jobs.cli.broker import Broker
 from jobs.cli.demo_steps import Memory, Steps, ended_by_signals
 from jobs.common import fx, policies
@@ -24,6 +25,10 @@ START = date(2026, 10, 15)
 POLICIES = Path(__file__).with_name("demo-policies.yaml")
 #: For so long further explanations are begun.
 EXPLAIN_SECONDS = 30
+#: Records that a micro-batch takes of the workload, which is there much faster than it ever comes in life.
+BATCH = 60_000
+POLL_SECONDS = 0.2
+EARLIEST = datetime.fromtimestamp(0, UTC)
 #: Marks a folder as the demo's own, which it may empty.
 MARK = ".reco-demo"
 
@@ -34,13 +39,15 @@ def command(
     days: Annotated[int, typer.Option(help="How many days.", min=1, max=10)] = 3,
     suppliers: Annotated[int, typer.Option(help="How many suppliers.", min=1, max=999)] = 30,
     seed: Annotated[int, typer.Option(help="The same seed gives the same workload.")] = 7,
-    match: Annotated[bool, typer.Option("--match", help="Let the stream judge too, and show both clocks.")] = False,
+    match: Annotated[
+        bool, typer.Option("--match/--no-match", help="Let the stream judge too, and show both clocks.")
+    ] = True,
     keep: Annotated[bool, typer.Option("--keep/--no-keep", help="Leave the folder to be looked at.")] = True,
     settings_file: SettingsFile = None,
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
-    """Run everything on real parts: Kafka broker, workload, streaming job, closes; and check what was found.
+    """Run everything on real parts: Kafka broker, workload, the stream's verdicts, closes; and check what was found.
 
     Exit code 1 where the closes found anything else than was planted, or a record was lost.
 
@@ -90,6 +97,7 @@ def environment_of(settings: Settings) -> dict[str, str]:
         "RECO_KAFKA__BOOTSTRAP_SERVERS": settings.kafka.bootstrap_servers,
         "RECO_KAFKA__OPTIONS": "{}",
         "RECO_STREAM__CHECKPOINT_ROOT": settings.stream.checkpoint_root,
+        "RECO_STREAM__MAX_OFFSETS_PER_TRIGGER": str(BATCH),
         "RECO_LOCAL__HOME": str(settings.local.home),
     }
 
@@ -108,12 +116,18 @@ def _run(
     settings = settings_of(known, home, broker.bootstrap_servers)
     given = ["--settings", str(file)] if file else []
     with Steps(home / "logs", environment_of(settings), console) as steps:
-        truth = _feed(steps, settings, dates, workload, given)
-        with steps.step("Streaming job: Kafka to bronze and silver"):
-            steps.spark("normalise", "stream", "--available-now", "--only", "normalise", *given)
+        _prepare(steps, settings, dates)
+        truth = home / "truth.json"
+        span = ["--start", f"{dates[0]}", "--days", str(len(dates)), "--truth", str(truth)]
+        generate = ["generate", *workload, *span, *given]
         if match:
-            with steps.step("Streaming job: both sides matched"):
-                steps.spark("match", "stream", "--available-now", "--only", "match", *given)
+            with steps.step("Workload to Kafka, the stream's verdicts as it comes", draws=True):
+                _judge_as_it_comes(steps, settings, generate, truth, given, console)
+        else:
+            with steps.step("Workload of both sides to Kafka"):
+                steps.reco(*generate)
+            with steps.step("Streaming job: Kafka to bronze and silver"):
+                steps.spark("normalise", "stream", "--available-now", "--only", "normalise", *given)
         with steps.step(f"Close of {len(dates)} days"):
             steps.spark("daily", "daily", *(part for day in dates for part in ("--date", f"{day}")), *given)
         with steps.step("Found beside planted"):
@@ -124,20 +138,32 @@ def _run(
     return report | {"steps": steps.seconds}
 
 
-def _feed(steps: Steps, settings: Settings, dates: list[date], workload: list[str], given: list[str]) -> Path:
-    """Topics, policies, rates and the workload; returns the file that says what was planted."""
-    home, now = settings.local.home, datetime.now(UTC)
-    rates, truth = home / "ecb.csv", home / "truth.json"
+def _prepare(steps: Steps, settings: Settings, dates: list[date]) -> None:
+    """Topics, policies and rates."""
+    rates, now = settings.local.home / "ecb.csv", datetime.now(UTC)
     with steps.step("Topics, policies and ECB rates"):
         create_topics(settings.kafka.bootstrap_servers, settings)
         policies.apply(settings, POLICIES, now)
         # A refund of the last day is paid on the next one: its rates are needed too.
         steps.child("ecb", "jobs.ingest.ecb", f"{dates[0]}", f"{dates[-1] + timedelta(days=1)}", str(rates))
         fx.load(settings, rates, now)
-    with steps.step("Workload of both sides to Kafka"):
-        span = ["--start", f"{dates[0]}", "--days", str(len(dates))]
-        steps.reco("generate", *workload, *span, "--truth", str(truth), *given)
-    return truth
+
+
+def _judge_as_it_comes(
+    steps: Steps, settings: Settings, generate: list[str], truth: Path, given: list[str], console: Console
+) -> None:
+    """Both queries run while the workload is sent, until they have judged up to its last heartbeat."""
+    with (
+        demo_live.Verdicts(settings, console) as verdicts,
+        steps.spark_runs("stream", "stream", *given) as check,
+    ):
+        steps.reco(*generate, meanwhile=verdicts.show)
+        until = datetime.fromisoformat(json.loads(truth.read_text(encoding="utf-8"))["summary"]["published_until"])
+        while (demo_live.reached(settings) or EARLIEST) < until:
+            check()
+            verdicts.show()
+            time.sleep(POLL_SECONDS)
+        steps.ask_spark_to_stop()
 
 
 def _explain(steps: Steps, chosen: list[dict[str, Any]], given: list[str]) -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
@@ -55,22 +55,39 @@ class Steps:
 
         Raises UserError with the log's last lines where it fails.
         """
+        with self.spark_runs(name, *words):
+            pass
+        return (self._logs / f"{name}.out").read_text(encoding="utf-8")
+
+    @contextmanager
+    def spark_runs(self, name: str, *words: str) -> Iterator[Callable[[], None]]:
+        """The same while something else is done; its end is waited for. What is given raises where it has failed."""
         worker = self._worker
         assert worker is not None, "commands run within the context"
         assert worker.stdin is not None
+        answer = self._logs / f"{name}.code"
+
+        def check() -> None:
+            if _interrupted.is_set():
+                raise KeyboardInterrupt
+            if not answer.exists() and worker.poll() is not None:
+                raise self._failure(words, worker.returncode, self._logs / "spark.log")
+            if answer.exists() and (code := int(answer.read_text())):
+                raise self._failure(words, code, self._logs / "spark.log")
+
         with suppress(BrokenPipeError):
             worker.stdin.write(json.dumps([name, *words]).encode() + b"\n")
             worker.stdin.flush()
-        answer = self._logs / f"{name}.code"
+        yield check
         while not answer.exists():
-            if _interrupted.is_set():
-                raise KeyboardInterrupt
-            if worker.poll() is not None:
-                raise self._failure(words, worker.returncode, self._logs / "spark.log")
+            check()
             time.sleep(_POLL_SECONDS)
-        if code := int(answer.read_text()):
-            raise self._failure(words, code, self._logs / "spark.log")
-        return (self._logs / f"{name}.out").read_text(encoding="utf-8")
+        check()
+
+    def ask_spark_to_stop(self) -> None:
+        """Has the command that runs until it is stopped end after the work in hand."""
+        assert self._worker is not None
+        self._worker.send_signal(signal.SIGTERM)
 
     @staticmethod
     def _failure(words: Sequence[str], code: int, log: Path) -> UserError:
@@ -78,11 +95,11 @@ class Steps:
         return UserError(f"{what}; the last lines of its log {log}:\n{tail(log)}", FAILED)
 
     @contextmanager
-    def step(self, title: str) -> Iterator[None]:
-        """One step; where it fails, the error says in which step."""
+    def step(self, title: str, draws: bool = False) -> Iterator[None]:
+        """One step; where it fails, the error says in which step. `draws`: it shows by itself how far it is."""
         started = time.monotonic()
         try:
-            if self._console.is_terminal:
+            if self._console.is_terminal and not draws:
                 with self._console.status(f"{title} …"):
                     yield
             else:
@@ -97,10 +114,11 @@ class Steps:
         self.seconds[title] = round(took, 1)
         self._console.print(f"  {title:<44}{took:7.1f} s", highlight=False)
 
-    def child(self, name: str, *arguments: str) -> str:
+    def child(self, name: str, *arguments: str, meanwhile: Callable[[], None] | None = None) -> str:
         """Runs `python -m ARGUMENTS` to its end and returns what it printed; NAME.out and NAME.log keep both streams.
 
-        Raises UserError with the log's last lines where it fails. However this ends, nothing of it is left running.
+        `meanwhile` is called again and again. Raises UserError with the log's last lines where it fails. However this
+        ends, nothing of it is left running.
         """
         out, log = self._logs / f"{name}.out", self._logs / f"{name}.log"
         log.parent.mkdir(parents=True, exist_ok=True)
@@ -109,16 +127,16 @@ class Steps:
         apart = ["/bin/sh", "-c", 'exec "$@" >"$0"', str(out)]
         process = processes.spawn([*apart, sys.executable, "-m", *arguments], log, env=self._env)
         try:
-            code = _wait(process)
+            code = _wait(process, meanwhile)
         finally:
             _end(process)
         if code != 0:
             raise self._failure(arguments, code, log)
         return out.read_text(encoding="utf-8", errors="replace")
 
-    def reco(self, *arguments: str) -> str:
+    def reco(self, *arguments: str, meanwhile: Callable[[], None] | None = None) -> str:
         """Runs a reco command to its end."""
-        return self.child(arguments[0], "jobs.cli.main", *arguments)
+        return self.child(arguments[0], "jobs.cli.main", *arguments, meanwhile=meanwhile)
 
 
 def tail(log: Path) -> str:
@@ -127,11 +145,13 @@ def tail(log: Path) -> str:
         return "\n".join(f"    {line.rstrip()[:400]}" for line in deque(file, LOG_LINES))
 
 
-def _wait(process: subprocess.Popen[bytes]) -> int:
+def _wait(process: subprocess.Popen[bytes], meanwhile: Callable[[], None] | None) -> int:
     """The child's exit code; KeyboardInterrupt where a signal says so meanwhile."""
     while True:
         if _interrupted.is_set():
             raise KeyboardInterrupt
+        if meanwhile:
+            meanwhile()
         with suppress(subprocess.TimeoutExpired):
             return process.wait(_POLL_SECONDS)
 

@@ -81,11 +81,12 @@ def run(settings: Settings, spec: Spec, rate: int, truth_file: Path | None) -> d
     with _progress(2 * spec.activities * spec.days) as progress:
         sender.send(workload.records(), rate, progress)
     end = workload.planned.last_published_ms // SECOND * SECOND + SECOND
-    heartbeats = sender.heartbeats(max(end, midnight_ms(spec.start + timedelta(days=spec.days))))
+    until = max(end, midnight_ms(spec.start + timedelta(days=spec.days)))
+    summary = truth.summary(workload, sender.heartbeats(until), until)
     sender.finish()
     if truth_file is not None:
-        truth.write(truth_file, workload, heartbeats)
-    return truth.summary(workload, heartbeats)
+        truth.write(truth_file, workload, summary)
+    return summary
 
 
 @contextmanager

@@ -2,15 +2,17 @@
 
 import json
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from jobs.common.errors import UserError
+from jobs.ingest.events import iso
 from jobs.ingest.workload import Workload
 
 
-def summary(workload: Workload, heartbeats: int) -> dict[str, Any]:
-    """What was planted, in numbers: JSON-ready."""
+def summary(workload: Workload, heartbeats: int, until_ms: int) -> dict[str, Any]:
+    """What was planted, in numbers, and up to when the last heartbeats say that all is published: JSON-ready."""
     planned, spec = workload.planned, workload.spec
     reasons: Counter[str] = Counter()
     for codes, count in planned.poison.items():
@@ -24,6 +26,7 @@ def summary(workload: Workload, heartbeats: int) -> dict[str, Any]:
         "activities": planned.activities,
         "records": dict(sorted(planned.records.items())),
         "heartbeats": heartbeats,
+        "published_until": iso(until_ms),
         "poison": sum(planned.poison.values()),
         "reasons": dict(sorted(reasons.items())),
         "anomalies": dict(sorted(Counter(kind for _, _, _, kind, _ in planned.truth).items())),
@@ -44,9 +47,9 @@ def rows(workload: Workload) -> list[dict[str, Any]]:
     ]
 
 
-def write(path: Path, workload: Workload, heartbeats: int) -> None:
+def write(path: Path, workload: Workload, summary: Mapping[str, Any]) -> None:
     """Writes the summary and every row as one JSON object. UserError where the file cannot be written."""
-    whole = {"summary": summary(workload, heartbeats), "anomalies": rows(workload)}
+    whole = {"summary": summary, "anomalies": rows(workload)}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(whole, indent=1, ensure_ascii=False), encoding="utf-8")

@@ -24,7 +24,7 @@ from jobs.common.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 DEMO = [sys.executable, "-m", "jobs.cli.main", "demo", "--activities", "300"]
-WHOLE = [*DEMO, "--match", "--json", "--home"]
+WHOLE = [*DEMO, "--json", "--home"]
 
 
 def of(folder: Path) -> list[int]:
@@ -94,7 +94,7 @@ def test_ctrl_c_ends_it_with_one_sentence_and_nothing_left_running(tmp_path: Pat
         # A shell that runs tests in the background has them ignore Ctrl-C, and what they start as well.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL) and None,
     ) as process:
-        assert eventually(lambda: (home / "logs" / "normalise.out").exists(), 120)
+        assert eventually(lambda: (home / "logs" / "stream.out").exists(), 120)
         process.send_signal(number)
         _, said = process.communicate(timeout=60)
     assert process.returncode == 130
