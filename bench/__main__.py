@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pyspark.sql import SparkSession
 
-from bench import data, match, report, stream
+from bench import ageing, data, match, report, stream
 from bench.contenders import Contender, other_contenders, spark_contenders
 from jobs.cli.broker import Broker
 from jobs.common.session import spark_session
@@ -40,6 +40,13 @@ def main() -> None:
         if options.events:
             with Broker(scratch / "match") as broker:
                 results |= _match(spark, settings, broker, scratch, options)
+        if options.days:
+            with Broker(scratch / "ageing") as broker:
+                told = settings.model_copy(update={"kafka": Kafka(bootstrap_servers=broker.bootstrap_servers)})
+                key = f"match, a batch of 200 events, {options.events_a_day:,} activities a day before it"
+                results[key] = ageing.rounds(
+                    spark, told, broker, scratch / "lakes", options.events_a_day, options.days, 10
+                )
         peak = report.peak_of_jvm(spark)
         spark.stop()
     RESULTS.mkdir(exist_ok=True)
@@ -99,6 +106,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--events", type=int, default=1_000_000, help="events a side to match; 0 for none")
     parser.add_argument("--rate", type=int, default=2000, help="events a second and side, to measure lags")
     parser.add_argument("--seconds", type=int, default=120, help="for so long")
+    parser.add_argument("--days", type=int, default=30, help="days of stored results under a small batch; 0 for none")
+    parser.add_argument("--events-a-day", type=int, default=100_000, help="activities on each of them")
     parser.add_argument("--only", nargs="*", default=[], help="contenders by name; else all")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--memory", default="3g", help="the driver's heap")

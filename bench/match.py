@@ -39,7 +39,7 @@ def catch_up(
     spark: SparkSession, settings: Settings, broker: Broker, scratch: Path, events: int, rounds: int
 ) -> dict[str, Measured]:
     """So many events a side, normalised once and matched by each contender in turn; no grace has passed at the end."""
-    told = _fresh(settings, broker, scratch / "lake", f"catchup{events}")
+    told = fresh(settings, broker, scratch / "lake", f"catchup{events}")
     produce(told, events, datetime.now(UTC) - timedelta(minutes=30))
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)  # noqa: E731
     start_normalise(spark, told, topic_partitions(told), available_now=True, clock=clock).awaitTermination()
@@ -73,7 +73,7 @@ def steady(
     """
     found = {}
     for name, start in ((OURS, start_match), (BARE, bare)):
-        told = _fresh(settings, broker, scratch / f"steady-{name.split()[0]}", f"steady-{name.split()[0]}")
+        told = fresh(settings, broker, scratch / f"steady-{name.split()[0]}", f"steady-{name.split()[0]}")
         clock: Callable[[], datetime] = lambda: datetime.now(UTC)  # noqa: E731
         queries = [start_normalise(spark, told, topic_partitions(told), available_now=False, clock=clock)]
         feed = threading.Thread(target=_feed, args=(told, rate, seconds))
@@ -94,10 +94,13 @@ def steady(
     return found
 
 
-def produce(settings: Settings, events: int, published: datetime) -> None:
-    """So many activities, both sides, 1% missing on either, 2% priced differently, onto the raw topics."""
+def produce(settings: Settings, events: int, published: datetime, first: int = 0) -> None:
+    """So many activities, both sides, 1% missing on either, 2% priced differently, onto the raw topics.
+
+    `first`: the number of the first of them, which its id has.
+    """
     producer = _producer(settings)
-    for number in range(events):
+    for number in range(first, first + events):
         _send(producer, settings, number, published)
         if number % 10_000 == 0:
             producer.flush()
@@ -176,7 +179,8 @@ def _bare_side(spark: SparkSession, settings: Settings, side: Side) -> DataFrame
     return parsed.withWatermark("publishedAt", "0 seconds").drop("heartbeat")
 
 
-def _fresh(settings: Settings, broker: Broker, root: Path, prefix: str) -> Settings:
+def fresh(settings: Settings, broker: Broker, root: Path, prefix: str) -> Settings:
+    """The settings with topics, which are made, and a lake of their own."""
     names = {key: f"{prefix}.{value}" for key, value in settings.topics.model_dump().items() if key != "partitions"}
     topics = settings.topics.model_copy(update=names)
     told = settings.model_copy(update={"topics": topics, "lake": Lake(root=str(root))})

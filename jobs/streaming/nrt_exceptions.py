@@ -12,6 +12,7 @@ from reco_rules.identity import digest
 from reco_rules.vocabulary import KEY
 
 _BREAK = [*KEY, "anomaly_type"]
+_IS_UNRESOLVED = "state != 'RESOLVED'"
 _JUDGED = ["severity", "amount_at_risk_usd", "explanation"]
 LIFE = [
     "state",
@@ -28,11 +29,19 @@ LIFE = [
 
 def unresolved_keys(spark: SparkSession, settings: Settings) -> DataFrame:
     """The keys that have an exception which is not resolved, with `known_since`."""
+    return _keys(spark, settings, _IS_UNRESOLVED).drop("is_unresolved")
+
+
+def remembered_keys(spark: SparkSession, settings: Settings, since: datetime) -> DataFrame:
+    """The keys that have an exception, not resolved or resolved since then: `known_since`, `is_unresolved`."""
+    return _keys(spark, settings, F.expr(_IS_UNRESOLVED) | (F.col("resolved_at") >= F.lit(since)))
+
+
+def _keys(spark: SparkSession, settings: Settings, condition: Column | str) -> DataFrame:
     rows = tables.read(spark, settings.table_path("nrt_exceptions"))
-    return (
-        rows.where((F.col("state") != "RESOLVED") & F.col("activity_id").isNotNull())
-        .groupBy(*KEY)
-        .agg(F.min("known_since").alias("known_since"))
+    by_key = rows.where(condition).where(F.col("activity_id").isNotNull()).groupBy(*KEY)
+    return by_key.agg(
+        F.min("known_since").alias("known_since"), F.bool_or(F.expr(_IS_UNRESOLVED)).alias("is_unresolved")
     )
 
 

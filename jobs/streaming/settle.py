@@ -1,9 +1,7 @@
 """One micro-batch of `match`: what the join gave calls for verdicts; they are written, then exceptions, then told."""
 
-import json
 from contextlib import nullcontext
-from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from functools import reduce
 
 from pyspark.sql import Column, DataFrame, SparkSession
@@ -17,10 +15,11 @@ from jobs.common.session import quick_plans
 from jobs.common.settings import Settings
 from jobs.streaming import observe, verdicts
 from jobs.streaming.arrivals import Arrivals
+from jobs.streaming.batch import Batch, batch_moment, has_dropped
 from jobs.streaming.hourly import HourlySummary
 from jobs.streaming.in_force import References
 from jobs.streaming.match import events_of
-from jobs.streaming.nrt_exceptions import keep_exceptions, unresolved_keys
+from jobs.streaming.nrt_exceptions import keep_exceptions, remembered_keys
 from jobs.streaming.results import tell
 from jobs.streaming.silence import Silence
 from jobs.streaming.sweep import Sweeper
@@ -66,15 +65,15 @@ class Settler:
             with nullcontext() if count > FEW else quick_plans(spark):
                 watermark, at = batch_moment(spark, self._checkpoint, batch_id)
                 watermark = max(watermark, self._reached)
-                is_due = self._sweeper.is_due(at, _has_dropped(self._spark, query))
+                is_due = self._sweeper.is_due(at, has_dropped(self._spark, query))
                 if self._arrivals.is_there(spark) or count or is_due or self._silence.is_due(watermark):
                     policies, versions = self._references.policies(spark), self._references.versions(spark)
                     moment = Moment(watermark, at, policies, versions)
-                    self._settle(events, _Batch(query, batch_id, moment, count > FEW, is_due, kept))
+                    self._settle(events, Batch(query, batch_id, moment, count > FEW, is_due, kept))
         self._attempted = batch_id
         self._summary.keep(spark, at)
 
-    def _settle(self, events: DataFrame, batch: "_Batch") -> None:
+    def _settle(self, events: DataFrame, batch: Batch) -> None:
         spark, kept = events.sparkSession, batch.kept
         arrived = self._arrivals.keys(spark)
         self._silence.look(spark, arrived, batch.moment)
@@ -109,7 +108,7 @@ class Settler:
         at = batch.moment.watermark.isoformat()
         log.info("settled", query="match", batch=batch.number, keys=keys, watermark=at, **told)
 
-    def _finish_last(self, spark: SparkSession, batch: "_Batch") -> bool:
+    def _finish_last(self, spark: SparkSession, batch: Batch) -> bool:
         """Do what the newest batch in the table, of whatever query, may have left undone; whether it was this one.
 
         Its verdicts stand as they were written: run again, it might judge by more, and the table would not take it.
@@ -129,19 +128,19 @@ class Settler:
         is_mine = (F.col("batch_id") == batch.number) & (F.col("query_id") == batch.query)
         return not last.where(is_mine).isEmpty()
 
-    def _write(self, spark: SparkSession, new: DataFrame, batch: "_Batch") -> dict[str, object]:
+    def _write(self, spark: SparkSession, new: DataFrame, batch: Batch) -> dict[str, object]:
         """Append the verdicts, keep the exceptions, tell of both; what the log says of them."""
         self._append(new, batch)
         self._summary.gave(batch.moment.at)
         tell(self._settings, new, keep_exceptions(spark, self._settings, new, batch.moment.at, self._silence.held_by))
         return observe.verdicts(new, datetime.now(UTC), batch.is_large)
 
-    def _append(self, new: DataFrame, batch: "_Batch") -> None:
+    def _append(self, new: DataFrame, batch: Batch) -> None:
         writer = new.write.format("delta").mode("append")
         writer = writer.option("txnAppId", f"nrt_results-{batch.query}").option("txnVersion", batch.number)
         writer.save(self._settings.table_path("nrt_results"))
 
-    def _clean_pairs(self, rows: DataFrame, batch: "_Batch") -> tuple[DataFrame, DataFrame]:
+    def _clean_pairs(self, rows: DataFrame, batch: Batch) -> tuple[DataFrame, DataFrame]:
         """Verdicts on plain pairs that have no break, of a large batch most of all there is; and all other rows.
 
         Plain is a pair of two first versions, none of which was there before, whose key has nothing else in the batch.
@@ -160,30 +159,40 @@ class Settler:
         broken = judged.where(~is_clean).select(*KEY, "known_since")
         return judged.where(is_clean).withColumn("breaks", verdicts.no_breaks()), others.unionByName(broken)
 
-    def _judged(self, keys: DataFrame, first: datetime, batch: "_Batch") -> tuple[DataFrame, DataFrame]:
+    def _judged(self, keys: DataFrame, first: datetime, batch: Batch) -> tuple[DataFrame, DataFrame]:
         """The rules' word on keys by all that is known of them, held; and the rates."""
         spark, kept = keys.sparkSession, batch.kept
         events = kept.rows(verdicts.known_events(spark, self._settings, keys, first))
-        days = [row["event_date"] for row in events.select("event_date").distinct().collect()]
+        days, old = _days(events, verdicts.may_be_sent_again(self._settings))
+        if old:
+            keys = kept.rows(verdicts.since_first_sent(spark, self._settings, keys, events, old))
+            first = keys.agg(F.min("known_since")).collect()[0][0]
+            events = kept.rows(verdicts.known_events(spark, self._settings, keys, first))
+            days, _ = _days(events, F.lit(False))
         rates = self._references.rates(spark, days)
         return kept.rows(verdicts.judged(verdicts.sides_of_keys(events, batch.moment), batch.moment, rates)), rates
 
-    def _asked(self, rows: DataFrame, clean: DataFrame | None, arrived: DataFrame | None, batch: "_Batch") -> DataFrame:
+    def _asked(self, rows: DataFrame, clean: DataFrame | None, arrived: DataFrame | None, batch: Batch) -> DataFrame:
         """The keys to judge by all that is known of them, and `known_since`.
 
-        Those of the rows, what may answer an exception, and what the sweeper finds.
+        Those of the rows, what may answer an exception, and what the sweeper finds. What an exception knew of its key
+        stays known for as long as the horizon reaches: who answered days late is not found missing a grace later.
         """
         spark = rows.sparkSession
         asked = [rows, *self._sweeper.keys(spark, batch.moment, batch.is_due)]
-        awaited = unresolved_keys(spark, self._settings)
+        horizon = timedelta(hours=self._settings.stream.nrt_horizon_hours)
+        remembered = F.broadcast(remembered_keys(spark, self._settings, batch.moment.at - horizon))
+        awaited = remembered.where("is_unresolved")
         if arrived is not None:
             if clean is not None:  # what looks plain by itself may answer what is open
                 arrived = arrived.select(*KEY).unionByName(clean.select(*KEY))
             awaited = arrived.join(F.broadcast(awaited), on=list(KEY), how="inner")
         asked.append(awaited.select(*KEY, "known_since"))
-        return reduce(DataFrame.unionByName, asked).groupBy(*KEY).agg(F.min("known_since").alias("known_since"))
+        once = reduce(DataFrame.unionByName, asked).groupBy(*KEY).agg(F.min("known_since").alias("called_at"))
+        both = once.join(remembered, on=list(KEY), how="left")
+        return both.select(*KEY, F.least("called_at", "known_since").alias("known_since"))
 
-    def _new(self, results: DataFrame, since: datetime | None, batch: "_Batch") -> DataFrame:
+    def _new(self, results: DataFrame, since: datetime | None, batch: Batch) -> DataFrame:
         """The verdicts that are not a key's last one already. `since`: of `_since`.
 
         What an exception's row remembers tells of a break. Else the table is asked, where the same verdict can only
@@ -201,40 +210,17 @@ class Settler:
         return new.join(given.select("result_id"), on="result_id", how="left_anti")
 
 
-@dataclass(frozen=True)
-class _Batch:
-    """A micro-batch: the query's id and its number, what it stands on, whether its plans are worth compiling, whether
-    a sweep is due, and what is held until its end.
-    """
-
-    query: str
-    number: int
-    moment: Moment
-    is_large: bool
-    is_due: bool
-    kept: Kept
-
-    @property
-    def names(self) -> dict[str, str | int]:
-        """What rows say of it."""
-        return {"query_id": self.query, "batch_id": self.number}
-
-
-def batch_moment(spark: SparkSession, checkpoint: str, batch_id: int) -> tuple[datetime, datetime]:
-    """Watermark and time of a micro-batch, from the checkpoint's log, so that a batch run again has the same.
-
-    The log: github.com/apache/spark, OffsetSeqLog; a version, a line of JSON with both, a line a source.
-    """
-    told = json.loads(tables.read_text(spark, f"{checkpoint}/offsets/{batch_id}").splitlines()[1])
-    watermark, at = (int(told[name]) for name in ("batchWatermarkMs", "batchTimestampMs"))
-    return datetime.fromtimestamp(watermark / 1000, UTC), datetime.fromtimestamp(at / 1000, UTC)
-
-
-def _since(facts: DataFrame, batch: "_Batch") -> datetime | None:
+def _since(facts: DataFrame, batch: Batch) -> datetime | None:
     """No verdict that is not a break can have been given before; of a query's first batch, no verdict at all."""
     asked = facts if batch.number == 0 else facts.where(F.size("anomaly_types") == 0)
     since: datetime | None = asked.agg(F.min("not_before")).collect()[0][0]
     return since
+
+
+def _days(events: DataFrame, is_old: Column) -> tuple[list[date], list[date]]:
+    """The events' dates, and those of the old ones."""
+    day = F.col("event_date")
+    return events.agg(F.collect_set(day), F.collect_set(F.when(is_old, day))).collect()[0]
 
 
 def _dates(rows: DataFrame) -> list[date]:
@@ -245,10 +231,3 @@ def _dates(rows: DataFrame) -> list[date]:
 def _published() -> Column:
     """When the first of a row's events was published."""
     return F.least(*[F.col(side.prefix)["publishedAt"] for side in Side])
-
-
-def _has_dropped(spark: SparkSession, query_id: str) -> bool:
-    """Whether the batch before let go of rows whose time the watermark had passed."""
-    query = spark.streams.get(query_id)
-    progress = None if query is None else query.lastProgress
-    return progress is not None and any(operator.numRowsDroppedByWatermark for operator in progress.stateOperators)

@@ -1,8 +1,8 @@
 """Verdicts of a micro-batch: plain pairs from the message itself, all else from everything that silver knows."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -11,6 +11,7 @@ from pyspark.sql.types import ArrayType
 from jobs.common import tables
 from jobs.common.settings import Settings
 from jobs.streaming.in_force import InForce
+from jobs.streaming.parse import MAX_FUTURE_SECONDS
 from reco_rules.anomalies import anomalies_of
 from reco_rules.clock import millis, seconds
 from reco_rules.latest import VERSION_ORDER, day_sides, flat_sides
@@ -94,6 +95,29 @@ def known_events(spark: SparkSession, settings: Settings, keys: DataFrame, first
     recent = silver.where(F.col("kafka_time") >= F.lit(first) - horizon)
     of_keys = recent.join(keys, on=list(KEY), how="inner")
     return of_keys.where(F.col("kafka_time") >= F.col("known_since") - horizon)
+
+
+def may_be_sent_again(settings: Settings) -> Column:
+    """Whether a delivery of `known_events` is of an event so old that it may have been published before the horizon."""
+    horizon = F.make_dt_interval(hours=F.lit(settings.stream.nrt_horizon_hours))
+    # An event may be dated so much later than it is published.
+    return F.col("event_time") < F.col("known_since") - horizon + F.make_dt_interval(secs=F.lit(MAX_FUTURE_SECONDS))
+
+
+def since_first_sent(
+    spark: SparkSession, settings: Settings, keys: DataFrame, events: DataFrame, days: Sequence[date]
+) -> DataFrame:
+    """The keys, `known_since` moved back to the first publication of those events that had been sent before.
+
+    A redelivery changes no verdict, however late it comes: its key is judged from where its event was first known.
+    `events`: of `known_events`; `days`: the dates of those that `may_be_sent_again`.
+    """
+    event = [*KEY, "source", *VERSION_ORDER]
+    again = events.where(may_be_sent_again(settings)).select(*event).distinct()
+    silver = tables.read(spark, settings.table_path("activity")).where(F.col("event_date").isin(list(days)))
+    first = silver.join(again, on=event, how="left_semi").groupBy(*KEY).agg(F.min("kafka_time").alias("first_sent"))
+    moved = keys.join(first, on=list(KEY), how="left")
+    return moved.select(*KEY, F.least("known_since", "first_sent").alias("known_since"))
 
 
 def judged(sides: DataFrame, moment: Moment, rates: DataFrame) -> DataFrame:

@@ -39,9 +39,10 @@ def test_killed_anywhere_nothing_is_lost_or_doubled(tmp_path: Path, kills: int) 
 def _kill_and_compare(broker: Broker, tmp_path: Path, kills: int) -> None:
     rng = Random(SEED)
     settings = new_settings(str(tmp_path / "lake"), broker.bootstrap_servers, f"kills{kills}")
-    records = raw_records(pack(generate_workloads(10 * kills, SEED)), rng, poisoned=50)
+    records = raw_records(pack(generate_workloads(10 * kills, SEED)), rng, poisoned=max(50, 10 * kills))
     produce(settings, records)
-    batch = max(1, len(records) // (20 * kills))
+    # However long a start takes, while the other query goes on, no wait for a commit comes to the records' end.
+    batch = max(1, len(records) // (60 * kills))
     env = _environment(settings, batch)
     for number in range(kills):
         # One commit at least lies between kills; the next falls between any two writes of a batch.

@@ -239,6 +239,24 @@ def test_new_tolerances_judge_open_exceptions_anew(spark: SparkSession, broker: 
     assert stream.exceptions("t") == {("t", "PRICE_MISMATCH"): "RESOLVED"}
 
 
+def test_a_redelivery_changes_nothing_however_late_it_comes(
+    spark: SparkSession, broker: Broker, tmp_path: Path
+) -> None:
+    days, stream = 3 * 24 * 60, Stream(spark, broker, tmp_path, "again", sweep_minutes=10)
+    again = {"eventTime": _time_of(0)}
+    stream.take(*both("r", 0), event("agoda", "m", 0), event("supplier", "a", 0), *beats(5))
+    before = stream.exceptions()
+    assert before == {("m", MISSING): "OPEN", ("a", "MISSING_AGODA"): "OPEN"}
+    late = [event("agoda", "r", days, **again), event("agoda", "m", days, **again)]
+    # Never sent before, of the same hour: it is an answer, late as it is.
+    stream.take(*late, event("agoda", "a", days, **again), *beats(days + 5))
+    assert stream.outcomes("r") == ["MATCHED"]
+    assert stream.outcomes("m") == [MISSING]
+    assert stream.exceptions() == before | {("a", "MISSING_AGODA"): "RESOLVED", ("a", "DELAYED_AGODA"): "OPEN"}
+    stream.take(event("supplier", "m", days + 6, **again), *beats(days + 10))
+    assert stream.exceptions("m") == {("m", MISSING): "RESOLVED", ("m", "DELAYED_SUPPLIER"): "OPEN"}
+
+
 def _of(rise: Counter[str], name: str, label: str) -> dict[str, float]:
     """What has risen of a metric with one label, by its value."""
     found = {re.fullmatch(rf'{name}{{{label}="(.*)"}}', series): value for series, value in rise.items() if value}
