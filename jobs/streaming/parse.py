@@ -73,7 +73,7 @@ def payload(records: DataFrame, formats: Formats | None) -> DataFrame:
     too_large = F.coalesce(F.octet_length("value") > MAX_BYTES, F.lit(False))
     is_read = ~too_large
     if formats:
-        records = records.withColumn("format", formats.name)
+        records = formats.named(records)
         is_read = is_read & formats.is_json
     text = F.when(is_read, F.col("value").cast("string"))
     begins = F.substring(F.ltrim(text, F.lit(" \t\r\n")), 1, 1) == "{"

@@ -3,19 +3,21 @@
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from jobs.common.formats import values
-from jobs.common.formats.model import INTEGERS, NAMES, Amount, Format, Number, Source, Time, Word
+from jobs.common.formats.model import NAMES, Amount, Format, Number, Source, Time, Word
 from jobs.common.formats.payload import avro_payload, csv_payload
 from reco_rules.vocabulary import Side
 
 #: The record header that says whose payload it is.
 HEADER = "supplierId"
 MAX_LENGTH = 128
+#: What of a source does not tell how its text is read.
+_WHERE_FROM = {"path": None, "compose": None, "separator": "", "constant": None, "default": None, "required": None}
 _SCALAR = r"^(STRING|BIGINT|BOOLEAN|DOUBLE|FLOAT|DATE|TIMESTAMP|TIMESTAMP_NTZ|DECIMAL\(\d+,\d+\))$"
 _COMPOSABLE = r"^(STRING|BIGINT|BOOLEAN|DECIMAL\(\d+,0\))$"
 
@@ -33,13 +35,17 @@ class Formats:
     by_supplier: Mapping[str, str | None]
     default: str | None = None
 
-    @cached_property
-    def name(self) -> Column:
-        """The format's name of a record of bronze, null for the contract's own JSON.
+    def named(self, records: DataFrame) -> DataFrame:
+        """Add `header_supplier`, whom a record's header names, and `format`, the name of the format that it has.
 
-        Only on the suppliers' side, and only where a header names the supplier: AGODA's payloads are AGODA's own.
+        Null for the contract's own JSON: where no header names a supplier, and on AGODA's side, whose payloads are its
+        own.
         """
-        supplier = header_supplier()
+        return records.withColumn("header_supplier", _header_supplier()).withColumn("format", self._name)
+
+    @cached_property
+    def _name(self) -> Column:
+        supplier = F.col("header_supplier")
         suppliers_of = defaultdict(list)
         for listed, name in self.by_supplier.items():
             suppliers_of[name].append(listed)
@@ -76,33 +82,72 @@ class Formats:
         """Put the formats' values in place of those that plain JSON would have given.
 
         `rows`: with `format`, `json`, the canonical fields, their `<name>_type` and `eventAt`. Columns are given back
-        in the same form, so that a record of a format is judged as any other.
+        in the same form, so that a record of a format is judged as any other; `lacks_event_id` is new.
         """
-        sourced = rows.withColumn("sources", _by_format({n: _sources(f) for n, f in self.known.items()}))
-        columns = dict(self._columns)
-        kept = [name for name in rows.columns if name not in columns]
-        return sourced.select(*[F.col(name) for name in kept], *[at.alias(name) for name, at in columns.items()])
+        sources = _by_format({n: _sources(f) for n, f in self.known.items()})
+        sourced = rows.withColumn("sources", F.when(_has_format(), sources))
+        texts = [
+            F.col("sources")[f"{name}_{part}"].alias(f"{name}_{part}") for name in NAMES for part in ("text", "kind")
+        ]
+        given = sourced.select(*[F.col(name) for name in rows.columns], *texts)
+        # The currency comes before the amount, which is shifted by its decimal places.
+        for columns in (self._columns, self._amounts):
+            kept = [name for name in given.columns if name not in columns]
+            given = given.select(*[F.col(name) for name in kept], *[at.alias(name) for name, at in columns.items()])
+        return given.drop("header_supplier", *[f"{name}_{part}" for name in NAMES for part in ("text", "kind")])
 
     @cached_property
     def _columns(self) -> dict[str, Column]:
-        is_plain = F.col("format").isNull()
-        columns = {"is_heartbeat": F.col("is_heartbeat") & is_plain}
+        columns = {
+            "is_heartbeat": F.col("is_heartbeat") & ~_has_format(),
+            "eventTime": _replaced("eventTime", F.col("eventTime_text")),
+            "eventAt": _replaced("eventAt", self._each("eventTime", _time)),
+            "version": _replaced("version", _or_given("version", self._each("version", _number), "bigint")),
+        }
+        for name in ("eventId", "activityId", HEADER):
+            value = _or_given(name, values.named(F.col(f"{name}_text"), F.col(f"{name}_kind")))
+            columns[name] = _replaced(name, value)
+        for name in ("activityType", "currency", "status"):
+            columns[name] = _replaced(name, _or_given(name, self._each(name, _word)))
         for name in NAMES:
-            kind = "bigint" if name in INTEGERS else "string"
-            found = self._each(partial(_value, name=name), kind)
-            there = self._each(partial(_is_there, name=name), "boolean")
-            columns[name] = F.when(is_plain, F.col(name)).otherwise(found)
-            columns[f"{name}_type"] = F.when(is_plain, F.col(f"{name}_type")).when(there, F.lit(values.STRING))
-        at = self._each(partial(_of, name="eventTime", compute=_time), "timestamp")
-        columns["eventAt"] = F.when(is_plain, F.col("eventAt")).otherwise(at)
-        columns["lacks_event_id"] = self._each(_lacks_event_id, "boolean")
+            there = F.when(F.col(f"{name}_kind").isNotNull(), F.lit(values.STRING))
+            columns[f"{name}_type"] = _replaced(f"{name}_type", there)
+        strict = [name for name, f in self.known.items() if f.fields.event_id and f.fields.event_id.required]
+        columns["lacks_event_id"] = F.col("format").isin(strict) & F.col("eventId_kind").isNull()
+        columns["places"] = F.when(~_is_plain(), values.decimal_places(columns["currency"]))
         return columns
 
-    def _each(self, column_of: Callable[[Format], Column], kind: str) -> Column:
-        return _by_format({name: column_of(format_) for name, format_ in self.known.items()}).cast(kind)
+    @cached_property
+    def _amounts(self) -> dict[str, Column]:
+        # By another supplier than its header's a record may not be; named by nobody but the header, it is the header's.
+        maps_supplier = [name for name, f in self.known.items() if f.fields.supplier_id]
+        header = F.col("header_supplier")
+        own = F.when(~F.col("format").isin(maps_supplier), header).when(F.col(HEADER) == header, header)
+        amount = _or_given("amountMinor", self._each("amountMinor", _amount), "bigint")
+        # The header's where the format does not map it, and never missing.
+        there = F.when(_has_format() & ~F.col("format").isin(maps_supplier), F.lit(values.STRING))
+        return {
+            HEADER: _replaced(HEADER, own),
+            f"{HEADER}_type": F.coalesce(there, F.col(f"{HEADER}_type")),
+            "amountMinor": _replaced("amountMinor", amount),
+        }
+
+    def _each(self, name: str, compute: Callable[[Source, Column, Column], Column]) -> Column:
+        """A field by every format's way of reading it; those that read alike share a column: plans stay small."""
+        ways: dict[str, tuple[Source, list[str]]] = {}
+        for format_name, format_ in self.known.items():
+            source = dict(format_.sources())[name]
+            if source.constant is None:
+                way = source.model_copy(update=_WHERE_FROM)
+                ways.setdefault(way.model_dump_json(), (way, []))[1].append(format_name)
+        found = F.lit(None)
+        for way, names in ways.values():
+            value = compute(way, F.col(f"{name}_text"), F.col(f"{name}_kind"))
+            found = F.when(F.col("format").isin(names), value).otherwise(found)
+        return found
 
 
-def header_supplier() -> Column:
+def _header_supplier() -> Column:
     """The supplier that a record's header names: its first `supplierId` of 1-128 characters, else null."""
 
     def names_supplier(header: Column) -> Column:
@@ -133,9 +178,19 @@ def _sources(format_: Format) -> Column:
     found = dict(format_.sources())
     parts: list[Column] = []
     for name in NAMES:
-        text, kind = _source(found[name]) if name in found else (F.lit(None), F.lit(None))
+        text, kind = _given(found[name]) if name in found else (F.lit(None), F.lit(None))
         parts += [F.lit(f"{name}_text"), text.cast("string"), F.lit(f"{name}_kind"), kind.cast("string")]
     return F.when(F.col("json").isNotNull(), F.named_struct(*parts))
+
+
+def _given(source: Source) -> tuple[Column, Column]:
+    """Text and kind of a field, of what the format gives by itself too."""
+    if source.constant is not None:
+        return F.lit(source.constant), F.lit(values.GIVEN)
+    text, kind = _source(source)
+    if source.default is None:
+        return text, kind
+    return F.when(kind.isNull(), F.lit(source.default)).otherwise(text), F.coalesce(kind, F.lit(values.GIVEN))
 
 
 def _source(source: Source) -> tuple[Column, Column]:
@@ -155,70 +210,44 @@ def _source(source: Source) -> tuple[Column, Column]:
     )
 
 
-def _of(format_: Format, name: str, compute: Callable[[Format, Source, Column, Column], Column]) -> Column:
-    source = dict(format_.sources()).get(name)
-    assert source is not None
-    return compute(format_, source, F.col("sources")[f"{name}_text"], F.col("sources")[f"{name}_kind"])
+def _is_plain() -> Column:
+    return F.col("format").isNull()
 
 
-def _is_there(format_: Format, name: str) -> Column:
-    """Whether a field has anything at all, valid or not."""
-    source = dict(format_.sources()).get(name)
-    if source is None:
-        return F.lit(name == HEADER)
-    if source.constant is not None or source.default is not None:
-        return F.lit(True)
-    return F.col("sources")[f"{name}_kind"].isNotNull()
+def _has_format() -> Column:
+    """The contrary, in a form that keeps its step out of whole-stage compilation.
+
+    There a step becomes one method, and with a few formats it is over the 64 KB that Java allows: it would be compiled
+    in vain, with every batch. Without it Spark compiles the step in pieces.
+    """
+    return F.exists(F.array("format"), lambda name: name.isNotNull())
 
 
-def _lacks_event_id(format_: Format) -> Column:
-    """Whether the payload lacks the id that its format requires; else an id of ours stands in."""
-    source = format_.fields.event_id
-    if source is None or not source.required:
-        return F.lit(False)
-    return ~_is_there(format_, "eventId")
+def _replaced(name: str, value: Column) -> Column:
+    """The column as it is for a plain record, the value for one of a format."""
+    return F.when(_is_plain(), F.col(name)).otherwise(value)
 
 
-def _value(format_: Format, name: str) -> Column:
-    if name not in dict(format_.sources()):
-        return header_supplier() if name == HEADER else F.lit(None).cast("string")
-    return _of(format_, name, _COMPUTE[name])
+def _or_given(name: str, value: Column, kind: str = "string") -> Column:
+    """The value, or what the format itself gives."""
+    return F.when(F.col(f"{name}_kind") == values.GIVEN, F.col(f"{name}_text").try_cast(kind)).otherwise(value)
 
 
-def _time(_format: Format, source: Source, text: Column, kind: Column) -> Column:
+def _time(source: Source, text: Column, kind: Column) -> Column:
     assert isinstance(source, Time)
-    return values.time(source, text, kind)
+    return values.moment(source.pattern, source.zone, text, kind)
 
 
-def _whole(_format: Format, source: Source, text: Column, kind: Column) -> Column:
+def _number(source: Source, text: Column, kind: Column) -> Column:
     assert isinstance(source, Number)
-    return values.whole(source, text, kind)
+    return values.number(source, text, kind)
 
 
-def _amount(format_: Format, source: Source, text: Column, kind: Column) -> Column:
+def _amount(source: Source, text: Column, kind: Column) -> Column:
     assert isinstance(source, Amount)
-    return values.amount(source, text, kind, _value(format_, "currency"))
+    return values.amount(source, text, kind, F.col("places"))
 
 
-def _word(_format: Format, source: Source, text: Column, kind: Column) -> Column:
+def _word(source: Source, text: Column, kind: Column) -> Column:
     assert isinstance(source, Word)
     return values.word(source, text, kind)
-
-
-def _named(_format: Format, source: Source, text: Column, kind: Column) -> Column:
-    return values.named(source, text, kind)
-
-
-def _supplier(_format: Format, source: Source, text: Column, kind: Column) -> Column:
-    found = values.named(source, text, kind)
-    return F.when(found == header_supplier(), found)
-
-
-_COMPUTE: Mapping[str, Callable[[Format, Source, Column, Column], Column]] = {
-    **dict.fromkeys(("eventId", "activityId"), _named),
-    HEADER: _supplier,
-    **dict.fromkeys(("activityType", "currency", "status"), _word),
-    "eventTime": lambda _format, _source, text, _kind: text,
-    "amountMinor": _amount,
-    "version": _whole,
-}

@@ -9,10 +9,12 @@ from pyspark.sql import Column
 from pyspark.sql import functions as F
 
 from jobs.common.currencies import minor_units
-from jobs.common.formats.model import EPOCH_MILLIS, EPOCH_SECONDS, ISO, Amount, Number, Source, Time, Word
+from jobs.common.formats.model import EPOCH_MILLIS, EPOCH_SECONDS, ISO, Amount, Number, Word
 from jobs.common.times import iso_time, to_millisecond
 
 STRING = "STRING"
+#: The kind of a text that the format itself gives, as a constant or a default: it is the value already.
+GIVEN = "GIVEN"
 _INTEGER = "BIGINT"
 _WHOLE = r"^(BIGINT|DECIMAL\(\d+,0\))$"
 _EXACT = r"^(BIGINT|DECIMAL\(\d+,\d+\))$"
@@ -22,15 +24,15 @@ _CLOCK = r"^(STRING|BIGINT|TIMESTAMP_NTZ|DATE)$"
 _FIRST_MILLI, _LAST_MILLI = -62_135_596_800_000, 253_402_300_799_999
 
 
-def named(source: Source, text: Column, kind: Column) -> Column:
+def named(text: Column, kind: Column) -> Column:
     """An id: text, or a whole number's digits."""
-    return _or_default(source, F.when((kind == STRING) | kind.rlike(_WHOLE), text), kind)
+    return F.when((kind == STRING) | kind.rlike(_WHOLE), text)
 
 
 def word(source: Word, text: Column, kind: Column) -> Column:
     """A word of the contract; null where the map does not have the supplier's."""
     if source.map is None:
-        return _or_default(source, F.when(kind == STRING, text), kind)
+        return F.when(kind == STRING, text)
     theirs_of = defaultdict(list)
     for theirs, ours in sorted(source.map.items()):
         theirs_of[ours].append(theirs)
@@ -38,16 +40,14 @@ def word(source: Word, text: Column, kind: Column) -> Column:
     readable = (kind == STRING) | kind.rlike(_EXACT) | (kind == "BOOLEAN")
     for ours, words in theirs_of.items():
         found = F.when(readable & text.isin(words), F.lit(ours)).otherwise(found)
-    return _or_default(source, found, kind)
+    return found
 
 
-def amount(source: Amount, text: Column, kind: Column, currency: Column) -> Column:
-    """Minor units of `currency`, digit by digit, never rounded and never through a float: 12.345 USD is null.
+def amount(source: Amount, text: Column, kind: Column, places: Column) -> Column:
+    """Minor units, digit by digit, never rounded and never through a float: 12.345 is null where `places` is 2.
 
-    Where the currency is unknown any number will do: that the currency is, is told of the currency.
+    `places`: of the currency; where it is unknown, null, any number will do: what is wrong is told of the currency.
     """
-    if source.constant is not None:
-        return _number(source.constant)
     written = text
     if source.grouping:
         grouped = rf"^-?\d{{1,3}}(\{source.grouping}\d{{3}})*(\{source.decimal}\d+)?\z"
@@ -60,29 +60,19 @@ def amount(source: Amount, text: Column, kind: Column, currency: Column) -> Colu
     sign = "-?" if source.absolute else ""
     digits = F.nullif(F.regexp_extract(number, rf"^{sign}(\d{{1,24}}(\.\d{{1,24}})?)\z", 1), F.lit(""))
     whole = F.substring_index(digits, ".", 1)
-    parts = F.when(F.contains(digits, F.lit(".")), F.rtrim(F.substring_index(digits, ".", -1), F.lit("0")))
-    fraction = F.coalesce(parts, F.lit(""))
-    places = F.lit(0) if source.unit == "minor" else F.coalesce(_exponent(currency), F.length(fraction))
-    minor = F.concat(whole, F.rpad(fraction, places, "0")).try_cast("bigint")
-    value = F.when(F.length(fraction) <= places, minor)
-    return F.when(kind.isNotNull(), value).otherwise(_number(source.default))
+    decimals = F.when(F.contains(digits, F.lit(".")), F.rtrim(F.substring_index(digits, ".", -1), F.lit("0")))
+    fraction = F.coalesce(decimals, F.lit(""))
+    shift = F.lit(0) if source.unit == "minor" else F.coalesce(places, F.length(fraction))
+    minor = F.concat(whole, F.rpad(fraction, shift, "0")).try_cast("bigint")
+    return F.when(F.length(fraction) <= shift, minor)
 
 
-def whole(source: Number, text: Column, kind: Column) -> Column:
+def number(source: Number, text: Column, kind: Column) -> Column:
     """A whole number, or the milliseconds since 1970 of a time."""
-    if source.constant is not None:
-        return _number(source.constant)
     if source.pattern is not None:
-        value = F.unix_millis(moment(source.pattern, source.zone, text, kind))
-    else:
-        is_whole = (kind == _INTEGER) | ((kind == STRING) & text.rlike(r"^\d{1,19}\z"))
-        value = F.when(is_whole, text.try_cast("bigint"))
-    return F.when(kind.isNotNull(), value).otherwise(_number(source.default))
-
-
-def time(source: Time, text: Column, kind: Column) -> Column:
-    """A moment, to the millisecond."""
-    return moment(source.pattern, source.zone, text, kind)
+        return F.unix_millis(moment(source.pattern, source.zone, text, kind))
+    is_whole = (kind == _INTEGER) | ((kind == STRING) & text.rlike(r"^\d{1,19}\z"))
+    return F.when(is_whole, text.try_cast("bigint"))
 
 
 def moment(pattern: str, zone: str | None, text: Column, kind: Column) -> Column:
@@ -112,17 +102,7 @@ def _since_1970(millis: Column, kind: Column) -> Column:
     return F.timestamp_millis(F.when(readable & millis.between(_FIRST_MILLI, _LAST_MILLI), millis))
 
 
-def _or_default(source: Source, value: Column, kind: Column) -> Column:
-    if source.constant is not None:
-        return F.lit(source.constant)
-    return value if source.default is None else F.when(kind.isNull(), F.lit(source.default)).otherwise(value)
-
-
-def _number(written: str | None) -> Column:
-    return F.lit(None if written is None else int(written)).cast("bigint")
-
-
-def _exponent(currency: Column) -> Column:
+def decimal_places(currency: Column) -> Column:
     """Decimal places of a currency in force, else null."""
     codes_of = defaultdict(list)
     for code, places in minor_units().items():
