@@ -84,6 +84,8 @@ class Formats:
         `rows`: with `format`, `json`, the canonical fields, their `<name>_type` and `eventAt`. Columns are given back
         in the same form, so that a record of a format is judged as any other; `lacks_event_id` is new.
         """
+        if not self.known:
+            return rows.withColumn("lacks_event_id", F.lit(False)).drop("header_supplier")
         sources = _by_format({n: _sources(f) for n, f in self.known.items()})
         sourced = rows.withColumn("sources", F.when(_has_format(), sources))
         texts = [
