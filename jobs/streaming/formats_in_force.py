@@ -15,7 +15,7 @@ from jobs.common.formats.mapping import HEADER, Formats
 from jobs.common.formats.model import Format
 from jobs.common.local_rows import local_rows
 from jobs.common.log import get_logger
-from jobs.common.session import quick_plans
+from jobs.common.session import lacks_avro_limits, quick_plans
 from jobs.common.settings import Settings
 from jobs.streaming.in_force import InForce
 from jobs.streaming.parse import parse
@@ -102,6 +102,8 @@ def usable(
 
 def _trouble(spark: SparkSession, known: Mapping[str, Format]) -> str | None:
     """Why a record of these cannot even be looked at, if so: no jar for Avro, a zone that Java does not know."""
+    if any(format_.avro for format_ in known.values()) and (what := lacks_avro_limits(spark)):
+        return what
     formats = Formats(known, {}, {name: name for name in known})
     clock = F.lit("2026-01-01").cast("timestamp")
     try:

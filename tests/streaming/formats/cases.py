@@ -133,6 +133,8 @@ def _malformed(name: str, value: bytes | None) -> Case:
 
 _BAD_TIMES: tuple[Any, ...] = ("31/02/2026 10:00", "9/3/2026 11:00", "09/03/2026", "", 5, [])
 _BAD_VERSIONS: tuple[Any, ...] = (0, -1, 1.5, "1.0", "x", "", "9" * 19, 10**19)
+#: Lengths of some gigabytes, before a few bytes: a reader that believes them has no memory left.
+_BOMBS = (b"\xfe\xff\xff\xff\x0f", b"\xec\xff\xff\xff\x0fx", b"\x80\xc2\xd7\xda\x0e", b"\x04R1\x80\xc2\xd7\xda\x0e")
 _AMOUNT, _TIME = "INVALID_FIELD:amountMinor", "INVALID_FIELD:eventTime"
 
 CASES: list[Case] = [
@@ -253,5 +255,5 @@ CASES: list[Case] = [
     _avro("INVALID_FIELD:amountMinor", name="float"),
     _avro("MISSING_FIELD:amountMinor", name="float", rate=None),
     _avro("MALFORMED_JSON", cut=1),
-    *[_malformed("avro", bad) for bad in (None, b"", b'{"ref":"R1"}', b"\xfe\xff\xff\xff\x0f")],
+    *[_malformed("avro", bad) for bad in (None, b"", b'{"ref":"R1"}', *_BOMBS)],
 ]

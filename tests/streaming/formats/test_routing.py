@@ -101,6 +101,16 @@ def test_a_format_that_cannot_be_used_is_told_and_the_others_go_on(
     assert found.broken["gone"] == "it is not in ref/formats: apply the policies again"
 
 
+def test_avro_without_limits_is_not_read(
+    spark: SparkSession, formats: Formats, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    avro = {name: formats.known[name].resolved() for name in ("avro", "json")}
+    monkeypatch.setattr("jobs.common.session.AVRO_LIMITS", ("-Dnobody.set.this=1",))
+    found = usable(spark, avro, {})
+    assert set(found.known) == {"json"}
+    assert found.broken == {"avro": "spark.driver.extraJavaOptions needs -Dnobody.set.this=1"}
+
+
 def test_without_formats_the_plan_is_what_it_was(spark: SparkSession, two: Formats) -> None:
     records = bronze(spark, [("SUPPLIER", PLAIN, _by(b"Sjson"))])
 
