@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -10,6 +11,7 @@ from jobs.common import tables
 from jobs.common.command import one_line
 from jobs.common.currencies import minor_units
 from jobs.common.errors import FAILED, UserError
+from jobs.common.formats import values
 from jobs.common.formats.file import parse_definition
 from jobs.common.formats.mapping import HEADER, Formats
 from jobs.common.formats.model import Format
@@ -108,12 +110,25 @@ def _trouble(spark: SparkSession, known: Mapping[str, Format]) -> str | None:
     clock = F.lit("2026-01-01").cast("timestamp")
     try:
         with quick_plans(spark):
+            _try_times(spark, known)
             parse(one_record_each(spark, list(known)), sorted(minor_units()), clock, formats).collect()
     except Exception as error:
         if any(word in str(error).lower() for word in ("cancelled", "interrupted")):
             raise  # the query is being stopped, which says nothing of the formats
         return one_line(error)
     return None
+
+
+def _try_times(spark: SparkSession, known: Mapping[str, Format]) -> None:
+    """Raises where Java does not know a zone, or Spark a pattern: they look only when there is a text to read."""
+    sources = [source for f in known.values() for source in (f.fields.event_time, f.fields.version) if source.pattern]
+    gateway: Any = spark.sparkContext._jvm
+    for source in sources:
+        if source.zone:
+            gateway.java.time.ZoneId.of(source.zone)
+    text, kind = F.col("text"), F.lit(values.STRING)
+    tried = [values.moment(str(source.pattern), source.zone, text, kind) for source in sources]
+    local_rows(spark, [("no time",)], "text string").select(*tried).collect()
 
 
 def one_record_each(spark: SparkSession, suppliers: Sequence[str]) -> DataFrame:

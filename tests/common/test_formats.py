@@ -77,6 +77,7 @@ def swap(old: str, new: str, text: str = GOOD) -> str:
         (swap("$.at", "$.at, pattern: HH:mm, zone: UTC"), 10, "pattern: must have year, month and day"),
         (swap("$.at", "$.at, pattern: yyyy-MM-dd hh:mm, zone: UTC"), 10, "pattern: must have HH, or hh with a"),
         (swap("$.at", '$.at, pattern: "yyyy-MM-dd\'T", zone: UTC'), 10, "pattern: has a quote or a bracket"),
+        (swap("$.at", "$.at, pattern: 'yyyy-MM-dd]HH[', zone: UTC"), 10, "pattern: has a quote or a bracket"),
         (swap("$.at", "$.at, pattern: iso, zone: UTC"), 10, "zone: has no use"),
         (swap("$.at", "$.at, pattern: yyyy-MM-dd XXX, zone: UTC"), 10, "zone: has no use"),
         (swap("$.at", "$.at, pattern: yyyyMMdd, zone: Mars/North"), 10, "zone: Mars/North is no time zone"),

@@ -140,7 +140,7 @@ def _about_time(source: Time | Number) -> Iterator[Complaint]:
 
 def _bad_pattern(pattern: str) -> str | None:
     letters = _QUOTED.sub("", pattern)
-    if "'" in letters or letters.count("[") != letters.count("]"):
+    if "'" in letters or re.sub(r"[^\[\]]", "", letters).replace("[]", ""):
         return "has a quote or a bracket that is not closed"
     for found in re.finditer(r"([A-Za-z])\1*", letters):
         if len(found.group()) not in _LETTERS.get(found.group(1), ()):

@@ -88,16 +88,22 @@ def test_the_defaults_format_is_that_of_suppliers_not_listed(spark: SparkSession
 
 
 def test_a_format_that_cannot_be_used_is_told_and_the_others_go_on(
-    spark: SparkSession, tmp_path_factory: pytest.TempPathFactory
+    spark: SparkSession, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     good = definitions(tmp_path_factory.mktemp("some"), {"json": FORMATS["json"], "avro": FORMATS["avro"]})
     avro = good["avro"]
     assert avro is not None
     odd = avro.replace('\\"string\\"', '\\"text\\"')
     assert odd != avro
-    found = usable(spark, {**good, "gone": None, "old": '{"version":7}', "odd": odd}, {})
+    # A zone that Python knows here and Java does not there, and a pattern that Spark alone refuses.
+    monkeypatch.setattr("jobs.common.formats.file.complaints_about", lambda _: [])
+    json_ = str(good["json"])
+    zone, pattern = json_.replace("Europe/Paris", "Mars/North"), json_.replace("dd/MM/yyyy HH:mm", "yyyy]MM[dd")
+    wrong = {"gone": None, "old": '{"version":7}', "odd": odd, "zone": zone, "pattern": pattern}
+    found = usable(spark, {**good, **wrong}, {})
     assert set(found.known) == {"json", "avro"}
-    assert set(found.broken) == {"gone", "old", "odd"}
+    assert set(found.broken) == set(wrong)
+    assert "Mars/North" in found.broken["zone"]
     assert found.broken["gone"] == "it is not in ref/formats: apply the policies again"
 
 
