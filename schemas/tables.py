@@ -10,6 +10,7 @@ TABLES: dict[str, Table] = {
         silver.ACTIVITY,
         silver.QUARANTINE,
         ref.POLICIES,
+        ref.FORMATS,
         ref.FX_RATES,
         gold.FACTS,
         gold.ANOMALIES,

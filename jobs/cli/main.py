@@ -44,6 +44,11 @@ COMMANDS = {
         "reco policies apply conf/policies.yaml",
     ),
     "fx": Row("jobs.cli.fx:app", "Load exchange rates.", "reco fx load conf/fx.csv"),
+    "formats": Row(
+        "jobs.streaming.formats_check:app",
+        "Try a supplier's payload format on a sample.",
+        "reco formats check conf/formats/bedbank.yaml --sample conf/formats/samples/bedbank.jsonl",
+    ),
     "explain": Row(
         "jobs.daily.explain:command",
         "Why one activity was judged as it was: timeline, rules, margins.",

@@ -38,17 +38,23 @@ def apply_file(
     settings = load_settings(settings_file)
     path = file or settings.policies_file
     before, old = store.current_policies(settings)
+    formats_before = store.formats_in_force(settings)
     version = store.apply(settings, path, datetime.now(UTC))
     _, new = store.current_policies(settings)
     changes = store.diff(old, new)
     status = "unchanged" if version == before else "applied"
+    formats = store.formats_in_force(settings)
+    changed = sorted(name for name, text in formats.items() if text != formats_before.get(name))
     if as_json:
-        print_json({"status": status, "policy_version": version, "file": str(path), "changes": _as_json(changes)})
+        told = {"status": status, "policy_version": version, "file": str(path), "changes": _as_json(changes)}
+        print_json(told | {"formats": sorted(formats), "formats_changed": changed})
     elif status == "unchanged":
         say(f"Unchanged: policy version {version} already says what {path} says.")
     else:
         say(f"Applied {path} as policy version {version}: {len(new) - 1} suppliers listed.")
         _print_changes(f"Against version {before}", changes)
+        if changed:
+            say(f"Payload formats that are new or changed: {', '.join(changed)}.")
 
 
 @app.command(epilog="Example: reco policies show --supplier SUP-001")

@@ -10,6 +10,7 @@ import polars as pl
 from deltalake import DeltaTable
 
 from jobs.common.errors import UserError
+from jobs.common.formats import store as formats
 from jobs.common.lake import append_version, open_table, read
 from jobs.common.policy_file import BUILT_IN, DEFAULTS, Policy, PolicyFile, parse_policies
 from jobs.common.settings import Settings
@@ -50,16 +51,21 @@ class Version:
 
 
 def apply(settings: Settings, path: Path, now: datetime) -> int:
-    """Checks the file and appends it as a new policy version, whose number it returns.
+    """Checks the file, and the formats that it names, and appends them as a new policy version; returns its number.
 
-    A file that says what the current version says already appends nothing and returns the current number.
-    Raises UserError, with nothing applied, where the file is wrong or somebody else applies one at that moment.
+    Files that say what the current version says already append nothing, and the current number is returned.
+    Raises UserError, with nothing applied, where a file is wrong or somebody else applies one at that moment.
     """
     file = parse_policies(path)
+    files = formats.read_named(settings, path, file.formats)
     table = open_table(settings, _TABLE)
     current, policies = _current(table)
     if current and dict(policies) == dict(file.policies):
-        return current
+        stored = formats.formats_of(settings, current, _applied_at(table, current)) if files else {}
+        if formats.are_same(stored, files):
+            return current
+    # The policies' own rows come last: they make the version, and a crash before them leaves the old one in force.
+    formats.append(settings, current + 1, files, now)
     append_version(settings, _TABLE, rows_of(current + 1, file, now), current + 1, table)
     return current + 1
 
@@ -94,6 +100,13 @@ def policies_of(settings: Settings, version: int) -> Policies:
         have = f"there are 1 to {known[-1]}" if known else "none was applied yet; see `reco policies apply`"
         raise UserError(f"There is no policy version {version}; {have}.")
     return found
+
+
+def formats_in_force(settings: Settings) -> dict[str, str]:
+    """Definition by name of the payload formats of the version in force."""
+    table = open_table(settings, _TABLE)
+    current, _ = _current(table)
+    return formats.formats_of(settings, current, _applied_at(table, current)) if current else {}
 
 
 def history(settings: Settings) -> list[Version]:
@@ -139,6 +152,11 @@ def _current(table: DeltaTable | None) -> tuple[int, Policies]:
         return 0, {DEFAULTS: BUILT_IN}
     newest = rows.filter(pl.col("policy_version") == pl.col("policy_version").max())
     return int(newest["policy_version"][0]), _policies(newest)
+
+
+def _applied_at(table: DeltaTable | None, version: int) -> datetime | None:
+    rows = read(table, _TABLE).filter(pl.col("policy_version") == version)
+    return None if rows.is_empty() else rows["applied_at"][0]
 
 
 def _policies(rows: pl.DataFrame) -> dict[str | None, Policy]:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -158,11 +158,15 @@ class _File(_Part):
 
 @dataclass(frozen=True)
 class PolicyFile:
-    """A valid policies file: the defaults under None, each listed supplier under its id; SHA-256 of the file."""
+    """A valid policies file: the defaults under None, each listed supplier under its id; SHA-256 of the file.
+
+    `formats`: every format that it names, with `file:line: key` of where it does so first.
+    """
 
     path: Path
     file_hash: str
     policies: Mapping[str | None, Policy]
+    formats: Mapping[str, str] = field(default_factory=dict)
 
 
 def parse_policies(path: Path) -> PolicyFile:
@@ -182,7 +186,18 @@ def parse_policies(path: Path) -> PolicyFile:
         if policy.high_usd > policy.critical_usd:
             what = f"high_usd {policy.high_usd} must not be over critical_usd {policy.critical_usd}"
             raise document.error((*key, "severity"), what)
-    return PolicyFile(path, document.file_hash, policies)
+    return PolicyFile(path, document.file_hash, policies, _named_formats(document, written))
+
+
+def _named_formats(document: Document, written: _File) -> dict[str, str]:
+    named: dict[str, str] = {}
+    parts: list[tuple[Key, _Written]] = [(("defaults",), written.defaults)]
+    parts += [(("suppliers", supplier), part) for supplier, part in written.suppliers.items()]
+    for key, part in parts:
+        if part.format is not None:
+            place = f"{document.place((*key, 'format'))}: {'.'.join((*key, 'format'))}"
+            named.setdefault(part.format, place)
+    return named
 
 
 def _all_wrong(document: Document, found: list[tuple[Key, str]]) -> UserError:

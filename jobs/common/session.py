@@ -1,6 +1,7 @@
 """The Spark session: UTC, ANSI, Delta, and nothing that the platform has already set."""
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -46,6 +47,12 @@ STATIC_CONF = {
     "spark.python.sql.dataFrameDebugging.enabled": "false",
 }
 
+#: Avro makes room for what a datum says of its own length: without a limit five bad bytes take all of a JVM's memory.
+#: No record is over 1 MiB. They are for the JVM that runs tasks, and are read when it starts.
+AVRO_LIMITS = tuple(
+    f"-Dorg.apache.avro.limits.{kind}.maxLength=1048576" for kind in ("string", "bytes", "collectionItems")
+)
+
 _LOCAL_CONF = {
     "spark.ui.enabled": "false",
     "spark.driver.host": "127.0.0.1",
@@ -53,7 +60,9 @@ _LOCAL_CONF = {
     # One machine, small plans: fewer threads and less memory for the same work.
     "spark.databricks.delta.snapshotPartitions": "2",
     "spark.sql.sources.parallelPartitionDiscovery.parallelism": "2",
-    "spark.driver.extraJavaOptions": "-Duser.timezone=UTC -XX:+UseParallelGC -XX:-UsePerfData",
+    "spark.driver.extraJavaOptions": " ".join(
+        ("-Duser.timezone=UTC", "-XX:+UseParallelGC", "-XX:-UsePerfData", *AVRO_LIMITS)
+    ),
 }
 
 
@@ -75,6 +84,14 @@ def spark_session(app: str, settings: Settings) -> SparkSession:
         session.conf.set(key, settings.spark.conf.get(key, value))
     session.sparkContext.setLogLevel("WARN")
     return session
+
+
+def lacks_avro_limits(spark: SparkSession) -> str | None:
+    """What to set, and where, so that Avro can be read safely; None where it is set."""
+    of = "driver" if re.match(r"local(\[|$)", spark.sparkContext.master or "") else "executor"
+    name = f"spark.{of}.extraJavaOptions"
+    missing = [limit for limit in AVRO_LIMITS if limit.partition("=")[0] not in str(spark.conf.get(name, ""))]
+    return f"{name} needs {' '.join(missing)}" if missing else None
 
 
 @contextmanager

@@ -119,6 +119,12 @@ class Metrics(Section):
     host: str = Field(default="127.0.0.1", min_length=1)
 
 
+class Formats(Section):
+    """Suppliers' payload formats; folder is the folder `formats` beside the policies file unless set."""
+
+    folder: Annotated[Path | None, BeforeValidator(_as_path)] = None
+
+
 class Spark(Section):
     """The Spark session; where master is null, or jars is [], whoever submits the job brings them."""
 
@@ -154,6 +160,7 @@ class Settings(BaseSettings):
     stream: Stream = Field(default_factory=Stream)
     daily: Daily = Field(default_factory=Daily)
     metrics: Metrics = Field(default_factory=Metrics)
+    formats: Formats = Field(default_factory=Formats)
     spark: Spark = Field(default_factory=Spark)
     local: Local = Field(default_factory=Local)
     policies_file: Place = Path("conf/policies.yaml")

@@ -11,12 +11,14 @@ from pyspark.sql import functions as F
 
 from jobs.common import tables
 from jobs.common.currencies import minor_units
+from jobs.common.formats.mapping import Formats
 from jobs.common.kafka import source_options, spark_options
 from jobs.common.kept import Kept
 from jobs.common.log import get_logger
 from jobs.common.settings import Settings
 from jobs.streaming import observe
 from jobs.streaming.canonical import messages
+from jobs.streaming.formats_in_force import AppliedFormats
 from jobs.streaming.in_force import InForce, policies_in_force
 from jobs.streaming.parse import parse
 from reco_rules.policy import with_policy
@@ -37,6 +39,8 @@ class Pins:
 
     clock: datetime
     policy_version: int
+    #: Formats that could not be used: what is in quarantine for that must not become an event as well.
+    broken_formats: tuple[str, ...] = ()
 
 
 class Normaliser:
@@ -48,6 +52,7 @@ class Normaliser:
         self._spark, self._settings, self._partitions, self._clock = spark, settings, partitions, clock
         self._paths = {name: tables.ensure_table(spark, settings, name) for name in _TABLES}
         self._currencies = sorted(minor_units())
+        self._formats = AppliedFormats(settings)
         self._is_first = True
         self._replays = False
 
@@ -61,11 +66,12 @@ class Normaliser:
             self._replays = not tables.read(self._spark, self._paths["activity_raw"]).isEmpty()
         self._is_first = False
         policies = policies_in_force(self._spark, self._settings, earlier.policy_version if earlier else None)
-        pins = earlier or Pins(self._clock(), policies.version)
+        formats = self._formats.of(self._spark, policies, earlier.broken_formats if earlier else None)
+        pins = earlier or Pins(self._clock(), policies.version, tuple(sorted(formats.broken)) if formats else ())
         with Kept() as kept:
-            self._write(kept.rows(self._rows(batch, pins, policies)), pins, query, batch_id)
+            self._write(kept.rows(self._rows(batch, pins, policies, formats)), pins, query, batch_id)
 
-    def _rows(self, batch: DataFrame, pins: Pins, policies: InForce) -> DataFrame:
+    def _rows(self, batch: DataFrame, pins: Pins, policies: InForce, formats: Formats | None) -> DataFrame:
         """Parsed and stamped records."""
         clock = F.lit(pins.clock)
         source = F.when(F.col("topic") == self._settings.topics.agoda_raw, F.lit(Side.AGODA.value)).otherwise(
@@ -80,15 +86,24 @@ class Normaliser:
             F.to_date(clock).alias("ingest_date"),
             F.hour(clock).alias("ingest_hour"),
         )
-        parsed = parse(raw, self._currencies, clock).withColumn("supplier_id", F.col("supplierId"))
+        parsed = parse(raw, self._currencies, clock, formats).withColumn("supplier_id", F.col("supplierId"))
         stamped = with_policy(parsed, policies.rows(self._spark), policies.defaults, _STAMPED)
         return stamped.withColumn("policy_version", F.lit(pins.policy_version))
 
     def _write(self, rows: DataFrame, pins: Pins, query: str, batch_id: int) -> None:
         counts = observe.records(rows)
         self._replays = self._replays and not self._known("activity_raw", rows).isEmpty()
-        note = {"query": query, "batch": batch_id, "clock": pins.clock.isoformat(), "policies": pins.policy_version}
+        note: dict[str, Any] = {
+            "query": query,
+            "batch": batch_id,
+            "clock": pins.clock.isoformat(),
+            "policies": pins.policy_version,
+        }
+        if pins.broken_formats:
+            note["broken_formats"] = pins.broken_formats
         self._append("activity_raw", rows, note)
+        if self._replays:
+            rows = self._as_they_became(rows)
         if counts.get("EVENT"):
             self._append("activity", events(rows.where(F.col("kind") == "EVENT")), note)
         if counts.get("QUARANTINE"):
@@ -120,8 +135,17 @@ class Normaliser:
         for row in history.where(F.col("userMetadata").isNotNull()).collect():
             note = json.loads(row["userMetadata"])
             if (note["query"], note["batch"]) == (query, batch_id):
-                return Pins(datetime.fromisoformat(note["clock"]), note["policies"])
+                broken = tuple(note.get("broken_formats", ()))
+                return Pins(datetime.fromisoformat(note["clock"]), note["policies"], broken)
         return None
+
+    def _as_they_became(self, rows: DataFrame) -> DataFrame:
+        """Without what became something else when it was first read: by a newer format, it would be in two tables."""
+        refused = F.col("kind") == "QUARANTINE"
+        accepted = rows.where(~refused).join(self._known("quarantine", rows), on=_COORDINATES, how="left_anti")
+        return accepted.unionByName(
+            rows.where(refused).join(self._known("activity", rows), on=_COORDINATES, how="left_anti")
+        )
 
     def _known(self, name: str, rows: DataFrame) -> DataFrame:
         """The coordinates of those rows that the table has already."""

@@ -5,16 +5,19 @@ from collections.abc import Mapping, Sequence
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from jobs.common.formats.mapping import Formats
+from jobs.common.times import iso_time, to_millisecond
 from reco_rules.vocabulary import ActivityType, Reason, Status
 
 MAX_BYTES = 1_048_576
 MAX_FUTURE_SECONDS = 300
 MAX_AMOUNT_MINOR = 10**15
 MAX_ID_LENGTH = 128
+#: Why a record is no event whose supplier's format is not there, or cannot be used.
+BROKEN_FORMAT = f"{Reason.INVALID_FIELD.value}:format"
 
 #: Closes the array that a record's text is wrapped in: found at its place, nothing came after the record's value.
 _END = "end of record \N{INVERTED QUESTION MARK}"
-_TIME = r"^(?!0000)\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-](0\d|1[0-8])(:?[0-5]\d)?)$"
 #: A surrogate escape without its other half, after an even number of backslashes: no Unicode text.
 _LONE_SURROGATE = (
     r"(?i)(?<!\\)(\\\\)*\\ud[89ab][0-9a-f]{2}(?!\\ud[c-f][0-9a-f]{2})"
@@ -27,21 +30,24 @@ _KINDS = {**dict.fromkeys(_STRINGS, "STRING"), **dict.fromkeys(_INTEGERS, "BIGIN
 _PLAIN = "OBJECT<" + ", ".join(f"{name}: {_KINDS[name]}" for name in sorted(_KINDS)) + ">"
 
 
-def parse(records: DataFrame, currencies: Sequence[str], clock: Column) -> DataFrame:
+def parse(records: DataFrame, currencies: Sequence[str], clock: Column, formats: Formats | None = None) -> DataFrame:
     """Add `kind` (EVENT, HEARTBEAT or QUARANTINE), `reasons` (sorted), and the event's fields in camelCase.
 
     `records`: columns of bronze. `currencies`: the codes in force. `clock`: when the batch is read, a timestamp.
+    `formats`: of suppliers with payloads of their own; None where there are none, and then they cost nothing.
     Fields are null where the record has none of the right type; `eventAt` is `eventTime` as a timestamp, cut to the
     millisecond. `eventId` is the payload's, else that of the header `id`, else topic, partition and offset.
     """
-    shaped = _with_fields(_with_json(records))
+    shaped = _with_fields(payload(records, formats), formats)
     in_time = _is_past("kafka_time", clock) & _is_past("eventAt", F.col("kafka_time"))
-    is_event = F.col("is_plain") & in_time & F.col("currency").isin(list(currencies))
+    # What a format gives has the right types, or is null.
+    is_typed = F.col("is_plain") | F.col("format").isNotNull() if formats else F.col("is_plain")
+    is_event = is_typed & in_time & F.col("currency").isin(list(currencies))
     for valid in _validity().values():
         is_event = is_event & valid
     # Arrays and their sorting cost more than all the checks: only what fails one is asked for its reasons.
     judged = shaped.withColumn("is_event", F.coalesce(is_event, F.lit(False))).withColumn(
-        "reasons", F.when(~F.col("is_event"), _reasons(currencies, clock))
+        "reasons", F.when(~F.col("is_event"), _reasons(currencies, clock, formats))
     )
     kind = (
         F.when(F.col("is_event"), F.lit("EVENT"))
@@ -59,10 +65,17 @@ def parse(records: DataFrame, currencies: Sequence[str], clock: Column) -> DataF
     )
 
 
-def _with_json(records: DataFrame) -> DataFrame:
-    """Add `text` and `json`, the record's one JSON object as a variant; null where it is none, or too large to read."""
+def payload(records: DataFrame, formats: Formats | None) -> DataFrame:
+    """Add `text` and `json`, the record's one JSON object as a variant; null where it is none, or too large to read.
+
+    With formats, add `format`, the name of the record's; its `text` is null, and `json` its payload's values.
+    """
     too_large = F.coalesce(F.octet_length("value") > MAX_BYTES, F.lit(False))
-    text = F.when(~too_large, F.col("value").cast("string"))
+    is_read = ~too_large
+    if formats:
+        records = formats.named(records)
+        is_read = is_read & formats.is_json
+    text = F.when(is_read, F.col("value").cast("string"))
     begins = F.substring(F.ltrim(text, F.lit(" \t\r\n")), 1, 1) == "{"
     as_text = records.select(
         "*", too_large.alias("is_too_large"), F.when(F.is_valid_utf8(text) & begins, text).alias("text")
@@ -72,18 +85,25 @@ def _with_json(records: DataFrame) -> DataFrame:
     wrapped = F.try_parse_json(F.when(~halved, F.concat(F.lit("["), F.col("text"), F.lit(f',"{_END}"]'))))
     ended = F.try_variant_get("wrapped", "$[1]", "string") == _END
     json = F.when(ended, F.try_variant_get("wrapped", "$[0]", "variant"))
-    return as_text.withColumn("wrapped", wrapped).withColumn("json", json).drop("wrapped")
+    read = as_text.withColumn("wrapped", wrapped).withColumn("json", json).drop("wrapped")
+    if not formats:
+        return read
+    plain = F.when(F.col("format").isNull(), F.col("text"))
+    return read.withColumn("json", formats.payload).withColumn("text", plain)
 
 
-def _with_fields(records: DataFrame) -> DataFrame:
+def _with_fields(records: DataFrame, formats: Formats | None) -> DataFrame:
     """Add every field, null where the JSON has another type there; `<name>_type` where the object is no plain event.
 
     `is_plain`: the object has exactly the contract's fields in their JSON types, which one comparison tells.
     """
     fields = ", ".join(f"{name} STRING" for name in _STRINGS) + ", " + ", ".join(f"{name} BIGINT" for name in _INTEGERS)
+    is_plain = F.schema_of_variant("json") == _PLAIN
+    if formats:
+        is_plain = F.col("format").isNull() & is_plain
     read = records.select(
         "*",
-        F.coalesce(F.schema_of_variant("json") == _PLAIN, F.lit(False)).alias("is_plain"),
+        F.coalesce(is_plain, F.lit(False)).alias("is_plain"),
         F.from_json("text", fields).alias("read"),
     )
     types = {
@@ -104,9 +124,8 @@ def _with_fields(records: DataFrame) -> DataFrame:
         F.when(F.size("headers") > 0, header).alias("header_id"),
         F.coalesce(beats, F.lit(False)).alias("is_heartbeat"),
     )
-    at = F.when(F.col("eventTime").rlike(_TIME), F.col("eventTime").try_cast("timestamp"))
-    cut = F.date_trunc("millisecond", at)
-    return valued.withColumn("eventAt", F.when(cut >= F.lit("0001-01-01").cast("timestamp"), cut))
+    timed = valued.withColumn("eventAt", to_millisecond(iso_time(F.col("eventTime"))))
+    return formats.mapped(timed) if formats else timed
 
 
 def _names_event(header: Column) -> Column:
@@ -120,7 +139,7 @@ def _is_past(name: str, clock: Column) -> Column:
     return F.col(name) <= clock + F.make_dt_interval(secs=F.lit(MAX_FUTURE_SECONDS))
 
 
-def _reasons(currencies: Sequence[str], clock: Column) -> Column:
+def _reasons(currencies: Sequence[str], clock: Column, formats: Formats | None) -> Column:
     """Every reason code that holds, sorted; a record that cannot be read has just that one."""
     found = [
         F.when(~_is_past("kafka_time", clock), F.lit(Reason.PUBLISHED_IN_FUTURE.value)),
@@ -135,10 +154,12 @@ def _reasons(currencies: Sequence[str], clock: Column) -> Column:
             ~F.col("is_heartbeat") & ~F.col("currency").isin(list(currencies)), F.lit(Reason.UNKNOWN_CURRENCY.value)
         ),
     ]
-    return (
-        F.when(F.col("is_too_large"), F.array(F.lit(Reason.TOO_LARGE.value)))
-        .when(F.col("json").isNull(), F.array(F.lit(Reason.MALFORMED_JSON.value)))
-        .otherwise(F.array_sort(F.array_compact(F.array(*found))))
+    unread = F.when(F.col("is_too_large"), F.array(F.lit(Reason.TOO_LARGE.value)))
+    if formats:
+        unread = unread.when(formats.is_broken, F.array(F.lit(BROKEN_FORMAT)))
+        found.append(F.when(F.col("lacks_event_id"), F.lit(f"{Reason.MISSING_FIELD.value}:eventId")))
+    return unread.when(F.col("json").isNull(), F.array(F.lit(Reason.MALFORMED_JSON.value))).otherwise(
+        F.array_sort(F.array_compact(F.array(*found)))
     )
 
 

@@ -58,6 +58,22 @@ def test_apply_says_what_changed_and_then_that_nothing_did(shell: Shell) -> None
     assert "1h30m" in shown
 
 
+def test_apply_says_which_formats_changed(shell: Shell) -> None:
+    file = shell.write("p.yaml", "version: 1\nsuppliers: {A: {format: bedbank}}")
+    with pytest.raises(UserError, match=r"p\.yaml:2: suppliers\.A\.format: there is no format bedbank"):
+        shell.run(policies.app, "apply", file)
+    (shell.folder / "formats").mkdir()
+    worked = (CONF / "formats" / "bedbank.yaml").read_text()
+    shell.write("formats/bedbank.yaml", worked)
+    first = shell.json(policies.app, "apply", file)
+    assert (first["policy_version"], first["formats"], first["formats_changed"]) == (1, ["bedbank"], ["bedbank"])
+    assert shell.json(policies.app, "apply", file)["status"] == "unchanged"
+    shell.write("formats/bedbank.yaml", worked.replace("Europe/Madrid", "Europe/Lisbon"))
+    shown = shell.run(policies.app, "apply", file)
+    assert "as policy version 2" in shown
+    assert "Payload formats that are new or changed: bedbank." in shown
+
+
 def test_a_wrong_file_is_a_user_error_with_code_2(shell: Shell) -> None:
     with pytest.raises(UserError, match=r"p\.yaml:2: default: unknown key") as caught:
         shell.run(policies.app, "apply", shell.write("p.yaml", "version: 1\ndefault: {}"))

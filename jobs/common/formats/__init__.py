@@ -1,0 +1,1 @@
+"""Suppliers' payload formats: what a file may say, and the Columns that it becomes."""

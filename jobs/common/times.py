@@ -1,0 +1,17 @@
+"""Times as the contract writes them: ISO 8601 with an offset, cut to the millisecond."""
+
+from pyspark.sql import Column
+from pyspark.sql import functions as F
+
+_ISO = r"^(?!0000)\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-](0\d|1[0-8])(:?[0-5]\d)?)$"
+
+
+def iso_time(text: Column) -> Column:
+    """The moment that a text of the contract's form tells, else null."""
+    return F.when(text.rlike(_ISO), text.try_cast("timestamp"))
+
+
+def to_millisecond(at: Column) -> Column:
+    """The moment cut to the millisecond; null before the year 1, which no reader of the tables knows."""
+    cut = F.date_trunc("millisecond", at)
+    return F.when(cut >= F.lit("0001-01-01").cast("timestamp"), cut)
