@@ -1,0 +1,99 @@
+"""Reading a feed with a cursor, and again what lies so close to its end that it may not have been all there.
+
+A row that got its place in the feed before it was committed appears where a cursor has passed already. So a poll
+begins at the cursor that was reached `overlap` before the last poll began: a row that came late by less was there for
+the last poll, or lies after that cursor. Hence the very first reading of a feed is done twice; `overlap: 0s` says that
+its order is that of commits, and spares all this.
+"""
+
+from jobs.ingest.polling.config_parts import CursorPaging
+from jobs.ingest.polling.failure import PollFailedError
+from jobs.ingest.polling.job import Job, is_gone
+from jobs.ingest.polling.paths import ABSENT, shown_path
+from jobs.ingest.polling.split import Page
+from jobs.ingest.polling.state import State
+from jobs.ingest.polling.web import Answer, RefusedError
+
+#: Cursors are remembered so many to an overlap; further ones are repeats of a few more items.
+_TIPS = 10
+
+
+def poll_feed(job: Job, paging: CursorPaging) -> bool:
+    """Read from the cursor on to the feed's end; False where there is more."""
+    state = job.state
+    is_first = state.began is None
+    if state.cursor is None or state.walk_began is None:
+        state.cursor, state.walk_began = _begin(state, job.api.overlap, paging), job.clock()
+    passed = {state.cursor}
+    for _ in range(job.api.max_pages):
+        page, answer = _read(job, paging, state.cursor)
+        position, is_end = _next(job, paging, page, answer)
+        reached = job.clock()
+        job.deliver(page)
+        if is_first:
+            # On a later walk these would be places passed long ago; its end alone is new.
+            _remember(state, job.api.overlap, position, reached)
+        if is_end:
+            _finish(state, job.api.overlap, position, reached)
+            job.save()
+            return True
+        if position in passed:
+            raise PollFailedError("Its cursors go in a circle: one that was passed comes again.", lasting=True)
+        passed.add(position)
+        state.cursor = position
+        job.save()
+    return False
+
+
+def _read(job: Job, paging: CursorPaging, cursor: str | None) -> tuple[Page, Answer]:
+    try:
+        return job.read({} if cursor is None else {paging.param: cursor})
+    except RefusedError as error:
+        if cursor is None or not is_gone(error):
+            raise
+        raise job.gone(error) from None
+
+
+def _next(job: Job, paging: CursorPaging, page: Page, answer: Answer) -> tuple[str | None, bool]:
+    """The cursor after this page, and whether this is the feed's end for now."""
+    said = None if answer.is_empty else page.find(paging.next)
+    if said is ABSENT and not paging.next_optional:
+        raise PollFailedError(
+            f"Its answer has nothing at {shown_path(paging.next)} (paging.next); set paging.next_optional: true if "
+            "that is how it says that there is no more.",
+            lasting=True,
+        )
+    if said not in (None, ABSENT) and not isinstance(said, str):
+        raise PollFailedError(f"Its cursor at {shown_path(paging.next)} is neither text nor a number.", lasting=True)
+    cursor = said or None
+    more = job.is_more(page, answer)
+    is_known = cursor is not None and cursor != job.state.cursor
+    if more and not is_known:
+        raise PollFailedError("Its answer says that there is more, and not where.", lasting=True)
+    return (str(cursor) if is_known else job.state.cursor), not is_known or not (len(page) if more is None else more)
+
+
+def _begin(state: State, overlap: int, paging: CursorPaging) -> str | None:
+    if not overlap:
+        old = state.tips
+    else:
+        limit = (state.began or 0) - overlap
+        old = [tip for tip in state.tips if tip[0] <= limit]
+    return old[-1][1] if old else paging.start
+
+
+def _remember(state: State, overlap: int, cursor: str | None, at: float) -> None:
+    last = state.tips[-1][0] if state.tips else 0.0
+    if cursor is not None and (not overlap or not 0 <= at - last < overlap / _TIPS):
+        state.tips.append((at, cursor))
+    # The newest of those that are old enough to begin at stays, all before it are behind it.
+    limit = (at if state.began is None else state.walk_began or at) - overlap
+    old = [tip for tip in state.tips if tip[0] <= limit]
+    state.tips = old[-1:] + [tip for tip in state.tips if tip[0] > limit]
+    if not overlap:
+        state.tips = state.tips[-1:]
+
+
+def _finish(state: State, overlap: int, cursor: str | None, at: float) -> None:
+    _remember(state, overlap, cursor, at)
+    state.began, state.cursor, state.walk_began = state.walk_began, None, None
