@@ -17,6 +17,7 @@ from jobs.common.settings import Settings, load_settings
 app = typer.Typer()
 
 _PAUSE = 2.0
+_OF_POLL = ("supplier", "running", "circuit", "last_success_at", "next_at", "published", "unchanged", "refused_kept")
 #: Broken records that are named one by one.
 _SHOWN = 10
 
@@ -147,26 +148,14 @@ def _queries(told: list[dict[str, Any]]) -> None:
 def _polled(told: list[dict[str, Any]]) -> None:
     """How far the suppliers' APIs are polled, and aloud what does not go on; nothing where none is polled."""
     if told:
-        columns = (
-            "supplier",
-            "running",
-            "circuit",
-            "last_success_at",
-            "next_at",
-            "published",
-            "unchanged",
-            "refused_kept",
-        )
-        _section(
-            "The suppliers' APIs by their last poll", [{name: row.get(name) for name in columns} for row in told], ""
-        )
+        rows = [{name: row.get(name) for name in _OF_POLL} for row in told]
+        _section("The suppliers' APIs by their last poll", rows, "")
     for row in told:
         if row["why"]:
             say(f"THE POLL OF {row['supplier']!a} FAILED: {row['why']}")
         if row["refused_kept"]:
-            say(
-                f"RECORDS THAT THE BROKER DID NOT TAKE: {shown(row['refused_kept'])} of {row['supplier']!a}; see docs/poll.md"
-            )
+            count = shown(row["refused_kept"])
+            say(f"RECORDS THAT THE BROKER DID NOT TAKE: {count} of {row['supplier']!a}; see docs/poll.md")
 
 
 def _verdict(count: Count) -> str:

@@ -1,7 +1,6 @@
 """`reco poll`: reads suppliers' APIs and publishes what they say to the raw topic."""
 
 import signal
-import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -144,7 +143,7 @@ def _reset(settings: Settings, api: SupplierApi, to: str) -> int:
         raise UserError(f"{api.supplier!a} is read whole in each poll; there is no place to go on from.")
     if isinstance(api.paging, CursorPaging):
         if to.startswith("cursor:"):
-            state.cursor, state.walk_began = to.removeprefix("cursor:"), time.time()
+            state.tips = [(0.0, to.removeprefix("cursor:"))]
         elif to != "start":
             raise UserError(f"--reset-to {to}: {api.supplier!a} is read by cursor; give start, or cursor:VALUE.")
     elif at is not None:

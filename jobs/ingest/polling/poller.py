@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Event
@@ -16,12 +16,15 @@ from jobs.common.polling import STATUS, file_of
 from jobs.common.settings import Settings
 from jobs.ingest.polling.circuit import Circuit
 from jobs.ingest.polling.config import SupplierApi
-from jobs.ingest.polling.deliver import Delivery, Sink, Tally
+from jobs.ingest.polling.deliver import Delivered, Delivery, Sink, Tally
 from jobs.ingest.polling.failure import PollFailedError, StoppedError
 from jobs.ingest.polling.job import Job
+from jobs.ingest.polling.split import Page
 from jobs.ingest.polling.state import State, Store, write_whole
 from jobs.ingest.polling.walk import poll
 from jobs.ingest.polling.web import Web
+
+_TELL_SECONDS = 10.0
 
 
 @dataclass
@@ -48,6 +51,7 @@ class Poller:
         self._web: Web | None = None
         self._state: State | None = None
         self._status = file_of(Path(settings.poll.state), api.supplier, STATUS)
+        self._told_at = time.monotonic()
         self._log = log.get_logger(__name__).bind(supplier=api.supplier)
 
     def run(self) -> None:
@@ -61,12 +65,18 @@ class Poller:
             self.close()
 
     def run_to_end(self) -> Outcome | None:
-        """Poll until there is no more, or it fails; None where it was asked to stop."""
+        """Poll until there is no more, or it fails; None where it was asked to stop.
+
+        A walk that began before, and was broken off, is not enough: rows may have been committed late behind it.
+        """
+        started, whole = time.time(), Tally()
         try:
             while True:
                 outcome = self.poll_once()
-                if outcome.is_end or outcome.why is not None:
-                    return outcome
+                whole = whole.plus(outcome.tally)
+                is_fresh = self._state is not None and (self._state.began or 0.0) >= started
+                if outcome.why is not None or (outcome.is_end and is_fresh):
+                    return replace(outcome, tally=whole, seconds=time.time() - started)
         except StoppedError:
             return None
         finally:
@@ -100,7 +110,7 @@ class Poller:
             self._state = None
         why = None if failure is None else str(failure)
         outcome = Outcome(self.api.supplier, is_end, why, tally, time.monotonic() - began)
-        self._tell(outcome)
+        self._end(outcome)
         return outcome
 
     def close(self) -> None:
@@ -114,20 +124,32 @@ class Poller:
             self._web = Web(self.api, self._stop.is_set)
         if self._state is None:
             self._state = self._store.load()
-        return Job(self.api, self._store, self._state, self._web.get, self._delivery.deliver, time.time)
+        return Job(self.api, self._store, self._state, self._web.get, self._deliver, time.time)
 
-    def _tell(self, outcome: Outcome) -> None:
+    def _deliver(self, page: Page) -> Delivered:
+        done = self._delivery.deliver(page)
+        if time.monotonic() - self._told_at >= _TELL_SECONDS:
+            self._tell(None)  # a first poll may take hours
+        return done
+
+    def _end(self, outcome: Outcome) -> None:
         fields = {**asdict(outcome.tally), "seconds": round(outcome.seconds, 3), "circuit": self.circuit.state.value}
         if outcome.why is None:
             self._log.info("polled", **fields)
         else:
             self._log.error("poll failed", **fields, why=outcome.why)
         self._told()
+        self._tell(outcome.why)
+
+    def _tell(self, why: str | None) -> None:
+        """Write the file for `reco status`; where that fails, the next one mends it."""
+        self._told_at = time.monotonic()
         now = datetime.now(UTC)
         told: dict[str, Any] = {
             "supplier": self.api.supplier,
-            **fields,
-            "why": outcome.why,
+            "circuit": self.circuit.state.value,
+            **asdict(self._delivery.tally),
+            "why": why,
             "told_at": _iso(now),
             "last_success_at": self._success(),
             "next_at": _iso(now + timedelta(seconds=self.circuit.wait)),

@@ -6,6 +6,8 @@ the last poll, or lies after that cursor. Hence the very first reading of a feed
 its order is that of commits, and spares all this.
 """
 
+import math
+
 from jobs.ingest.polling.config_parts import CursorPaging
 from jobs.ingest.polling.failure import PollFailedError
 from jobs.ingest.polling.job import Job, is_gone
@@ -14,12 +16,16 @@ from jobs.ingest.polling.split import Page
 from jobs.ingest.polling.state import State
 from jobs.ingest.polling.web import Answer, RefusedError
 
-#: Cursors are remembered so many to an overlap; further ones are repeats of a few more items.
+#: Cursors are remembered so many to an overlap, and so many seconds apart; fewer only make for some more repeats.
 _TIPS = 10
+_APART = 10.0
 
 
 def poll_feed(job: Job, paging: CursorPaging) -> bool:
-    """Read from the cursor on to the feed's end; False where there is more."""
+    """Read from the cursor on to the feed's end; False where there is more.
+
+    A walk that was broken off is brought to its end; what was committed late behind it is for the next one.
+    """
     state = job.state
     is_first = state.began is None
     if state.cursor is None or state.walk_began is None:
@@ -74,24 +80,23 @@ def _next(job: Job, paging: CursorPaging, page: Page, answer: Answer) -> tuple[s
 
 
 def _begin(state: State, overlap: int, paging: CursorPaging) -> str | None:
-    if not overlap:
-        old = state.tips
-    else:
-        limit = (state.began or 0) - overlap
-        old = [tip for tip in state.tips if tip[0] <= limit]
-    return old[-1][1] if old else paging.start
+    # Before any walk there is at most the place that was set by hand.
+    limit = math.inf if state.began is None or not overlap else state.began - overlap
+    old = [cursor for at, cursor in state.tips if at <= limit]
+    return old[-1] if old else paging.start
 
 
 def _remember(state: State, overlap: int, cursor: str | None, at: float) -> None:
+    if not overlap:
+        state.tips = state.tips if cursor is None else [(at, cursor)]
+        return
     last = state.tips[-1][0] if state.tips else 0.0
-    if cursor is not None and (not overlap or not 0 <= at - last < overlap / _TIPS):
+    if cursor is not None and not 0 <= at - last < max(overlap / _TIPS, _APART):
         state.tips.append((at, cursor))
-    # The newest of those that are old enough to begin at stays, all before it are behind it.
-    limit = (at if state.began is None else state.walk_began or at) - overlap
+    # The newest of those at which the next walk can begin stays; all before it are needed no more.
+    limit = (state.walk_began or at) - overlap
     old = [tip for tip in state.tips if tip[0] <= limit]
     state.tips = old[-1:] + [tip for tip in state.tips if tip[0] > limit]
-    if not overlap:
-        state.tips = state.tips[-1:]
 
 
 def _finish(state: State, overlap: int, cursor: str | None, at: float) -> None:
