@@ -12,6 +12,7 @@ from threading import Event
 from types import FrameType
 from typing import Annotated
 
+import stamina.instrumentation
 import typer
 from confluent_kafka import KafkaException
 
@@ -62,6 +63,7 @@ def command(
             raise UserError("--reset-to is for one supplier: name it with --supplier.")
         return _reset(settings, apis[0], reset_to)
     _check_broker(settings)
+    stamina.instrumentation.set_on_retry_hooks([])
     metrics = settings.metrics.model_copy(update={"port": settings.poll.metrics_port})
     with endpoint(metrics), ExitStack() as locks, _until_signal() as stop:
         for api in apis:

@@ -69,13 +69,15 @@ class Poller:
 
         A walk that began before, and was broken off, is not enough: rows may have been committed late behind it.
         """
-        started, whole = time.time(), Tally()
+        started, whole, ends = time.time(), Tally(), 0
         try:
             while True:
                 outcome = self.poll_once()
                 whole = whole.plus(outcome.tally)
+                ends += outcome.is_end
                 is_fresh = self._state is not None and (self._state.began or 0.0) >= started
-                if outcome.why is not None or (outcome.is_end and is_fresh):
+                # The second of two ends is of a walk that began here, whatever the clock says.
+                if outcome.why is not None or (outcome.is_end and (is_fresh or ends > 1)):
                     return replace(outcome, tally=whole, seconds=time.time() - started)
         except StoppedError:
             return None

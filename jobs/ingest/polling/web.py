@@ -99,7 +99,7 @@ class Web:
         return task.result()
 
     async def _again_and_again(self, params: Mapping[str, str]) -> Answer:
-        # Each retry waits longer; where the supplier says how long, that long.
+        # Each retry waits longer; where the supplier says how long, that long. Of each, `_wait` writes a line.
         async for attempt in stamina.retry_context(
             on=self._wait, attempts=ATTEMPTS, timeout=None, wait_initial=_FIRST_WAIT, wait_max=10.0, wait_jitter=_JITTER
         ):

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -14,13 +14,16 @@ from typing import Any
 import pytest
 from pytest_httpserver import HTTPServer
 from typer.testing import CliRunner
+from werkzeug import Response
 
 from jobs.cli import status
 from jobs.cli.main import main
 from jobs.common.errors import UserError
 from jobs.common.polling import file_of, read_polled
+from jobs.ingest.polling.config import read_supplier
 from jobs.ingest.polling.main import run
 from jobs.ingest.polling.state import locked
+from jobs.ingest.publisher import Outgoing, Publisher, Refused
 from tests.ingest.polling.servers import endless, server
 from tests.ingest.polling.support import Rig, row
 from tests.scrape import free_port, scrape
@@ -217,26 +220,33 @@ def test_a_fault_of_ours_with_one_supplier_leaves_the_others_alone(
     assert poller.poll_once().why is None
 
 
-def test_while_the_broker_is_away_it_ends_when_it_is_asked_to(rig: Rig, httpserver: HTTPServer) -> None:
-    httpserver.expect_request("/x").respond_with_json({"items": [row(1)]})
-    path = rig.file(httpserver.url_for("/x"), paging=FEED)
+def test_while_the_broker_is_away_it_waits_and_its_place_does_not_move(
+    rig: Rig, httpserver: HTTPServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    httpserver.expect_request("/x").respond_with_json({"items": [row(1)], "next": "c1"})
+    api = read_supplier(rig.file(httpserver.url_for("/x"), paging=FEED))
     away = rig.settings.model_copy(
         update={"kafka": rig.settings.kafka.model_copy(update={"bootstrap_servers": "127.0.0.1:1"})}
     )
-    from jobs.ingest.polling.config import read_supplier
+    is_publishing = threading.Event()
 
-    thread = threading.Thread(target=run, args=(away, [read_supplier(path)], rig.stop))
+    class Watched(Publisher):
+        def publish(self, records: Sequence[Outgoing]) -> list[Refused]:
+            is_publishing.set()
+            return super().publish(records)
+
+    monkeypatch.setattr("jobs.ingest.polling.deliver.Publisher", Watched)
+    thread = threading.Thread(target=run, args=(away, [api], rig.stop))
     thread.start()
-    wait_for(lambda: bool(httpserver.log), 30, "request")
+    assert is_publishing.wait(60)
     rig.stop.set()
     thread.join(20)
     assert not thread.is_alive()
+    assert len(httpserver.log) == 1
     assert not file_of(Path(rig.settings.poll.state), "SUP-1", ".json").exists()
 
 
 def _json(value: Any) -> Any:
-    from werkzeug import Response
-
     return Response(json.dumps(value))
 
 
