@@ -151,12 +151,17 @@ class CursorPaging(_Sized):
 
 
 class _Pages(_Sized):
-    """How the pages of one list are asked for: by number in `page_param`, or by `token_param` from `next`."""
+    """How the pages of one list are asked for: by number in `page_param`, or by `token_param` from `next`.
+
+    `more` is a place that says true or false. `next_optional`: an answer without `next` is the last one, and not a
+    mistake in the path, by which all pages but the first would be passed over.
+    """
 
     page_param: Param | None = None
     first_page: int = Field(default=1, ge=0)
     token_param: Param | None = None
     next: JsonPath | None = None
+    next_optional: bool = False
     more: JsonPath | None = None
 
     @model_validator(mode="after")

@@ -7,6 +7,7 @@ from jobs.ingest.polling.config import SupplierApi
 from jobs.ingest.polling.config_parts import Paging
 from jobs.ingest.polling.deliver import Delivered
 from jobs.ingest.polling.failure import PollFailedError
+from jobs.ingest.polling.paths import ABSENT, shown_path
 from jobs.ingest.polling.split import Page
 from jobs.ingest.polling.state import State, Store
 from jobs.ingest.polling.web import Answer, RefusedError
@@ -48,6 +49,26 @@ class Job:
         if not isinstance(said, bool):
             raise PollFailedError("Its answer does not say true or false at paging.more.", lasting=True)
         return said
+
+    def find_next(self, page: Page, answer: Answer) -> str | None:
+        """The cursor or token of what follows; None where nothing does."""
+        paging: Paging = self.api.paging
+        if answer.is_empty or paging.next is None:
+            return None
+        said = page.find(paging.next)
+        if said is ABSENT and not paging.next_optional:
+            raise PollFailedError(
+                f"Its answer has nothing at {shown_path(paging.next)} (paging.next); set paging.next_optional: true if "
+                "that is how it says that there is no more.",
+                lasting=True,
+            )
+        if said is None or said is ABSENT:
+            return None
+        if not isinstance(said, str):
+            raise PollFailedError(
+                f"What it says at {shown_path(paging.next)} is neither text nor a number.", lasting=True
+            )
+        return str(said) or None
 
     def gone(self, error: RefusedError) -> PollFailedError:
         """What to say where our place in it was refused."""

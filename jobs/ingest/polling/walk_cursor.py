@@ -11,7 +11,6 @@ import math
 from jobs.ingest.polling.config_parts import CursorPaging
 from jobs.ingest.polling.failure import PollFailedError
 from jobs.ingest.polling.job import Job, is_gone
-from jobs.ingest.polling.paths import ABSENT, shown_path
 from jobs.ingest.polling.split import Page
 from jobs.ingest.polling.state import State
 from jobs.ingest.polling.web import Answer, RefusedError
@@ -33,7 +32,7 @@ def poll_feed(job: Job, paging: CursorPaging) -> bool:
     passed = {state.cursor}
     for _ in range(job.api.max_pages):
         page, answer = _read(job, paging, state.cursor)
-        position, is_end = _next(job, paging, page, answer)
+        position, is_end = _next(job, page, answer)
         reached = job.clock()
         job.deliver(page)
         if is_first:
@@ -60,23 +59,14 @@ def _read(job: Job, paging: CursorPaging, cursor: str | None) -> tuple[Page, Ans
         raise job.gone(error) from None
 
 
-def _next(job: Job, paging: CursorPaging, page: Page, answer: Answer) -> tuple[str | None, bool]:
+def _next(job: Job, page: Page, answer: Answer) -> tuple[str | None, bool]:
     """The cursor after this page, and whether this is the feed's end for now."""
-    said = None if answer.is_empty else page.find(paging.next)
-    if said is ABSENT and not paging.next_optional:
-        raise PollFailedError(
-            f"Its answer has nothing at {shown_path(paging.next)} (paging.next); set paging.next_optional: true if "
-            "that is how it says that there is no more.",
-            lasting=True,
-        )
-    if said not in (None, ABSENT) and not isinstance(said, str):
-        raise PollFailedError(f"Its cursor at {shown_path(paging.next)} is neither text nor a number.", lasting=True)
-    cursor = said or None
+    cursor = job.find_next(page, answer)
     more = job.is_more(page, answer)
     is_known = cursor is not None and cursor != job.state.cursor
     if more and not is_known:
         raise PollFailedError("Its answer says that there is more, and not where.", lasting=True)
-    return (str(cursor) if is_known else job.state.cursor), not is_known or not (len(page) if more is None else more)
+    return (cursor if is_known else job.state.cursor), not is_known or not (len(page) if more is None else more)
 
 
 def _begin(state: State, overlap: int, paging: CursorPaging) -> str | None:

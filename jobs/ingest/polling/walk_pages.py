@@ -17,7 +17,7 @@ from jobs.ingest.polling.config_parts import PagePaging, SincePaging
 from jobs.ingest.polling.deliver import Delivered
 from jobs.ingest.polling.failure import PollFailedError
 from jobs.ingest.polling.job import Job, is_gone
-from jobs.ingest.polling.paths import ABSENT, shown_path
+from jobs.ingest.polling.paths import shown_path
 from jobs.ingest.polling.split import Page
 from jobs.ingest.polling.web import Answer, RefusedError
 
@@ -168,7 +168,7 @@ def _read_once(job: Job, paging: PagePaging | SincePaging, params: Mapping[str, 
                 return marks
             place = {paging.page_param: str(paging.first_page + number + 1)}
         elif paging.token_param is not None:
-            token = _token(paging, page, answer)
+            token = job.find_next(page, answer)
             if token is None:
                 return marks
             if token in passed:
@@ -181,16 +181,6 @@ def _read_once(job: Job, paging: PagePaging | SincePaging, params: Mapping[str, 
     raise PollFailedError(
         f"It has more than {job.api.max_pages:,} pages (max_pages): raise max_pages, or paging.size.", lasting=True
     )
-
-
-def _token(paging: PagePaging | SincePaging, page: Page, answer: Answer) -> str | None:
-    """The token of the next page; None at the end."""
-    said = ABSENT if answer.is_empty or paging.next is None else page.find(paging.next)
-    if said in (None, ABSENT, ""):
-        return None
-    if not isinstance(said, str):
-        raise PollFailedError("Its token at paging.next is neither text nor a number.", lasting=True)
-    return str(said)
 
 
 def _check_whole(paging: PagePaging | SincePaging, page: Page, more: bool | None) -> None:

@@ -26,13 +26,16 @@ PAGES = {"kind": "page", "page_param": "page"}
 
 def serve(httpserver: HTTPServer, answer: Callable[[Request], Any]) -> str:
     """The address at which `answer` answers, as JSON."""
+    return serve_at(httpserver, "/x", answer)
 
+
+def serve_at(httpserver: HTTPServer, path: str, answer: Callable[[Request], Any]) -> str:
     def respond(request: Request) -> Response:
         said = answer(request)
         return said if isinstance(said, Response) else Response(json.dumps(said))
 
-    httpserver.expect_request("/x").respond_with_handler(respond)
-    return httpserver.url_for("/x")
+    httpserver.expect_request(path).respond_with_handler(respond)
+    return httpserver.url_for(path)
 
 
 def why(poller: Poller) -> str | None:
@@ -299,6 +302,9 @@ def test_tokens_lead_from_page_to_page(rig: Rig, httpserver: HTTPServer) -> None
     url = serve(httpserver, answer)
     assert rig.poll(url, paging={**SINCE, **TOKEN}).why is None
     assert rig.numbers() == [1, 2, 3, 4]
+    gone = serve_at(httpserver, "/y", lambda _: {"items": [row(1)]})
+    assert "nothing at next (paging.next)" in str(rig.poll(gone, "SUP-3", paging={"kind": "page", **TOKEN}).why)
+    assert rig.poll(gone, "SUP-3", paging={"kind": "page", **TOKEN, "next_optional": True}).why is None
     pages["t3"] = ([4], "t1")
     assert "tokens go in a circle" in str(rig.poll(url, "SUP-2", paging={"kind": "page", **TOKEN}).why)
 
