@@ -69,6 +69,11 @@ COMMANDS = {
         "Check Java, Spark, jars, broker, lake, policies, FX; say how to mend each.",
         "reco doctor",
     ),
+    "poll": Row(
+        "jobs.ingest.polling.main:command",
+        "Read the suppliers' APIs and publish what is new to the supplier topic.",
+        "reco poll --once --supplier SUP-007",
+    ),
     "generate": Row(
         "jobs.ingest.generate:command",
         "Produce a seeded workload of both sides.",

@@ -11,11 +11,13 @@ from jobs.common.errors import FAILED, UserError
 from jobs.common.law import Count, Law, measure, settled
 from jobs.common.options import AsJson, Debug, SettingsFile
 from jobs.common.output import print_json, print_table, say, shown
+from jobs.common.polling import read_polled
 from jobs.common.settings import Settings, load_settings
 
 app = typer.Typer()
 
 _PAUSE = 2.0
+_OF_POLL = ("supplier", "running", "circuit", "last_success_at", "next_at", "published", "unchanged", "refused_kept")
 #: Broken records that are named one by one.
 _SHOWN = 10
 
@@ -76,6 +78,7 @@ def build_report(settings: Settings, law: Law | None) -> dict[str, Any]:
         "stream_last_hour": stream_state.last_hour(settings),
         "stream_exceptions": stream_state.exceptions(settings),
         "open_exceptions": lake_state.open_exceptions(settings),
+        "polled": read_polled(settings),
         "last_closes": closes,
         "drift": stream_state.drift(settings, [row["reco_date"] for row in closes or []]),
     }
@@ -110,6 +113,7 @@ def _print(settings: Settings, report: dict[str, Any], law: Law | None) -> None:
         "The stream's last hour by supplier", hour and [{**row, "broken": _breaks(row)} for row in hour], "Nothing."
     )
     _section("The stream's exceptions", report["stream_exceptions"], "None.")
+    _polled(report["polled"])
     _section("Open exceptions of the closes", report["open_exceptions"], "None.")
     _section("Last closes", report["last_closes"], "None.")
     _section("The stream's verdicts beside these closes, by cause of the drift", report["drift"], "Nothing.")
@@ -139,6 +143,19 @@ def _queries(told: list[dict[str, Any]]) -> None:
         if row["rows_dropped_by_watermark"]:
             rows = shown(row["rows_dropped_by_watermark"])
             say(f"ROWS DROPPED BY THE WATERMARK: {rows} of {row['query']}; there must be none: see docs/operations.md")
+
+
+def _polled(told: list[dict[str, Any]]) -> None:
+    """How far the suppliers' APIs are polled, and aloud what does not go on; nothing where none is polled."""
+    if told:
+        rows = [{name: row.get(name) for name in _OF_POLL} for row in told]
+        _section("The suppliers' APIs by their last poll", rows, "")
+    for row in told:
+        if row["why"]:
+            say(f"THE POLL OF {row['supplier']!a} FAILED: {row['why']}")
+        if row["refused_kept"]:
+            count = shown(row["refused_kept"])
+            say(f"RECORDS THAT THE BROKER DID NOT TAKE: {count} of {row['supplier']!a}; see docs/poll.md")
 
 
 def _verdict(count: Count) -> str:

@@ -1,4 +1,4 @@
-"""What the streaming job measures: one table of metrics, the registry of their values, the endpoint for Prometheus.
+"""What our programs measure: one table of metrics, the registry of their values, the endpoint for Prometheus.
 
 docs/operations.md says what each is good for. No metric is labelled by supplier: there may be thousands of them.
 """
@@ -122,6 +122,26 @@ METRICS = (
         "exceptions",
         "The stream's exceptions that are OPEN or PENDING, counted every stream.sweep_minutes",
         ("anomaly_type", "state"),
+    ),
+    Metric(
+        "reco_poll_suppliers",
+        Kind.GAUGE,
+        "suppliers",
+        "Suppliers polled by this process; circuit is CLOSED, OPEN or HALF_OPEN",
+        ("circuit",),
+    ),
+    Metric(
+        "reco_poll_records_total",
+        Kind.COUNTER,
+        "records",
+        "Records read by the poller; kind is PUBLISHED, UNCHANGED (sent before, left out) or REFUSED (kept in files)",
+        ("kind",),
+    ),
+    Metric(
+        "reco_poll_oldest_success_timestamp_seconds",
+        Kind.GAUGE,
+        _TIME,
+        "When the supplier that was read to its end longest ago was, or the start of the poller",
     ),
 )
 

@@ -125,6 +125,17 @@ class Formats(Section):
     folder: Annotated[Path | None, BeforeValidator(_as_path)] = None
 
 
+class Poll(Section):
+    """The poller of suppliers' APIs: where their files are, and where it keeps how far each was read.
+
+    metrics_port: where `reco poll` answers Prometheus, on metrics.host; nowhere where it is null.
+    """
+
+    folder: Place = Path("conf/suppliers")
+    state: Place = Path(".reco/poll")
+    metrics_port: int | None = Field(default=None, ge=1, le=65535)
+
+
 class Spark(Section):
     """The Spark session; where master is null, or jars is [], whoever submits the job brings them."""
 
@@ -161,6 +172,7 @@ class Settings(BaseSettings):
     daily: Daily = Field(default_factory=Daily)
     metrics: Metrics = Field(default_factory=Metrics)
     formats: Formats = Field(default_factory=Formats)
+    poll: Poll = Field(default_factory=Poll)
     spark: Spark = Field(default_factory=Spark)
     local: Local = Field(default_factory=Local)
     policies_file: Place = Path("conf/policies.yaml")

@@ -1,0 +1,1 @@
+"""The poller of suppliers' APIs: for suppliers that do not send to Kafka themselves."""
