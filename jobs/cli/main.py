@@ -64,6 +64,16 @@ COMMANDS = {
         "Check Java, Spark, jars, broker, lake, policies, FX; say how to mend each.",
         "reco doctor",
     ),
+    "relay": Row(
+        "jobs.ingest.relay:command",
+        "Publish an outbox table of PostgreSQL, MySQL or MariaDB to the raw topics.",
+        "reco relay --until-empty",
+    ),
+    "heartbeat": Row(
+        "jobs.ingest.heartbeats:command",
+        "Keep a topic's time moving where its records are pushed by others.",
+        "reco heartbeat --side supplier",
+    ),
     "generate": Row(
         "jobs.ingest.generate:command",
         "Produce a seeded workload of both sides.",

@@ -27,10 +27,11 @@ class Outgoing:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """A record that the broker will never take as it is: its place in what was given, and why."""
+    """A record that the broker will never take as it is: its place in what was given, why, and the client's code."""
 
     index: int
     reason: str
+    code: int = 0
 
 
 class GivenUpError(Exception):
@@ -114,7 +115,7 @@ class _Waiting:
             if error is not None and error.fatal():
                 self.fatal = error
             elif error is not None:
-                self.refused.append(Refused(index, error.str()))
+                self.refused.append(Refused(index, error.str(), error.code()))
 
         return take
 
