@@ -119,6 +119,7 @@ class MariaDb(Database):
             f"--lc-messages-dir={share}",
             f"--character-sets-dir={share / 'charsets'}",
             f"--plugin-dir={self.root / 'usr/lib/mysql/plugin'}",
+            "--default-time-zone=+00:00",
             "--innodb-log-file-size=16M",
             "--innodb-buffer-pool-size=64M",
             *more,

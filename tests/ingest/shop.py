@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Self
 
 from confluent_kafka import Consumer, TopicPartition
 
-from jobs.common.kafka import admin, create_topics
+from jobs.common.kafka import create_topics
 from jobs.common.settings import Settings
 from jobs.ingest import relay
 from jobs.ingest.outbox import open_outbox
@@ -105,6 +105,13 @@ class Shop:
         """Rows of the outbox, or of a table beside it, by seq."""
         return self.database.run(f"select {what} from {self.table}{suffix} order by seq")
 
+    def ids(self) -> dict[str, list[str]]:
+        """The ids of each activity's rows, by seq."""
+        found: dict[str, list[str]] = {}
+        for activity, event in self.rows("aggregateid, id"):
+            found.setdefault(activity, []).append(str(event))
+        return found
+
     def unpublished(self) -> int:
         """How many rows are still to be published."""
         return int(self.database.run(f"select count(*) from {self.table} where published_at is null")[0][0])
@@ -148,33 +155,31 @@ class Shop:
 
     def all_records(self) -> list[Seen]:
         """Everything, partition by partition, in the order of each."""
-        servers = self.settings.kafka.bootstrap_servers
-        return [seen for topic in self.topics.values() for seen in read_topic(servers, topic)]
+        return read_topics(self.settings.kafka.bootstrap_servers, *self.topics.values())
 
 
-def read_topic(servers: str, topic: str) -> list[Seen]:
-    """Everything that is on a topic now, partition by partition."""
+def read_topics(servers: str, *topics: str) -> list[Seen]:
+    """Everything that is on the topics now, partition by partition."""
     options: dict[str, Any] = {"bootstrap.servers": servers, "group.id": "test", "enable.auto.commit": False}
-    known = admin({"bootstrap.servers": servers}).list_topics(topic, timeout=20).topics[topic]
-    found: list[Seen] = []
-    consumer = Consumer(options)
+    consumer = Consumer({**options, "fetch.wait.max.ms": 10})
     try:
-        for partition in known.partitions:
-            place = TopicPartition(topic, partition, 0)
-            _, end = consumer.get_watermark_offsets(place, timeout=20)
-            consumer.assign([place])
-            got = 0
-            while got < end:
-                for record in consumer.consume(min(5000, end - got), timeout=20):
-                    assert record.error() is None
-                    got = (record.offset() or 0) + 1
-                    found.append(_seen(record))
+        known = consumer.list_topics(timeout=20).topics
+        places = [TopicPartition(topic, number, 0) for topic in topics for number in known[topic].partitions]
+        left = sum(consumer.get_watermark_offsets(place, timeout=20)[1] for place in places)
+        consumer.assign(places)
+        found: list[Seen] = []
+        while left > 0:
+            records = consumer.consume(min(5000, left), timeout=5)
+            assert records, f"{left} records did not come"
+            found += [_seen(record) for record in records]
+            left -= len(records)
     finally:
         consumer.close()
-    return found
+    return sorted(found, key=lambda seen: (seen.topic, seen.partition, seen.offset))
 
 
 def _seen(record: Any) -> Seen:
+    assert record.error() is None
     headers = dict(record.headers() or [])
     return Seen(
         record.topic(),
