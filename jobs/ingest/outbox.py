@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
 from jobs.common.errors import UserError
@@ -19,8 +19,7 @@ class AwayError(Exception):
     """The database does not answer, or not as it should; what was claimed is free again."""
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
     """One row to be published; `payload` is its JSON text in UTF-8."""
 
     id: Any

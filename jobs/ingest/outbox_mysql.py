@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Any
@@ -76,7 +75,7 @@ class MysqlOutbox(OutboxTable):
     def claim(self) -> list[Row]:
         """Lock and return the oldest rows that nobody else has locked, at most outbox.batch_size, by seq."""
         texts: list[tuple[Row, Any]] = [(row, row.payload) for row in super().claim()]
-        return [replace(row, payload=text.encode("utf-8", "surrogatepass")) for row, text in texts]
+        return [row._replace(payload=text.encode("utf-8", "surrogatepass")) for row, text in texts]
 
     def mark(self, cursor: Any, ids: list[Any]) -> None:
         """Note the time of publication of rows that are locked."""

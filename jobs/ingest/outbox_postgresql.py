@@ -12,6 +12,8 @@ from jobs.ingest.outbox import utc
 from jobs.ingest.outbox_table import ALL_COLUMNS, OutboxTable
 
 CHANNEL = "reco_outbox"
+#: A server that is gone without a word is noticed so soon: seconds, the last in milliseconds.
+_PATIENCE: dict[str, Any] = {"connect_timeout": 10, "keepalives_idle": 15, "tcp_user_timeout": 30_000}
 #: Said by a server that will answer soon.
 _SOON = ("starting up", "shutting down", "recovery", "too many", "connection slots")
 # What the backends of this database do. One that may not be looked at tells no beginning; one that cleans up or ships
@@ -43,7 +45,7 @@ class PostgresOutbox(OutboxTable):
         """A connection that gives up its locks where this process hangs. UserError where the server refuses it."""
         try:
             connection = psycopg.connect(
-                self.dsn, autocommit=True, connect_timeout=10, application_name="reco relay", client_encoding="UTF8"
+                self.dsn, autocommit=True, application_name="reco relay", client_encoding="UTF8", **_PATIENCE
             )
         except psycopg.ProgrammingError as error:
             raise UserError("outbox.dsn is no URL that PostgreSQL's client understands.") from error
@@ -64,6 +66,12 @@ class PostgresOutbox(OutboxTable):
             connection.execute(f"listen {CHANNEL}")
         return connection
 
+    def check(self) -> None:
+        """Raises UserError where a table or a column is missing, or where text is bytes of an unknown encoding."""
+        super().check()
+        if self.ask("show server_encoding") == [("SQL_ASCII",)]:
+            raise UserError("The database of outbox.dsn has the encoding SQL_ASCII; the outbox needs UTF8.")
+
     def reader(self) -> Any:
         """A cursor that is sent bytes as they are, not as twice as many digits."""
         return self.work.cursor(binary=True)
@@ -74,7 +82,7 @@ class PostgresOutbox(OutboxTable):
 
     def mark(self, cursor: Any, ids: list[Any]) -> None:
         """Note the time of publication of rows that are locked."""
-        cursor.execute(f"update {self.table} set published_at = clock_timestamp() where id = any(%s)", (ids,))
+        cursor.execute(f"update {self.table} set published_at = clock_timestamp() where id = any(%b)", (ids,))
 
     def text(self, expression: str) -> str:
         """The expression as text."""

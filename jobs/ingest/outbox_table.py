@@ -8,6 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -102,8 +103,8 @@ class OutboxTable(ABC):
         )
         with self.asking(), self.reader() as cursor:
             cursor.execute(query, (self.settings.batch_size,))
-            rows = [Row(*found) for found in cursor.fetchall()]
-        return sorted(rows, key=lambda row: row.seq)
+            rows = list(map(Row._make, cursor.fetchall()))
+        return sorted(rows, key=attrgetter("seq"))
 
     def reader(self) -> Any:
         """A cursor of the working connection for many rows."""

@@ -1,6 +1,7 @@
 """`reco relay`: publishes the outbox table to the raw topics, and says up to when everything is published."""
 
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Annotated
@@ -25,8 +26,8 @@ from jobs.ingest.voice import Voice
 PATIENCE_SECONDS = 20.0
 #: Between two lines of the log about what was published, seconds.
 _SAY_SECONDS = 10.0
-#: A row that others keep us from is looked at again so soon, seconds.
-_BLOCKED_SECONDS = 0.02
+#: Rows that others keep us from are looked at again so soon, seconds; then after twice as long, and so on.
+_BLOCKED_SECONDS = 0.01
 
 
 @dataclass
@@ -90,6 +91,8 @@ class Relay:
 
     def _serve(self, voice: Voice, until_empty: bool) -> bool:
         """Batches, and between them what else is to be done; True at the end, when none is left or we are stopped."""
+        poll = self._settings.outbox.poll_milliseconds / 1000
+        blocked = _BLOCKED_SECONDS
         while not self._stopping.asked:
             moved = self._batch()
             self.done.heartbeats += voice.speak_if_due()
@@ -97,11 +100,13 @@ class Relay:
             self._answers("database")
             self._tell()
             if moved:
+                blocked = _BLOCKED_SECONDS
                 continue
             if until_empty and not self._outbox.backlog().rows:
                 self.done.heartbeats += voice.last_word(self._stopping)
                 return True
-            self._outbox.wait(_BLOCKED_SECONDS if moved is None else self._settings.outbox.poll_milliseconds / 1000)
+            blocked = min(blocked * 2, poll)
+            self._outbox.wait(blocked if moved is None else poll)
         return True
 
     def _batch(self) -> int | None:
@@ -120,9 +125,11 @@ class Relay:
         known = [row for row in rows if row.aggregatetype in self._topics]
         refused = self._publish(known)
         too_large, others = self._sort_out(known, refused)
-        stuck = {row.aggregate for row, _reason in others}
-        gone = {row.seq for row, _reason in too_large}
-        published = [row for row in known if row.seq not in gone and row.aggregate not in stuck]
+        published = known
+        if refused:
+            stuck = {row.aggregate for row, _reason in others}
+            gone = {row.id for row, _reason in too_large}
+            published = [row for row in known if row.id not in gone and row.aggregate not in stuck]
         self._outbox.settle(published, parked + too_large)
         self._count(published, parked, too_large)
         if others:
@@ -135,11 +142,13 @@ class Relay:
 
     def _publish(self, rows: Sequence[Row]) -> list[Refused]:
         self._waited = 0.0
-        return self._publisher.publish([self._record(row) for row in rows])
-
-    def _record(self, row: Row) -> Outgoing:
-        key = row.aggregateid.encode("utf-8", "surrogatepass")
-        return Outgoing(self._topics[row.aggregatetype], key, row.payload, (("id", str(row.id).encode()),))
+        topics = self._topics
+        return self._publisher.publish(
+            [
+                Outgoing(topics[side], activity.encode(), payload, (("id", str(row_id).encode()),))
+                for row_id, side, activity, payload, _seq in rows
+            ]
+        )
 
     def _sort_out(
         self, rows: Sequence[Row], refused: Sequence[Refused]
@@ -164,9 +173,9 @@ class Relay:
     def _count(
         self, published: Sequence[Row], odd: Sequence[tuple[Row, str]], too_large: Sequence[tuple[Row, str]]
     ) -> None:
+        numbers = Counter(row.aggregatetype for row in published)
         for side in self._topics:
-            number = sum(row.aggregatetype == side for row in published)
-            REGISTRY.add("reco_relay_published_total", number, side=side)
+            REGISTRY.add("reco_relay_published_total", numbers[side], side=side)
         for reason, rows in (("AGGREGATE_TYPE", odd), ("TOO_LARGE", too_large)):
             REGISTRY.add("reco_relay_parked_total", len(rows), reason=reason)
             for row, why in rows:

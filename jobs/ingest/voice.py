@@ -58,6 +58,10 @@ class Voice:
         end = time.monotonic() + LAST_WORD_SECONDS
         while (until := self._outbox.complete_until()) < now and not stopping.asked and time.monotonic() < end:
             stopping.sleep(0.1)
+        if until < now:
+            self._log.warning(
+                "the last heartbeat is early", why="a transaction is still open", milliseconds=now - until
+            )
         return self._speak(until)
 
     def _may_speak(self) -> bool:

@@ -94,7 +94,8 @@ def test_the_command_sends_one_round(shop: Shop, monkeypatch: pytest.MonkeyPatch
     assert len(shop.beats()) == 3
 
 
-def test_without_a_broker_once_is_an_error_that_names_it() -> None:
+def test_without_a_broker_once_is_an_error_that_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(heartbeats, "_PATIENCE_SECONDS", 0.5)
     settings = Settings.model_validate({"kafka": {"bootstrap_servers": "127.0.0.1:1"}})
     with pytest.raises(UserError, match=r"no Kafka broker answers at 127\.0\.0\.1:1") as caught:
         heartbeats.run(settings, "agoda", every=1, lag=0, once=True, stopping=Stopping())

@@ -164,6 +164,19 @@ def test_missing_tables_are_named_with_the_remedy_and_made_once(shop: Shop) -> N
     shop.outbox(table=other).check()
 
 
+def test_a_database_without_an_encoding_is_refused(postgres: Postgres) -> None:
+    postgres.run_alone("create database ascii encoding 'SQL_ASCII' locale 'C' template template0")
+    settings = load_settings().outbox.model_copy(update={"dsn": postgres.server.get_uri(database="ascii")})
+    outbox = open_outbox(settings)
+    outbox.open()
+    try:
+        outbox.create()
+        with pytest.raises(UserError, match="SQL_ASCII"):
+            outbox.check()
+    finally:
+        outbox.close()
+
+
 def test_names_may_have_a_schema(postgres: Postgres) -> None:
     postgres.run("create schema if not exists booking")
     settings = load_settings().outbox.model_copy(update={"dsn": postgres.dsn, "table": "booking.Outbox"})
