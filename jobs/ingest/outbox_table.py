@@ -73,7 +73,8 @@ class OutboxTable(ABC):
         try:
             yield
         except self.errors as error:
-            raise AwayError(one_line(error)) from error
+            # The last argument is the text, with either driver; before it stands a number.
+            raise AwayError(one_line(Exception(*error.args[-1:]))) from error
 
     def check(self) -> None:
         """Raises UserError where a table or a column is missing, or may not be read."""

@@ -255,7 +255,7 @@ def command(
 
     Several may run side by side. Broker and database are waited for. docs/outbox.md is the application's side of it.
 
-    Example: RECO_OUTBOX__DSN=postgresql://relay@db/shop reco relay --until-empty
+    Example: reco relay --until-empty
     """
     log.configure(debug=debug, as_json=True if as_json else None)
     known = load_settings(settings)
