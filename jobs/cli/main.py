@@ -74,6 +74,16 @@ COMMANDS = {
         "Read the suppliers' APIs and publish what is new to the supplier topic.",
         "reco poll --once --supplier SUP-007",
     ),
+    "relay": Row(
+        "jobs.ingest.relay:command",
+        "Publish an outbox table of PostgreSQL, MySQL or MariaDB to the raw topics.",
+        "reco relay --until-empty",
+    ),
+    "heartbeat": Row(
+        "jobs.ingest.heartbeats:command",
+        "Keep a topic's time moving where its records are pushed by others.",
+        "reco heartbeat --side supplier",
+    ),
     "generate": Row(
         "jobs.ingest.generate:command",
         "Produce a seeded workload of both sides.",

@@ -143,6 +143,26 @@ METRICS = (
         _TIME,
         "When the supplier that was read to its end longest ago was, or the start of the poller",
     ),
+    Metric("reco_relay_published_total", Kind.COUNTER, "rows", "Outbox rows that the broker has confirmed", ("side",)),
+    Metric(
+        "reco_relay_parked_total",
+        Kind.COUNTER,
+        "rows",
+        "Outbox rows moved to the dead letters; reason is AGGREGATE_TYPE or TOO_LARGE",
+        ("reason",),
+    ),
+    Metric("reco_relay_backlog_rows", Kind.GAUGE, "rows", "Outbox rows still to be published, counted up to a million"),
+    Metric(
+        "reco_relay_backlog_age_seconds", Kind.GAUGE, "seconds", "Age of the oldest outbox row still to be published"
+    ),
+    Metric(
+        "reco_relay_heartbeat_timestamp_seconds",
+        Kind.GAUGE,
+        _TIME,
+        "Up to when this relay, as the one that speaks for the side, said last that everything is published",
+        ("side",),
+    ),
+    Metric("reco_relay_waiting", Kind.GAUGE, "0 or 1", "Whether the relay waits for what does not answer", ("what",)),
 )
 
 _Key = tuple[str, tuple[str, ...]]

@@ -19,6 +19,8 @@ PREFIX = "RECO_"
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/")
 _INTERVAL = r"^[1-9][0-9]{0,8} (millisecond|second|minute|hour)s?$"
 _MEMORY = r"^[1-9][0-9]{0,5}[kmgKMG]$"
+#: With its schema or without; the names of the tables beside it are made of it, and have room for 63 characters.
+_TABLE = r"^([A-Za-z_][A-Za-z0-9_]{0,62}\.)?[A-Za-z_][A-Za-z0-9_]{0,45}$"
 _TOPIC = r"^[A-Za-z0-9._-]{1,249}$"
 
 
@@ -113,7 +115,7 @@ class Daily(Section):
 
 
 class Metrics(Section):
-    """Where the streaming job answers Prometheus; nowhere where port is null."""
+    """Where the streaming job, or the relay, answers Prometheus; nowhere where port is null."""
 
     port: int | None = Field(default=None, ge=1, le=65535)
     host: str = Field(default="127.0.0.1", min_length=1)
@@ -153,6 +155,25 @@ class Local(Section):
     broker_port: int | None = Field(default=None, ge=1, le=65535)
 
 
+class Outbox(Section):
+    """The outbox table that `reco relay` publishes from; `sides`: whose rows are its own, and whose time it tells.
+
+    dsn: `env:NAME` or `file:PATH`, or a URL without a password. poll_milliseconds: how soon at the latest a new row is
+    seen. longest_transaction_minutes: what is assumed of transactions that the database does not show. keep_hours: how
+    long published rows stay, null for ever; then they go to archive_table, or are deleted where that is empty.
+    """
+
+    dsn: str = Field(default="", repr=False)
+    table: str = Field(default="outbox", pattern=_TABLE)
+    sides: list[Literal["agoda", "supplier"]] = Field(default=["agoda", "supplier"], min_length=1)
+    batch_size: int = Field(default=1000, ge=1, le=50_000)
+    poll_milliseconds: int = Field(default=200, ge=10, le=5_000)
+    heartbeat_seconds: int = Field(default=10, ge=1, le=3600)
+    longest_transaction_minutes: int = Field(default=10, ge=1, le=24 * 60)
+    keep_hours: int | None = Field(default=7 * 24, ge=0, le=24 * 3660)
+    archive_table: str = Field(default="", pattern=rf"{_TABLE}|^$")
+
+
 class Settings(BaseSettings):
     """Everything a program is told; one value for the whole run."""
 
@@ -174,6 +195,7 @@ class Settings(BaseSettings):
     formats: Formats = Field(default_factory=Formats)
     poll: Poll = Field(default_factory=Poll)
     spark: Spark = Field(default_factory=Spark)
+    outbox: Outbox = Field(default_factory=Outbox)
     local: Local = Field(default_factory=Local)
     policies_file: Place = Path("conf/policies.yaml")
     fx_file: Place | None = None
@@ -219,6 +241,7 @@ def load_settings(path: Path | None = None) -> Settings:
         document = read_yaml(path or DEFAULT_FILE, "settings file")
     known = list(_known_keys(Settings))
     _refuse_unknown_variables(known)
+    _refuse_written_password(document)
     try:
         return Settings(**document.data)
     except SettingsError as error:
@@ -236,6 +259,15 @@ def _sentence(document: Document, key: tuple[str, ...], what: str) -> str:
             hint = "; lists and maps are written as JSON" if "list" in what or "mapping" in what else ""
             return f"Environment variable {names[variable]}: {'.'.join(key)}: {what}{hint}"
     return document.sentence(key, what)
+
+
+def _refuse_written_password(document: Document) -> None:
+    """A settings file is committed and copied about; the environment and a file for secrets are not."""
+    section = document.data.get("outbox")
+    dsn = section.get("dsn") if isinstance(section, dict) else None
+    if isinstance(dsn, str) and (re.search(r"://[^/?#]*:[^/?#@]+@", dsn) or "password" in dsn.lower()):
+        what = "holds a password; refer to it, as env:NAME or file:PATH, or set RECO_OUTBOX__DSN"
+        raise UserError(document.sentence(("outbox", "dsn"), what))
 
 
 def _known_keys(model: type[BaseModel], prefix: str = "") -> Iterator[str]:

@@ -3,7 +3,8 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
@@ -14,8 +15,7 @@ _POLL_SECONDS = 0.1
 _SAY_SECONDS = 5.0
 
 
-@dataclass(frozen=True, slots=True)
-class Outgoing:
+class Outgoing(NamedTuple):
     """A record to be sent: with a key to the partition that a Java producer would choose, or to the one named."""
 
     topic: str
@@ -27,10 +27,11 @@ class Outgoing:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """A record that the broker will never take as it is: its place in what was given, and why."""
+    """A record that the broker will never take as it is: its place in what was given, why, and the client's code."""
 
     index: int
     reason: str
+    code: int = 0
 
 
 class GivenUpError(Exception):
@@ -56,71 +57,65 @@ class Publisher:
         Records never time out: one that were sent again after its successors would change their order. Raises
         GivenUpError where `stop` said so first, KafkaException where the client can go on no more.
         """
-        waited = _Waiting(len(records))
-        for index, record in enumerate(records):
-            self._produce(record, waited.answer(index), waited)
-        while waited.open:
-            self._producer.poll(_POLL_SECONDS)
-            self._look(waited)
+        waited = _Waiting()
+        produce = self._producer.produce
+        for index, (topic, key, value, headers, partition) in enumerate(records):
+            place: dict[str, Any] = {"partition": partition} if partition >= 0 else {}
+            refuse = partial(waited.refuse, index)
+            while True:
+                try:
+                    produce(topic, value, key, on_delivery=refuse, headers=list(headers), **place)
+                except BufferError:
+                    self._producer.poll(_POLL_SECONDS)
+                    self._look(waited, len(self._producer))
+                except KafkaException as error:  # refused before it was sent: too large
+                    refuse(error.args[0], None)
+                    break
+                else:
+                    break
+        # Only refusals call back, so all that were not refused are confirmed once nothing is on its way any more.
+        while left := self._producer.flush(_POLL_SECONDS):
+            self._look(waited, left)
+        self._look(waited, 0)
         return sorted(waited.refused, key=lambda refused: refused.index)
 
-    def _produce(
-        self, record: Outgoing, answer: Callable[[KafkaError | None, Message], None], waited: "_Waiting"
-    ) -> None:
-        place: dict[str, Any] = {"partition": record.partition} if record.partition >= 0 else {}
-        headers: list[tuple[str, str | bytes | None]] = list(record.headers)
-        while True:
-            try:
-                self._producer.produce(
-                    record.topic, record.value, record.key, on_delivery=answer, headers=headers, **place
-                )
-            except BufferError:
-                self._producer.poll(_POLL_SECONDS)
-                self._look(waited)
-            except KafkaException as error:  # refused before it was sent: too large
-                answer(error.args[0], None)  # type: ignore[arg-type]
-                return
-            else:
-                return
-
-    def _look(self, waited: "_Waiting") -> None:
-        """Stop where asked to, and say now and then that the broker keeps us waiting."""
+    def _look(self, waited: "_Waiting", left: int) -> None:
+        """Stop where asked to, and say now and then that the broker keeps us waiting for the `left` records."""
         if waited.fatal is not None:
             raise KafkaException(waited.fatal)
-        if self._stop():
+        if left and self._stop():
             # Left in the queue they could go out later, behind what a successor sends.
             self._producer.purge()
             raise GivenUpError
-        if waited.is_time():
+        if waited.is_time(left):
             self._waiting(waited.seconds)
 
 
 class _Waiting:
-    """What is still without an answer."""
+    """What was refused, and since when the broker has not answered."""
 
-    def __init__(self, records: int) -> None:
-        self.open, self.refused = records, list[Refused]()
+    def __init__(self) -> None:
+        self.refused = list[Refused]()
         self.fatal: KafkaError | None = None
+        self._left = 0
         self._since = self._said = time.monotonic()
 
     @property
     def seconds(self) -> float:
         return time.monotonic() - self._since
 
-    def answer(self, index: int) -> Callable[[KafkaError | None, Message], None]:
-        def take(error: KafkaError | None, _message: Message) -> None:
-            self.open -= 1
-            self._since = time.monotonic()
-            if error is not None and error.fatal():
-                self.fatal = error
-            elif error is not None:
-                self.refused.append(Refused(index, error.str()))
+    def refuse(self, index: int, error: KafkaError | None, _message: Message | None) -> None:
+        if error is not None and error.fatal():
+            self.fatal = error
+        elif error is not None:
+            self.refused.append(Refused(index, error.str(), error.code()))
 
-        return take
-
-    def is_time(self) -> bool:
+    def is_time(self, left: int) -> bool:
+        """Whether to say again that so many are without an answer; any answer begins the waiting anew."""
         now = time.monotonic()
-        if now - max(self._since, self._said) < _SAY_SECONDS:
+        if left != self._left:
+            self._left, self._since = left, now
+        if not left or now - max(self._since, self._said) < _SAY_SECONDS:
             return False
         self._said = now
         return True
@@ -130,6 +125,7 @@ _OPTIONS = {
     "acks": "all",
     "enable.idempotence": True,
     "message.timeout.ms": 0,
+    "delivery.report.only.error": True,
     "compression.type": "lz4",
     "linger.ms": 5,
     "queue.buffering.max.messages": 100_000,

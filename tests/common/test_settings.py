@@ -130,3 +130,23 @@ def test_options_are_not_shown(tmp_path: Path) -> None:
     settings = load_settings(write(tmp_path, "kafka: {options: {sasl.password: hunter2}}"))
     assert "hunter2" not in repr(settings)
     assert isinstance(settings, Settings)
+
+
+@pytest.mark.parametrize("dsn", ["postgresql://relay:hunter2@db/shop", "postgresql://db/shop?password=hunter2"])
+def test_a_password_in_a_file_is_refused_and_not_shown(tmp_path: Path, dsn: str) -> None:
+    with pytest.raises(UserError, match=r"outbox\.dsn: holds a password; refer to it, as env:NAME") as caught:
+        load_settings(write(tmp_path, f"outbox:\n  dsn: {dsn}"))
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_password_in_the_environment_is_taken_and_not_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RECO_OUTBOX__DSN", "postgresql://relay:hunter2@db/shop")
+    settings = load_settings(write(tmp_path, "outbox: {dsn: 'env:SHOP'}"))
+    assert settings.outbox.dsn == "postgresql://relay:hunter2@db/shop"
+    assert "hunter2" not in repr(settings)
+
+
+@pytest.mark.parametrize("table", ["outbox; drop table x", "a.b.c", 'out"box', ""])
+def test_names_of_tables_are_letters(tmp_path: Path, table: str) -> None:
+    with pytest.raises(UserError, match=r"outbox\.table: must have the form"):
+        load_settings(write(tmp_path, f"outbox: {{table: '{table}'}}"))

@@ -1,0 +1,74 @@
+"""The outbox: its rows, what can go wrong with its database, and which kind of database a DSN names."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import urlsplit
+
+from jobs.common.errors import UserError
+from jobs.common.secrets import secret
+from jobs.common.settings import Outbox
+
+if TYPE_CHECKING:
+    from jobs.ingest.outbox_table import OutboxTable
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class AwayError(Exception):
+    """The database does not answer, or not as it should; what was claimed is free again."""
+
+
+class Row(NamedTuple):
+    """One row to be published; `payload` is its JSON text in UTF-8."""
+
+    id: Any
+    aggregatetype: str
+    aggregateid: str
+    payload: bytes
+    seq: int
+
+    @property
+    def aggregate(self) -> tuple[str, str]:
+        """What its order counts within."""
+        return self.aggregatetype, self.aggregateid
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """What is still to be published: rows (counted up to a million), and how old the oldest is, seconds."""
+
+    rows: int
+    age_seconds: float
+
+
+def open_outbox(settings: Outbox) -> "OutboxTable":
+    """The outbox of the settings, not connected yet. Raises UserError where outbox.dsn is missing or makes no sense."""
+    if not settings.dsn:
+        raise UserError(
+            "outbox.dsn is not set: name where the database's URL is (env:NAME or file:PATH), or set RECO_OUTBOX__DSN."
+        )
+    dsn = secret(settings.dsn, "outbox.dsn") if settings.dsn.startswith(("env:", "file:")) else settings.dsn
+    try:
+        scheme = urlsplit(dsn).scheme
+    except ValueError:
+        scheme = ""
+    if scheme in ("postgresql", "postgres"):
+        from jobs.ingest.outbox_postgresql import PostgresOutbox
+
+        return PostgresOutbox(dsn, settings)
+    if scheme in ("mysql", "mariadb"):
+        from jobs.ingest.outbox_mysql import MysqlOutbox
+
+        return MysqlOutbox(dsn, settings)
+    raise UserError("outbox.dsn must be a URL postgresql://user:password@host/database, or mysql:// likewise.")
+
+
+def utc(time: datetime) -> datetime:
+    """A time of the database in UTC; MySQL's come without a zone, and are."""
+    return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+
+
+def ms(time: datetime) -> int:
+    """Milliseconds since 1970, cut."""
+    return (time - _EPOCH) // timedelta(milliseconds=1)

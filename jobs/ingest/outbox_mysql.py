@@ -1,0 +1,186 @@
+"""The outbox on MySQL and MariaDB."""
+
+import time
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from hashlib import sha256
+from typing import Any
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+import pymysql
+from pymysql.constants import ER
+
+from jobs.common.command import one_line
+from jobs.common.errors import UserError
+from jobs.common.settings import Outbox
+from jobs.ingest.outbox import AwayError, Row, utc
+from jobs.ingest.outbox_table import ALL_COLUMNS, OutboxTable
+
+#: How long the server keeps what it tells of transactions, seconds, and a little more.
+_STALE_SECONDS = 0.15
+_REFUSED = (ER.ACCESS_DENIED_ERROR, ER.DBACCESS_DENIED_ERROR, ER.BAD_DB_ERROR, ER.HOST_NOT_PRIVILEGED)
+_NO_RIGHT = (ER.SPECIFIC_ACCESS_DENIED_ERROR, ER.TABLEACCESS_DENIED_ERROR, ER.DBACCESS_DENIED_ERROR)
+_STATEMENTS = """
+select id, time from information_schema.processlist
+where command in ('Query', 'Execute') and id <> connection_id()
+"""
+_TRANSACTIONS = """
+select trx_mysql_thread_id, trx_id, trx_started from information_schema.innodb_trx
+where trx_rows_modified > 0 and trx_mysql_thread_id <> connection_id()
+"""
+_MAY_SEE = """
+select 1 from information_schema.user_privileges
+where privilege_type = 'PROCESS' and replace(grantee, '''', '') = current_user()
+"""
+_OPTIONS = ("unix_socket", "charset", "ssl_ca", "ssl_cert", "ssl_key")
+
+
+class MysqlOutbox(OutboxTable):
+    """The outbox on MySQL 8.0.13 or MariaDB 10.6, or later."""
+
+    ddl = "outbox-mysql.sql"
+    quote = "`"
+    payload = "payload"
+
+    def __init__(self, dsn: str, settings: Outbox) -> None:
+        super().__init__(dsn, settings)
+        # Of the last look: since when each statement ran, by thread, and each transaction had written; its time.
+        self._last_look: tuple[dict[int, datetime], dict[tuple[int, int], datetime], datetime | None] = ({}, {}, None)
+
+    @property
+    def errors(self) -> type[Exception]:
+        """The base class of the driver's errors."""
+        base: type[Exception] = pymysql.MySQLError
+        return base
+
+    def connect(self, *, transactions: bool) -> Any:
+        """A connection whose locks end where this process hangs. UserError where the server refuses it."""
+        try:
+            connection = pymysql.connect(**_arguments(self.dsn), autocommit=not transactions)
+        except pymysql.OperationalError as error:
+            if error.args and error.args[0] in _REFUSED:
+                raise UserError(f"The database of outbox.dsn refuses us: {one_line(error)}.") from error
+            raise
+        with connection.cursor() as cursor:
+            # Rows are locked one by one, without the gaps between them, into which applications write.
+            cursor.execute("set session transaction isolation level read committed")
+            cursor.execute("set session time_zone = '+00:00', session wait_timeout = 300")
+        return connection
+
+    def is_refusal(self, error: BaseException | None) -> bool:
+        """Whether an error says that a statement can never work as it is."""
+        known = (ER.BAD_FIELD_ERROR, ER.NO_SUCH_TABLE, *_REFUSED, *_NO_RIGHT)
+        return isinstance(error, pymysql.MySQLError) and bool(error.args) and error.args[0] in known
+
+    def claim(self) -> list[Row]:
+        """Lock and return the oldest rows that nobody else has locked, at most outbox.batch_size, by seq."""
+        texts: list[tuple[Row, Any]] = [(row, row.payload) for row in super().claim()]
+        return [row._replace(payload=text.encode("utf-8", "surrogatepass")) for row, text in texts]
+
+    def mark(self, cursor: Any, ids: list[Any]) -> None:
+        """Note the time of publication of rows that are locked."""
+        cursor.execute(f"update {self.table} set published_at = current_timestamp(6) where id in %s", (ids,))
+
+    def text(self, expression: str) -> str:
+        """The expression as text."""
+        return f"convert({expression} using utf8mb4)"
+
+    def now(self) -> datetime:
+        """The database's clock."""
+        return utc(self.ask("select current_timestamp(6)")[0][0])
+
+    def oldest_transaction(self) -> datetime | None:
+        """When the oldest of the others' statements that run, or of their transactions that have written, began.
+
+        A row's creation is its statement's beginning: first the statements are looked at, then what they have written.
+        Where the right PROCESS is missing: outbox.longest_transaction_minutes ago.
+        """
+        before = self.now()
+        longest = before - timedelta(minutes=self.settings.longest_transaction_minutes)
+        try:
+            # Told in whole seconds.
+            running = {thread: before - timedelta(seconds=int(age) + 1) for thread, age in self.ask(_STATEMENTS)}
+            time.sleep(_STALE_SECONDS)
+            written = {(thread, trx): utc(started) for thread, trx, started in self.ask(_TRANSACTIONS)}
+            if not self.ask(_MAY_SEE):
+                return longest
+        except AwayError as error:
+            if not self.is_refusal(error.__cause__):
+                raise
+            return longest
+        # A transaction begins only once its first statement has its locks on tables, for which it may have waited: it
+        # was seen running then, or began after the last look.
+        was_running, known, looked = self._last_look
+        began = {
+            key: known.get(key, min(started, looked or longest, was_running.get(key[0], started)))
+            for key, started in written.items()
+        }
+        began = {key: min(at, running.get(key[0], at)) for key, at in began.items()}
+        self._last_look = running, began, before
+        return min([*began.values(), *running.values()], default=None)
+
+    def speak_for(self, side: str) -> bool:
+        """Try to become the one who speaks for a side, until the connection ends; False where another one is."""
+        *schema, name = self.settings.table.split(".")
+        place = schema[0] if schema else self.ask("select database()")[0][0]
+        lock = "reco-" + sha256(f"{place}\0{name}\0{side}".encode()).hexdigest()[:40]
+        if self.ask("select get_lock(%s, 0)", (lock,))[0][0] != 1:
+            return False
+        self.tell(f"insert ignore into {self.beats} (side, event_time_ms) values (%s, 0)", (side,))
+        return True
+
+    def wait(self, seconds: float) -> None:
+        """Until the time is over; MySQL cannot say that a row has come."""
+        time.sleep(seconds)
+
+    def tidy(self, hours: int, limit: int) -> int:
+        """Remove, or move to the archive, at most `limit` rows that were published so long ago; how many."""
+        old = "where published_at < current_timestamp(6) - interval %s hour order by published_at limit %s"
+        if not self.settings.archive_table:
+            return self.tell(f"delete from {self.table} {old}", (hours, limit))
+        columns = ALL_COLUMNS
+        archive = self.named("", self.settings.archive_table)
+        with self.asking(), self.watch.cursor() as cursor:
+            self.watch.begin()
+            cursor.execute(f"select id from {self.table} {old} for update skip locked", (hours, limit))
+            ids = [found[0] for found in cursor.fetchall()]
+            if ids:
+                cursor.execute(
+                    f"insert into {archive} ({columns}) select {columns} from {self.table} where id in %s", (ids,)
+                )
+                cursor.executemany(f"delete from {self.table} where id = %s", [(one,) for one in ids])
+            self.watch.commit()
+        return len(ids)
+
+    def create(self) -> None:
+        """Make what is missing of the tables, the archive too where one is named."""
+        statements: Sequence[str] = [part.strip() for part in self.statements().split(";")]
+        for statement in filter(None, statements):
+            self.tell(statement)
+        if self.settings.archive_table:
+            self.tell(f"create table if not exists {self.named('', self.settings.archive_table)} like {self.table}")
+
+
+def _arguments(dsn: str) -> dict[str, Any]:
+    try:
+        url = urlsplit(dsn)
+        port = url.port or 3306
+    except ValueError as error:
+        raise UserError("outbox.dsn: the port is no number from 1 to 65535.") from error
+    options = dict(parse_qsl(url.query))
+    if unknown := sorted(set(options) - set(_OPTIONS)):
+        raise UserError(f"outbox.dsn: MySQL's client knows no option {unknown[0]}; there are {', '.join(_OPTIONS)}.")
+    if not url.path.strip("/"):
+        raise UserError("outbox.dsn names no database: mysql://user:password@host:3306/database.")
+    return {
+        "host": url.hostname or "127.0.0.1",
+        "port": port,
+        "user": unquote(url.username or "root"),
+        "password": unquote(url.password or ""),
+        "database": unquote(url.path.strip("/")),
+        "charset": "utf8mb4",
+        "connect_timeout": 10,
+        "read_timeout": 60,
+        "write_timeout": 60,
+        **options,
+    }

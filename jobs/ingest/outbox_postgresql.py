@@ -1,0 +1,143 @@
+"""The outbox on PostgreSQL."""
+
+from datetime import datetime, timedelta
+from hashlib import sha256
+from typing import Any
+
+import psycopg
+
+from jobs.common.command import one_line
+from jobs.common.errors import UserError
+from jobs.ingest.outbox import utc
+from jobs.ingest.outbox_table import ALL_COLUMNS, OutboxTable
+
+CHANNEL = "reco_outbox"
+#: A server that is gone without a word is noticed so soon: seconds, the last in milliseconds.
+_PATIENCE: dict[str, Any] = {"connect_timeout": 10, "keepalives_idle": 15, "tcp_user_timeout": 30_000}
+#: Said by a server that will answer soon.
+_SOON = ("starting up", "shutting down", "recovery", "too many", "connection slots")
+# What the backends of this database do. One that may not be looked at tells no beginning; one that cleans up or ships
+# the log writes no row.
+_ACTIVITY = """
+select bool_or(query = '<insufficient privilege>' or state = 'disabled'),
+       least(min(xact_start) filter (where backend_type not in ('autovacuum worker', 'walsender')),
+             min(query_start) filter (where state = 'active' and backend_type = 'client backend')),
+       (select min(prepared) from pg_prepared_xacts where database = current_database())
+from pg_stat_activity
+where datid = (select oid from pg_database where datname = current_database()) and pid <> pg_backend_pid()
+"""
+
+
+class PostgresOutbox(OutboxTable):
+    """The outbox on PostgreSQL 12 or later."""
+
+    ddl = "outbox-postgresql.sql"
+    quote = '"'
+    # As bytes, so that no text that Python cannot decode stops a batch.
+    payload = "convert_to(payload::text, 'UTF8')"
+
+    @property
+    def errors(self) -> type[Exception]:
+        """The base class of the driver's errors."""
+        return psycopg.Error
+
+    def connect(self, *, transactions: bool) -> psycopg.Connection[Any]:
+        """A connection that gives up its locks where this process hangs. UserError where the server refuses it."""
+        try:
+            connection = psycopg.connect(
+                self.dsn, autocommit=True, application_name="reco relay", client_encoding="UTF8", **_PATIENCE
+            )
+        except psycopg.ProgrammingError as error:
+            raise UserError("outbox.dsn is no URL that PostgreSQL's client understands.") from error
+        except psycopg.OperationalError as error:
+            if "FATAL" in str(error) and not any(word in str(error) for word in _SOON):
+                raise UserError(f"The database of outbox.dsn refuses us: {one_line(error)}.") from error
+            raise
+        limits = {"idle_in_transaction_session_timeout": "120s", "tcp_keepalives_idle": "30"}
+        if not transactions and connection.info.server_version >= 140_000:
+            limits["idle_session_timeout"] = "300s"
+        for name, value in limits.items():
+            connection.execute("select set_config(%s, %s, false)", (name, value))
+        if transactions:
+            # Each statement sees what was committed before it, whatever the database's own default is.
+            connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
+            connection.autocommit = False
+        else:
+            connection.execute(f"listen {CHANNEL}")
+        return connection
+
+    def check(self) -> None:
+        """Raises UserError where a table or a column is missing, or where text is bytes of an unknown encoding."""
+        super().check()
+        if self.ask("show server_encoding") == [("SQL_ASCII",)]:
+            raise UserError("The database of outbox.dsn has the encoding SQL_ASCII; the outbox needs UTF8.")
+
+    def reader(self) -> Any:
+        """A cursor that is sent bytes as they are, not as twice as many digits."""
+        return self.work.cursor(binary=True)
+
+    def is_refusal(self, error: BaseException | None) -> bool:
+        """Whether an error says that a statement can never work as it is."""
+        return isinstance(error, psycopg.ProgrammingError)
+
+    def mark(self, cursor: Any, ids: list[Any]) -> None:
+        """Note the time of publication of rows that are locked."""
+        cursor.execute(f"update {self.table} set published_at = clock_timestamp() where id = any(%b)", (ids,))
+
+    def text(self, expression: str) -> str:
+        """The expression as text."""
+        return f"{expression}::text"
+
+    def now(self) -> datetime:
+        """The database's clock."""
+        return utc(self.ask("select clock_timestamp()")[0][0])
+
+    def oldest_transaction(self) -> datetime | None:
+        """When the oldest of the others' transactions in this database began.
+
+        Where the roles of others may not be looked at: outbox.longest_transaction_minutes ago. A prepared transaction
+        tells only when it was prepared, so it is taken to have begun that long before.
+        """
+        longest = timedelta(minutes=self.settings.longest_transaction_minutes)
+        before = self.now()
+        hidden, began, prepared = self.ask(_ACTIVITY)[0]
+        found = [began, before - longest if hidden else None, prepared - longest if prepared else None]
+        return min((utc(time) for time in found if time is not None), default=None)
+
+    def speak_for(self, side: str) -> bool:
+        """Try to become the one who speaks for a side, until the connection ends; False where another one is."""
+        oid = self.ask("select to_regclass(%s)::oid::bigint", (self.table,))[0][0]
+        key = int.from_bytes(sha256(f"reco relay\0{oid}\0{side}".encode()).digest()[:8], signed=True)
+        if not self.ask("select pg_try_advisory_lock(%s::bigint)", (key,))[0][0]:
+            return False
+        self.tell(f"insert into {self.beats} (side, event_time_ms) values (%s, 0) on conflict do nothing", (side,))
+        return True
+
+    def wait(self, seconds: float) -> None:
+        """Until a transaction with new rows was committed, or the time is over."""
+        with self.asking():
+            for _ in self.watch.notifies(timeout=seconds, stop_after=1):
+                break
+            for _ in self.watch.notifies(timeout=0):
+                pass
+
+    def tidy(self, hours: int, limit: int) -> int:
+        """Remove, or move to the archive, at most `limit` rows that were published so long ago; how many."""
+        gone = (
+            f"delete from {self.table} where id in (select id from {self.table} "
+            "where published_at < clock_timestamp() - make_interval(hours => %s) limit %s for update skip locked)"
+        )
+        if not self.settings.archive_table:
+            return self.tell(gone, (hours, limit))
+        columns = ALL_COLUMNS
+        archive = self.named("", self.settings.archive_table)
+        return self.tell(
+            f"with gone as ({gone} returning {columns}) insert into {archive} ({columns}) select {columns} from gone",
+            (hours, limit),
+        )
+
+    def create(self) -> None:
+        """Make what is missing of the tables, the archive too where one is named."""
+        self.tell(f"set client_min_messages = warning; {self.statements()}")
+        if self.settings.archive_table:
+            self.tell(f"create table if not exists {self.named('', self.settings.archive_table)} (like {self.table})")

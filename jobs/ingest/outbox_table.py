@@ -1,0 +1,259 @@
+"""What the relay asks of the outbox table, in the words that PostgreSQL and MySQL share.
+
+Two connections: one whose transactions claim and settle, one that watches.
+"""
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from datetime import datetime, timedelta
+from operator import attrgetter
+from pathlib import Path
+from typing import Any, ClassVar
+
+from jobs.common.command import one_line
+from jobs.common.errors import UserError
+from jobs.common.settings import Outbox
+from jobs.ingest.outbox import AwayError, Backlog, Row, ms, utc
+
+#: What is taken off the time up to which everything is published, milliseconds: a transaction is seen only a moment
+#: after it began.
+GUARD_MS = 500
+#: How many backlog rows are counted at most.
+COUNTED = 1_000_000
+_COLUMNS = "id, aggregatetype, aggregateid, type, payload, seq, created_at"
+ALL_COLUMNS = f"{_COLUMNS}, published_at"
+
+
+class OutboxTable(ABC):
+    """The table, its dead letters and its heartbeats in one database. Methods raise AwayError where it fails."""
+
+    ddl: ClassVar[str]
+    quote: ClassVar[str]
+    #: The payload as its JSON text.
+    payload: ClassVar[str]
+
+    def __init__(self, dsn: str, settings: Outbox) -> None:
+        self.dsn, self.settings = dsn, settings
+        self.table, self.dead, self.beats = (self.named(suffix) for suffix in ("", "_dead", "_heartbeat"))
+        others = [side for side in ("agoda", "supplier") if side not in settings.sides]
+        # What is nobody's is everybody's: it has to be parked by someone.
+        self.mine = "published_at is null" + "".join(f" and aggregatetype <> '{side}'" for side in others)
+        self.work: Any = None
+        self.watch: Any = None
+
+    # -- connections ---------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def connect(self, *, transactions: bool) -> Any:
+        """A connection; without `transactions` each statement is one of its own. Raises UserError where refused."""
+
+    @property
+    @abstractmethod
+    def errors(self) -> type[Exception]:
+        """The base class of the driver's errors."""
+
+    def open(self) -> None:
+        """Connect. Raises AwayError where nothing answers, UserError where it answers with a refusal."""
+        with self.asking():
+            self.work, self.watch = self.connect(transactions=True), self.connect(transactions=False)
+
+    def close(self) -> None:
+        """Let both connections go; what was claimed is free again, and the voice too."""
+        for connection in (self.work, self.watch):
+            if connection is not None:
+                with suppress(self.errors):
+                    connection.close()
+        self.work = self.watch = None
+
+    @contextmanager
+    def asking(self) -> Iterator[None]:
+        """The driver's errors become AwayError."""
+        try:
+            yield
+        except self.errors as error:
+            # The last argument is the text, with either driver; before it stands a number.
+            raise AwayError(one_line(Exception(*error.args[-1:]))) from error
+
+    def check(self) -> None:
+        """Raises UserError where a table or a column is missing, or may not be read."""
+        beside = {self.table: ALL_COLUMNS, self.dead: f"{_COLUMNS}, reason", self.beats: "side"}
+        for table, columns in beside.items():
+            try:
+                self.ask(f"select {columns} from {table} where 1 = 0")
+            except AwayError as error:
+                if not self.is_refusal(error.__cause__):
+                    raise
+                raise UserError(
+                    f"The table {self.settings.table} of outbox.dsn cannot be used ({error}): set outbox.table, or "
+                    "make the tables with `reco relay --init`."
+                ) from error
+
+    @abstractmethod
+    def is_refusal(self, error: BaseException | None) -> bool:
+        """Whether an error says that a statement can never work as it is: no such table, no right to it."""
+
+    # -- claim and settle ----------------------------------------------------------------------------------------
+
+    def claim(self) -> list[Row]:
+        """Lock and return the oldest rows that nobody else has locked, at most outbox.batch_size, by seq."""
+        query = (
+            f"select id, aggregatetype, aggregateid, {self.payload}, seq from {self.table} where {self.mine} "
+            "order by seq limit %s for update skip locked"
+        )
+        with self.asking(), self.reader() as cursor:
+            cursor.execute(query, (self.settings.batch_size,))
+            rows = list(map(Row._make, cursor.fetchall()))
+        return sorted(rows, key=attrgetter("seq"))
+
+    def reader(self) -> Any:
+        """A cursor of the working connection for many rows."""
+        return self.work.cursor()
+
+    def in_order(self, rows: Sequence[Row]) -> list[Row]:
+        """Those of the claimed rows that no earlier row of their aggregate stands before, unpublished.
+
+        Such a row is another relay's, or became visible just now. Rows are published by whoever holds all before them:
+        then whatever happens to a relay, the first time that a row is seen comes after the first time of those before.
+        """
+        last = rows[-1].seq
+        with self.asking(), self.work.cursor() as cursor:
+            cursor.execute(f"select count(*) from {self.table} where {self.mine} and seq <= %s", (last,))
+            if cursor.fetchone()[0] == len(rows):
+                return list(rows)
+            cursor.execute(
+                f"select seq, aggregatetype, aggregateid from {self.table} where {self.mine} and seq <= %s", (last,)
+            )
+            held = {row.seq for row in rows}
+            before: dict[tuple[str, str], int] = {}
+            for seq, *aggregate in cursor.fetchall():
+                if seq not in held:
+                    key = (aggregate[0], aggregate[1])
+                    before[key] = min(seq, before.get(key, seq))
+        return [row for row in rows if row.seq < before.get(row.aggregate, row.seq + 1)]
+
+    def settle(self, published: Sequence[Row], parked: Sequence[tuple[Row, str]]) -> None:
+        """Mark what the broker has confirmed, move what it never will to the dead letters, let go of the rest."""
+        with self.asking():
+            with self.work.cursor() as cursor:
+                if published:
+                    self.mark(cursor, [row.id for row in published])
+                for row, reason in parked:
+                    self.park(cursor, row, reason)
+            self.work.commit()
+
+    def release(self) -> None:
+        """Let go of what was claimed."""
+        with self.asking():
+            self.work.rollback()
+
+    @abstractmethod
+    def mark(self, cursor: Any, ids: list[Any]) -> None:
+        """Note the time of publication of rows that are locked."""
+
+    def park(self, cursor: Any, row: Row, reason: str) -> None:
+        """Move a locked row to the dead letters; of one that was there before, the newest reason stays."""
+        cursor.execute(f"delete from {self.dead} where id = {self.text('%s')}", (row.id,))
+        cursor.execute(
+            f"insert into {self.dead} (id, aggregatetype, aggregateid, type, payload, seq, created_at, reason) "
+            f"select {self.text('id')}, aggregatetype, aggregateid, type, {self.text('payload')}, seq, created_at, %s "
+            f"from {self.table} where id = %s",
+            (reason, row.id),
+        )
+        cursor.execute(f"delete from {self.table} where id = %s", (row.id,))
+
+    @abstractmethod
+    def text(self, expression: str) -> str:
+        """The expression as text."""
+
+    # -- watch ---------------------------------------------------------------------------------------------------
+
+    def ask(self, query: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """The rows that a query on the watching connection finds."""
+        with self.asking(), self.watch.cursor() as cursor:
+            cursor.execute(query, values or None)
+            return [tuple(row) for row in cursor.fetchall()]
+
+    def tell(self, statement: str, values: Sequence[Any] = ()) -> int:
+        """Run a statement on the watching connection; how many rows it changed."""
+        with self.asking(), self.watch.cursor() as cursor:
+            cursor.execute(statement, values or None)
+            return int(cursor.rowcount)
+
+    def backlog(self) -> Backlog:
+        """How much is still to be published, by the database's clock."""
+        inner = f"select created_at from {self.table} where {self.mine} limit {COUNTED}"
+        rows, oldest = self.ask(f"select count(*), min(created_at) from ({inner}) as waiting")[0]
+        age = (self.now() - utc(oldest)).total_seconds() if rows else 0.0
+        return Backlog(int(rows), max(age, 0.0))
+
+    @abstractmethod
+    def now(self) -> datetime:
+        """The database's clock."""
+
+    def complete_until(self) -> int:
+        """Everything created up to then has been published: milliseconds since 1970, by the database's clock.
+
+        The clock is read first, then the transactions that may still write a row as of their beginning, then the rows:
+        one that is in neither is published, or was created later.
+        """
+        until = ms(self.now() - timedelta(milliseconds=GUARD_MS))
+        began = self.oldest_transaction()
+        if began is not None:
+            until = min(until, ms(began) - GUARD_MS)
+        oldest = self.ask(f"select min(created_at) from {self.table} where {self.mine}")[0][0]
+        return until if oldest is None else min(until, ms(utc(oldest)) - 1)
+
+    @abstractmethod
+    def oldest_transaction(self) -> datetime | None:
+        """When the oldest of the others' transactions began that may still write to the outbox; None for no such."""
+
+    @abstractmethod
+    def speak_for(self, side: str) -> bool:
+        """Try to become the one who speaks for a side, until the connection ends; False where another one is."""
+
+    def move_on(self, side: str, until_ms: int) -> bool:
+        """Note up to when is said next; False where that was said, or more: nothing is to be said then."""
+        changed = self.tell(
+            f"update {self.beats} set event_time_ms = %s where side = %s and event_time_ms < %s",
+            (until_ms, side, until_ms),
+        )
+        return changed > 0
+
+    def said(self, side: str) -> int | None:
+        """Up to when was said last for a side, milliseconds since 1970."""
+        found = self.ask(f"select event_time_ms from {self.beats} where side = %s", (side,))
+        return int(found[0][0]) if found else None
+
+    @abstractmethod
+    def wait(self, seconds: float) -> None:
+        """Until a row may have come, or the time is over."""
+
+    @abstractmethod
+    def tidy(self, hours: int, limit: int) -> int:
+        """Remove, or move to the archive, at most `limit` rows that were published so long ago; how many."""
+
+    # -- names and tables ----------------------------------------------------------------------------------------
+
+    def named(self, suffix: str, table: str = "") -> str:
+        """The quoted name of outbox.table, or of another, with something behind it."""
+        *schema, name = (table or self.settings.table).split(".")
+        return ".".join(f"{self.quote}{part}{self.quote}" for part in [*schema, name + suffix])
+
+    def statements(self) -> str:
+        """The tables' DDL, for the names that the settings give."""
+        text = (Path(__file__).parent / self.ddl).read_text(encoding="utf-8")
+        plain = "\n".join(line.split("--")[0].rstrip() for line in text.splitlines())
+        own = self.settings.table.rpartition(".")[2]
+
+        def name(found: re.Match[str]) -> str:
+            suffix = found.group(1)
+            inside = suffix.startswith(("_ix_", "_tr_"))
+            return f"{self.quote}{own}{suffix}{self.quote}" if inside else self.named(suffix)
+
+        return re.sub(r"(?<!_)\boutbox(\w*)", name, plain)
+
+    @abstractmethod
+    def create(self) -> None:
+        """Make what is missing of the tables, the archive too where one is named."""

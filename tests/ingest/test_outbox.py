@@ -1,0 +1,221 @@
+"""Claims and the truth of heartbeats, on real databases, without anything that runs beside the test."""
+
+import threading
+from datetime import timedelta
+
+import pytest
+
+from jobs.common.errors import UserError
+from jobs.common.settings import load_settings
+from jobs.ingest.outbox import ms, open_outbox, utc
+from jobs.ingest.relay import create
+from tests.ingest.databases import Postgres
+from tests.ingest.shop import Shop, wait_for
+
+
+def test_a_row_is_kept_back_until_those_before_it_are_published(shop: Shop) -> None:
+    shop.add("A-1", "A-1", "A-2", "A-1")
+    one, other = shop.outbox(batch_size=1), shop.outbox()
+    first = one.claim()
+    assert [row.seq for row in one.in_order(first)] == [first[0].seq]
+    later = other.claim()
+    assert [row.aggregateid for row in later] == ["A-1", "A-2", "A-1"]
+    assert [row.aggregateid for row in other.in_order(later)] == ["A-2"]
+    one.settle(first, [])
+    # What was claimed stays so: the look sees what was committed since.
+    assert [row.aggregateid for row in other.in_order(later)] == ["A-1", "A-2", "A-1"]
+    other.release()
+    assert len(other.claim()) == 3
+
+
+def test_a_row_that_commits_late_is_neither_lost_nor_overtaken(shop: Shop) -> None:
+    early = shop.connect()
+    shop.write(early, "A-1")
+    shop.add("A-2")
+    outbox = shop.outbox()
+    claimed = outbox.claim()
+    assert [row.aggregateid for row in claimed] == ["A-2"]
+    outbox.settle(claimed, [])
+    early.commit()
+    assert [row.aggregateid for row in outbox.claim()] == ["A-1"]
+
+
+def test_rows_of_a_dead_relay_are_free_again(shop: Shop) -> None:
+    shop.add("A-1")
+    one, other = shop.outbox(), shop.outbox()
+    assert len(one.claim()) == 1
+    assert other.claim() == []
+    other.release()
+    one.close()
+    wait_for(lambda: len(other.claim()) == 1, "the end of the dead one's claim")
+
+
+def test_a_heartbeat_never_passes_a_row_that_is_not_published(shop: Shop) -> None:
+    outbox = shop.outbox()
+    open_one = shop.connect()
+    shop.write(open_one, "A-1")
+    with open_one.cursor() as cursor:
+        cursor.execute(f"select created_at from {shop.table}")
+        created = ms(utc(cursor.fetchone()[0]))
+    later = shop.connect()
+    wait_for(lambda: ms(outbox.now()) > created + 2500, "the time to pass")
+    assert outbox.complete_until() < created, "of an open transaction"
+    open_one.commit()
+    assert outbox.complete_until() == created - 1, "committed, not published"
+    claimed = outbox.claim()
+    assert outbox.complete_until() == created - 1, "claimed, not published"
+    outbox.settle(claimed, [])
+    wait_for(lambda: outbox.complete_until() > created, "the time to pass it once it is published")
+    later.rollback()
+
+
+@pytest.mark.parametrize("database", ["postgres"], indirect=True)
+def test_a_transaction_that_has_not_written_yet_holds_the_time_back(shop: Shop) -> None:
+    """Of PostgreSQL: a row's creation is the beginning of its transaction."""
+    outbox = shop.outbox()
+    before = ms(outbox.now())
+    reading = shop.connect()
+    reading.execute("select 1")
+    wait_for(lambda: ms(outbox.now()) > before + 1500, "the time to pass")
+    assert outbox.complete_until() < before + 500
+    shop.write(reading, "A-1")
+    reading.commit()
+    assert outbox.complete_until() < before + 500
+
+
+@pytest.mark.parametrize("database", ["mariadb"], indirect=True)
+def test_a_statement_that_waits_holds_the_time_back_when_its_transaction_began(shop: Shop) -> None:
+    """Of MySQL: a row's creation is its statement's beginning, which may be long before the transaction's."""
+    outbox = shop.outbox()
+    outbox.complete_until()
+    locking, writing = shop.connect(), shop.connect()
+    with locking.cursor() as cursor:
+        cursor.execute(f"lock tables {shop.table} write")
+    thread = threading.Thread(target=lambda: shop.write(writing, "A-1"))
+    before = ms(outbox.now())
+    thread.start()
+    running = "select count(*) from information_schema.processlist where info like 'insert into%%' and time > 2"
+    wait_for(lambda: shop.database.run(running) == [(1,)], "the statement to wait")
+    assert outbox.oldest_transaction() is not None
+    with locking.cursor() as cursor:
+        cursor.execute("unlock tables")
+    thread.join()
+    with writing.cursor() as cursor:
+        cursor.execute(f"select created_at from {shop.table}")
+        created = ms(utc(cursor.fetchone()[0]))
+    assert created < before + 1000, "its creation is before its wait"
+    began = outbox.oldest_transaction()
+    assert began is not None
+    assert ms(began) <= created
+    writing.commit()
+
+
+def test_parked_rows_hold_nothing_back(shop: Shop) -> None:
+    shop.add("A-1", side="hotel")
+    outbox = shop.outbox()
+    claimed = outbox.claim()
+    outbox.settle([], [(row, "no side") for row in claimed])
+    now = ms(outbox.now())
+    wait_for(lambda: outbox.complete_until() >= now, "the time to pass the parked row")
+
+
+def test_one_speaks_and_never_says_less_than_before(shop: Shop) -> None:
+    one, other = shop.outbox(), shop.outbox()
+    assert one.speak_for("agoda")
+    assert not other.speak_for("agoda")
+    assert other.speak_for("supplier")
+    assert [one.move_on("agoda", until) for until in (5, 5, 4, 6)] == [True, False, False, True]
+    one.close()
+    wait_for(lambda: other.speak_for("agoda"), "the voice to be free")
+    assert not other.move_on("agoda", 6)
+    assert other.said("agoda") == 6
+
+
+def test_where_others_cannot_be_seen_the_time_stays_behind(shop: Shop) -> None:
+    user, password = f"u{shop.table[:20]}", "hunter2"
+    for statement in _user(shop, user, password):
+        shop.database.run(statement)
+    address = shop.database.dsn.partition("://")[2].partition("@")[2]
+    scheme = "postgresql" if shop.database.kind == "postgresql" else "mysql"
+    outbox = shop.outbox(dsn=f"{scheme}://{user}:{password}@{address}", longest_transaction_minutes=7)
+    outbox.check()
+    open_one = shop.connect()
+    shop.write(open_one, "A-1")
+    behind = ms(outbox.now()) - outbox.complete_until()
+    assert timedelta(minutes=7) <= timedelta(milliseconds=behind) < timedelta(minutes=8)
+    open_one.rollback()
+    if scheme == "mysql":
+        with pytest.raises(UserError, match=r"refuses us.*Access denied") as caught:
+            shop.outbox(dsn=f"mysql://{user}:wrong@{address}")
+    else:
+        with pytest.raises(UserError, match=r"refuses us.*nobody_here") as caught:
+            shop.outbox(dsn=f"postgresql://nobody_here:{password}@{address}")
+    assert "hunter2" not in str(caught.value)
+    assert caught.value.exit_code == 2
+
+
+def test_missing_tables_are_named_with_the_remedy_and_made_once(shop: Shop) -> None:
+    other = f"{shop.table}_b"
+    with pytest.raises(UserError, match=rf"The table {other} .*reco relay --init"):
+        shop.outbox(table=other).check()
+    told = shop.told(table=other)
+    create(told)
+    create(told)
+    shop.outbox(table=other).check()
+
+
+def test_a_database_without_an_encoding_is_refused(postgres: Postgres) -> None:
+    postgres.run_alone("create database ascii encoding 'SQL_ASCII' locale 'C' template template0")
+    settings = load_settings().outbox.model_copy(update={"dsn": postgres.server.get_uri(database="ascii")})
+    outbox = open_outbox(settings)
+    outbox.open()
+    try:
+        outbox.create()
+        with pytest.raises(UserError, match="SQL_ASCII"):
+            outbox.check()
+    finally:
+        outbox.close()
+
+
+def test_names_may_have_a_schema(postgres: Postgres) -> None:
+    postgres.run("create schema if not exists booking")
+    settings = load_settings().outbox.model_copy(update={"dsn": postgres.dsn, "table": "booking.Outbox"})
+    outbox = open_outbox(settings)
+    outbox.open()
+    try:
+        outbox.create()
+        outbox.check()
+        assert postgres.run('select count(*) from booking."Outbox_dead"') == [(0,)]
+    finally:
+        outbox.close()
+
+
+@pytest.mark.parametrize(
+    ("dsn", "message"),
+    [
+        ("", "outbox.dsn is not set"),
+        ("oracle://db/shop", "must be a URL postgresql://"),
+        ("env:NOT_SET_ANYWHERE", "env:NOT_SET_ANYWHERE is not set or empty"),
+        ("mysql://db:3306", "names no database"),
+        ("mysql://db:x/shop", "the port is no number"),
+        ("mysql://db/shop?sslmode=require", "knows no option sslmode"),
+    ],
+)
+def test_a_dsn_that_makes_no_sense_is_said_so(dsn: str, message: str) -> None:
+    settings = load_settings().outbox.model_copy(update={"dsn": dsn})
+    with pytest.raises(UserError, match=message):
+        open_outbox(settings).open()
+
+
+def _user(shop: Shop, user: str, password: str) -> list[str]:
+    """Statements that make a user who may do what docs/outbox.md asks for, but not see others."""
+    tables = [shop.table, f"{shop.table}_dead", f"{shop.table}_heartbeat"]
+    if shop.database.kind == "postgresql":
+        return [
+            f"create role {user} login password '{password}'",
+            f"grant select, insert, update, delete on {', '.join(tables)} to {user}",
+        ]
+    return [
+        f"create user {user}@'%' identified by '{password}'",
+        *[f"grant select, insert, update, delete on shop.{table} to {user}@'%'" for table in tables],
+    ]

@@ -1,0 +1,149 @@
+"""The relay, from real databases to a real broker: what is committed is published, in order."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from jobs.cli.broker import Broker, free_port
+from jobs.common.metrics import REGISTRY
+from jobs.ingest.relay import create
+from tests.ingest.databases import ROOT, Database
+from tests.ingest.shop import Shop, assert_in_order, wait_for
+
+
+def test_what_is_committed_is_published_once_with_its_key_and_id(shop: Shop) -> None:
+    shop.add("A-1", "A-2", "A-1")
+    shop.add("S-1", "Ünïcode 客", side="supplier")
+    undone = shop.connect()
+    shop.write(undone, "A-9", "A-1")
+    undone.rollback()
+    assert shop.drain().published == 5
+    assert shop.drain().published == 0
+    seen = shop.records()
+    assert_in_order(seen, shop.ids())
+    assert len(seen) == 5
+    assert {(record.topic, record.key) for record in seen} == {
+        (shop.topics["agoda"], "A-1"),
+        (shop.topics["agoda"], "A-2"),
+        (shop.topics["supplier"], "S-1"),
+        (shop.topics["supplier"], "Ünïcode 客"),
+    }
+    assert all(record.value == {"activityId": record.key} for record in seen)
+    assert shop.unpublished() == 0
+
+
+def test_what_can_never_be_published_is_parked_with_its_reason_and_can_come_back(shop: Shop) -> None:
+    shop.add("A-1")
+    shop.add("A-1", payload=json.dumps({"activityId": "A-1", "note": "x" * 1_100_000}))
+    shop.add("H-1", side="hotel")
+    shop.add("A-1", "A-2")
+    before = REGISTRY.value("reco_relay_parked_total", reason="TOO_LARGE") or 0
+    done = shop.drain()
+    assert (done.published, done.parked) == (3, 2)
+    assert [record.key for record in shop.records() if record.key == "A-1"] == ["A-1", "A-1"]
+    parked = shop.rows("aggregateid, aggregatetype, reason", "_dead")
+    assert [(activity, kind) for activity, kind, _why in parked] == [("A-1", "agoda"), ("H-1", "hotel")]
+    assert "too large" in parked[0][2]
+    assert parked[0][2].startswith("1,100,")
+    assert "'hotel'" in parked[1][2]
+    assert REGISTRY.value("reco_relay_parked_total", reason="TOO_LARGE") == before + 1
+    back = (
+        (ROOT / "docs/outbox.md").read_text().split(f"<!-- back: {shop.database.kind} -->\n```sql\n")[1].split("```")[0]
+    )
+    connection = shop.connect()
+    with connection.cursor() as cursor:
+        cursor.execute(f"update {shop.table}_dead set aggregatetype = 'supplier' where aggregateid = 'H-1'")
+        for statement in back.replace("outbox", shop.table).replace("…", "H-1").split(";")[:-1]:
+            cursor.execute(statement)
+    connection.commit()
+    assert shop.drain().published == 1
+    assert {record.key for record in shop.records() if record.topic == shop.topics["supplier"]} == {"H-1"}
+    assert len(shop.rows("id", "_dead")) == 1
+
+
+def test_two_relays_share_the_rows_and_keep_each_activitys_order(shop: Shop) -> None:
+    names = [f"A-{number % 7}" for number in range(600)]
+    shop.add(*names)
+    with shop.relaying(batch_size=20) as one, shop.relaying(batch_size=20) as other:
+        for _ in range(5):
+            shop.add(*names[:100])
+        wait_for(lambda: shop.unpublished() == 0, "the end of the backlog")
+    assert min(one.done.published, other.done.published) > 0
+    assert one.done.published + other.done.published == 1100
+    assert_in_order(shop.records(), shop.ids())
+    assert len(shop.records()) == 1100
+
+
+def test_a_relay_that_was_asked_to_stop_ends_and_the_next_goes_on(shop: Shop) -> None:
+    with shop.relaying():
+        shop.add("A-1")
+        wait_for(lambda: shop.unpublished() == 0, "the first row's publication")
+    shop.add("A-1")
+    assert shop.unpublished() == 1
+    assert shop.drain().published == 1
+
+
+def test_a_relay_of_one_side_leaves_the_others_rows(shop: Shop) -> None:
+    shop.add("A-1")
+    shop.add("S-1", side="supplier")
+    assert shop.drain(sides=["supplier"]).published == 1
+    assert [record.key for record in shop.records()] == ["S-1"]
+    assert {beat.topic for beat in shop.beats()} == {shop.topics["supplier"]}
+    assert shop.unpublished() == 1
+
+
+def test_the_database_is_waited_for(shop: Shop) -> None:
+    shop.add("A-1")
+    with shop.relaying() as relay:
+        wait_for(lambda: shop.unpublished() == 0, "the first row's publication")
+        shop.database.stop()
+        try:
+            wait_for(lambda: REGISTRY.value("reco_relay_waiting", what="database") == 1, "waiting for the database")
+        finally:
+            shop.database.start()
+        shop.add("A-1")
+        wait_for(lambda: shop.unpublished() == 0, "the second row's publication")
+        wait_for(lambda: REGISTRY.value("reco_relay_waiting", what="database") == 0, "the end of waiting")
+    assert relay.done.published == 2
+
+
+@pytest.mark.parametrize("database", ["postgres"], indirect=True)
+def test_the_broker_is_waited_for_and_nothing_stays_locked(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jobs.ingest.relay.PATIENCE_SECONDS", 4.0)
+    with Broker(tmp_path, free_port()) as broker, Shop(database, broker.bootstrap_servers, tmp_path) as shop:
+        shop.add("A-1")
+        with shop.relaying():
+            wait_for(lambda: shop.unpublished() == 0, "the first row's publication")
+            broker.kill()
+            shop.add(*["A-1"] * 50)
+            wait_for(lambda: REGISTRY.value("reco_relay_waiting", what="broker") == 1, "waiting for the broker")
+            free = (
+                f"select count(*) from (select 1 from {shop.table} where published_at is null for update skip locked) a"
+            )
+            wait_for(lambda: database.run(free) == [(50,)], "letting go of the rows")
+            broker.start()
+            wait_for(lambda: shop.unpublished() == 0, "the other rows' publication")
+        assert_in_order(shop.records(), shop.ids())
+
+
+def test_published_rows_stay_so_long_and_then_go_to_the_archive(shop: Shop) -> None:
+    shop.add(*[f"A-{number}" for number in range(30)])
+    assert shop.drain(keep_hours=1).published == 30
+    assert len(shop.rows("id")) == 30
+    archive = f"{shop.table}_old"
+    told = shop.told(archive_table=archive, keep_hours=0)
+    create(told)
+    shop.add("A-99")
+    shop.drain(archive_table=archive, keep_hours=0)
+    with shop.relaying(archive_table=archive, keep_hours=0):
+        wait_for(lambda: not shop.rows("id"), "the removal of all rows")
+    kept = shop.database.run(f"select aggregateid, published_at from {archive}")
+    assert len(kept) == 31
+    assert all(published for _activity, published in kept)
+    shop.add("A-100")
+    with shop.relaying(keep_hours=0):
+        wait_for(lambda: not shop.rows("id"), "the removal without an archive")
+    assert len(shop.database.run(f"select 1 from {archive}")) == 31
