@@ -12,7 +12,9 @@ setup(
     description="Reconciles Agoda's activities with its suppliers': a stream's verdicts, a daily close's authority.",
     python_requires=">=3.11",
     packages=find_packages(include=["schemas", "schemas.*", "reco_rules", "reco_rules.*", "jobs", "jobs.*"]),
-    package_data={"": ["py.typed", "*.yaml", "*.csv", "*.xml", "*.json", "*.html", "*.properties", "*.sql"]},
+    package_data={
+        "": ["py.typed", "formats/*.yaml", "*.yaml", "*.csv", "*.xml", "*.json", "*.html", "*.properties", "*.sql"]
+    },
     install_requires=[
         "confluent-kafka>=2.16",
         "deltalake>=1.6",

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from jobs.cli import demo_clocks, demo_live, demo_report
+from jobs.cli import demo_clocks, demo_live, demo_report, demo_road
 from jobs.cli.broker import Broker
 from jobs.cli.demo_steps import Memory, Steps, ended_by_signals
 from jobs.common import fx, policies
@@ -98,6 +98,7 @@ def environment_of(settings: Settings) -> dict[str, str]:
         "RECO_KAFKA__OPTIONS": "{}",
         "RECO_STREAM__CHECKPOINT_ROOT": settings.stream.checkpoint_root,
         "RECO_STREAM__MAX_OFFSETS_PER_TRIGGER": str(BATCH),
+        **demo_road.environment_of(settings.local.home),
         "RECO_LOCAL__HOME": str(settings.local.home),
     }
 
@@ -132,9 +133,13 @@ def _run(
             steps.spark("daily", "daily", *(part for day in dates for part in ("--date", f"{day}")), *given)
         with steps.step("Found beside planted"):
             report = demo_report.build(settings, truth, dates)
-            report["clocks"] = demo_clocks.build(settings) if match else []
+            report["clocks"] = demo_clocks.build(settings, dates[-1]) if match else []
         with steps.step("Three explanations"):
             report["explanations"] = _explain(steps, demo_report.worth_explaining(settings, dates), given)
+        if match:
+            with steps.step("Today, from an outbox and a polled API"):
+                report["road"] = demo_road.walk(steps, settings, given)
+            report["right"] = report["right"] and report["road"]["right"]
     return report | {"steps": steps.seconds}
 
 

@@ -1,6 +1,7 @@
 """Both clocks beside each other: what the stream leaves open and what the closes found, read without a JVM."""
 
 from collections import Counter
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
 import polars as pl
@@ -12,10 +13,10 @@ from jobs.common.settings import Settings
 _BREAK = ("supplier_id", "activity_id", "anomaly_type")
 
 
-def build(settings: Settings) -> list[dict[str, Any]]:
+def build(settings: Settings, last: date) -> list[dict[str, Any]]:
     """By anomaly type: breaks of NRT_HOURLY suppliers that the closes found, those the stream has open, those in both.
 
-    A break of several days is counted once, as the stream has it.
+    A break of several days is counted once, as the stream has it; one of a day after the last is left out.
     """
     _, policies = current_policies(settings)
     daily = {supplier for supplier, policy in policies.items() if policy.mode == "DAILY_ONLY"}
@@ -23,7 +24,8 @@ def build(settings: Settings) -> list[dict[str, Any]]:
     closed = {row for row in anomalies.iter_rows() if row[0] not in daily}
     told = read(open_table(settings, "nrt_exceptions"), "nrt_exceptions")
     # A supplier that is silent is no break of an activity.
-    exceptions = told.filter(pl.col("activity_id").is_not_null())
+    is_closed = pl.col("known_since") < datetime.combine(last + timedelta(days=1), time(tzinfo=UTC))
+    exceptions = told.filter(pl.col("activity_id").is_not_null() & is_closed)
     states: dict[str, set[tuple[str, ...]]] = {
         state: set(exceptions.filter(pl.col("state") == state).select(*_BREAK).iter_rows())
         for state in ("OPEN", "PENDING")

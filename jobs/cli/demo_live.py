@@ -76,6 +76,7 @@ class Verdicts:
         self._settings, self._console = settings, console
         self._live = Live(console=console, transient=True, auto_refresh=False) if console.is_terminal else None
         self._looked = self._told = time.monotonic()
+        self._line = _line(Seen({}, {state: {} for state in _STATES}, {}, None))
 
     def __enter__(self) -> Self:
         """Begins to draw."""
@@ -100,7 +101,9 @@ class Verdicts:
                 self._live.update(_drawn(look(self._settings)), refresh=True)
         elif now - self._told >= _LINE_SECONDS:
             with suppress(DeltaError, OSError):
-                self._console.print(f"  … {_line(look(self._settings))}", highlight=False)
+                if (line := _line(look(self._settings))) != self._line:
+                    self._console.print(f"  … {line}", highlight=False)
+                self._line = line
             self._told = now
         self._looked = time.monotonic()
 

@@ -178,6 +178,14 @@ def show(report: dict[str, Any], first: date) -> None:
     _table("Control totals: keys and US dollars in = matched + mismatched + missing", report["control_totals"])
     for told in report["explanations"]:
         say("", *told["text"].rstrip().splitlines())
+    if road := report.get("road"):
+        say(
+            "",
+            f"Today: {road['activities']} bookings, {road['relayed']} rows from the outbox and {road['polled']} from a "
+            f"polled API, judged {road['seconds_to_verdicts']} s after they were sent.",
+            f"Of {road['planted']} planted breaks the stream has found {road['found_by_the_stream']}, what is missing "
+            f"waits for its grace; the provisional close {road['found_by_the_close']}.",
+        )
     peak = "unknown here" if report["peak_bytes"] is None else f"{report['peak_bytes'] / 2**30:.1f} GiB"
     verdict = "Every planted break was found, and nothing else." if report["right"] else "NOT as planted: see above."
     say("", f"{verdict} {report['seconds']:.0f} s, peak memory of all processes {peak}.")

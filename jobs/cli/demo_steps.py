@@ -134,6 +134,28 @@ class Steps:
             raise self._failure(arguments, code, log)
         return out.read_text(encoding="utf-8", errors="replace")
 
+    @contextmanager
+    def beside(self, name: str, *arguments: str) -> Iterator[str]:
+        """Runs `python -m ARGUMENTS` while something else is done, from the first line that it prints, which is given.
+
+        It is told to end afterwards. Raises UserError with the log's last lines where it ends by itself before.
+        """
+        out, log = self._logs / f"{name}.out", self._logs / f"{name}.log"
+        log.write_bytes(b"")
+        out.write_bytes(b"")
+        apart = ["/bin/sh", "-c", 'exec "$@" >"$0"', str(out)]
+        process = processes.spawn([*apart, sys.executable, "-m", *arguments], log, env=self._env)
+        try:
+            while not out.read_bytes().endswith(b"\n"):
+                if _interrupted.is_set():
+                    raise KeyboardInterrupt
+                if process.poll() is not None:
+                    raise self._failure(arguments, process.returncode, log)
+                time.sleep(_POLL_SECONDS)
+            yield out.read_text(encoding="utf-8")
+        finally:
+            _end(process)
+
     def reco(self, *arguments: str, meanwhile: Callable[[], None] | None = None) -> str:
         """Runs a reco command to its end."""
         return self.child(arguments[0], "jobs.cli.main", *arguments, meanwhile=meanwhile)

@@ -8,7 +8,7 @@ from dataclasses import astuple, dataclass, field
 from pathlib import Path
 from threading import Lock
 
-from confluent_kafka import KafkaException
+from confluent_kafka import KafkaError, KafkaException
 
 from jobs.common import log
 from jobs.common.command import one_line
@@ -24,7 +24,7 @@ from jobs.ingest.publisher import GivenUpError, Outgoing, Publisher, Refused
 _BATCH = 1_000
 _BATCH_BYTES = 2 * 1_048_576
 #: What the record itself is to blame for; for any other reason the next record would be refused too.
-_ITS_OWN_FAULT = ("too large", "failed to validate record")
+_ITS_OWN_FAULT = (KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_RECORD)
 _RECORDS = "reco_poll_records_total"
 
 
@@ -119,7 +119,7 @@ class Delivery:
     def _send(self, batch: list[Item]) -> None:
         refused = self._sink.publish([item.record for item in batch]) if batch else []
         for no in refused:
-            self._keep(batch[no.index], no.reason)
+            self._keep(batch[no.index], no)
         self._count("PUBLISHED", len(batch) - len(refused))
         self._count("REFUSED", len(refused))
         for item in batch:
@@ -127,8 +127,9 @@ class Delivery:
         while len(self._known) > self._api.remember:
             self._known.popitem(last=False)
 
-    def _keep(self, item: Item, reason: str) -> None:
-        if not any(fault in reason.lower() for fault in _ITS_OWN_FAULT):
+    def _keep(self, item: Item, refused: Refused) -> None:
+        reason = refused.reason
+        if refused.code not in _ITS_OWN_FAULT:
             raise PollFailedError(
                 f"The broker refuses records of {self._topic}: {reason.rstrip('.')}. They will be read again."
             )
