@@ -26,7 +26,7 @@ POLICIES = Path(__file__).with_name("demo-policies.yaml")
 #: For so long further explanations are begun.
 EXPLAIN_SECONDS = 30
 #: Records that a micro-batch takes of the workload, which is there much faster than it ever comes in life.
-BATCH = 60_000
+BATCH = 110_000
 POLL_SECONDS = 0.2
 EARLIEST = datetime.fromtimestamp(0, UTC)
 #: Marks a folder as the demo's own, which it may empty.
@@ -121,9 +121,10 @@ def _run(
         truth = home / "truth.json"
         span = ["--start", f"{dates[0]}", "--days", str(len(dates)), "--truth", str(truth)]
         generate = ["generate", *workload, *span, *given]
+        shop: dict[str, Any] = {}
         if match:
             with steps.step("Workload to Kafka, the stream's verdicts as it comes", draws=True):
-                _judge_as_it_comes(steps, settings, generate, truth, given, console)
+                shop = _judge_as_it_comes(steps, settings, generate, truth, given, console)
         else:
             with steps.step("Workload of both sides to Kafka"):
                 steps.reco(*generate)
@@ -132,13 +133,13 @@ def _run(
         with steps.step(f"Close of {len(dates)} days"):
             steps.spark("daily", "daily", *(part for day in dates for part in ("--date", f"{day}")), *given)
         with steps.step("Found beside planted"):
-            report = demo_report.build(settings, truth, dates)
+            report = demo_report.build(settings, truth, dates, shop.get("records", {}))
             report["clocks"] = demo_clocks.build(settings, dates[-1]) if match else []
         with steps.step("Three explanations"):
             report["explanations"] = _explain(steps, demo_report.worth_explaining(settings, dates), given)
-        if match:
-            with steps.step("Today, from an outbox and a polled API"):
-                report["road"] = demo_road.walk(steps, settings, given)
+        if shop:
+            with steps.step("Provisional close of today"):
+                report["road"] = demo_road.close(steps, settings, given, shop)
             report["right"] = report["right"] and report["road"]["right"]
     return report | {"steps": steps.seconds}
 
@@ -156,19 +157,28 @@ def _prepare(steps: Steps, settings: Settings, dates: list[date]) -> None:
 
 def _judge_as_it_comes(
     steps: Steps, settings: Settings, generate: list[str], truth: Path, given: list[str], console: Console
-) -> None:
-    """Both queries run while the workload is sent, until they have judged up to its last heartbeat."""
+) -> dict[str, Any]:
+    """Both queries run while the workload is sent, until they have judged up to its last heartbeat; then today's.
+
+    What `demo_road.send` says of today's.
+    """
     with (
         demo_live.Verdicts(settings, console) as verdicts,
         steps.spark_runs("stream", "stream", *given) as check,
     ):
         steps.reco(*generate, meanwhile=verdicts.show)
         until = datetime.fromisoformat(json.loads(truth.read_text(encoding="utf-8"))["summary"]["published_until"])
-        while (demo_live.reached(settings) or EARLIEST) < until:
+
+        def meanwhile() -> None:
             check()
             verdicts.show()
+
+        while (demo_live.reached(settings) or EARLIEST) < until:
+            meanwhile()
             time.sleep(POLL_SECONDS)
+        shop = demo_road.send(steps, settings, given, meanwhile)
         steps.ask_spark_to_stop()
+    return shop
 
 
 def _explain(steps: Steps, chosen: list[dict[str, Any]], given: list[str]) -> list[dict[str, Any]]:

@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from jobs.common.lake import open_table, read, scan
+from jobs.common.lake import open_table, scan
 from jobs.common.settings import Settings
 
 _EVERY = 1.0
@@ -44,17 +44,16 @@ class Seen:
 
 def look(settings: Settings) -> Seen:
     """Read both tables as they are now."""
-    table = open_table(settings, "nrt_results")
+    table, told = open_table(settings, "nrt_results"), open_table(settings, "nrt_exceptions")
     outcomes = [] if table is None else scan(table).group_by("outcome").len().collect().rows()
-    told = read(open_table(settings, "nrt_exceptions"), "nrt_exceptions").select(
-        "anomaly_type", "state", "amount_at_risk_usd"
-    )
-    states = Counter(told.select("anomaly_type", "state").rows())
+    columns = ("anomaly_type", "state", "amount_at_risk_usd")
+    exceptions = pl.DataFrame(schema=columns) if told is None else scan(told).select(columns).collect()
+    states = Counter(exceptions.select("anomaly_type", "state").rows())
     by_state = {
         state: {k: n for (k, s), n in states.items() if s == state} for state in ("OPEN", "PENDING", "RESOLVED")
     }
     money: dict[str, Decimal] = {}
-    for kind, _, amount in told.filter(pl.col("state") == "OPEN").drop_nulls("amount_at_risk_usd").iter_rows():
+    for kind, _, amount in exceptions.filter(pl.col("state") == "OPEN").drop_nulls("amount_at_risk_usd").iter_rows():
         money[kind] = money.get(kind, Decimal(0)) + amount
     return Seen(dict(outcomes), by_state, money, reached(settings))
 

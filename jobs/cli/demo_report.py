@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import date, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -26,8 +26,11 @@ _USD = ("amount_in_usd", "matched_usd", "mismatched_usd", "missing_usd")
 _TOTALS = ("keys_in", "matched", "mismatched", "missing")
 
 
-def build(settings: Settings, truth_file: Path, dates: list[date]) -> dict[str, Any]:
-    """Everything the demo found, JSON-ready but for decimals and dates; `right` says whether it is all as planted."""
+def build(settings: Settings, truth_file: Path, dates: list[date], others: Mapping[str, int]) -> dict[str, Any]:
+    """Everything the demo found, JSON-ready but for decimals and dates; `right` says whether it is all as planted.
+
+    `others`: records by side that were sent besides the workload, with heartbeats of their own.
+    """
     whole = json.loads(truth_file.read_text(encoding="utf-8"))
     planted = {_key(row): _money(row["amount_at_risk_usd"]) for row in whole["anomalies"]}
     planted = {key: money for key, money in planted.items() if key[0] in dates}
@@ -36,7 +39,7 @@ def build(settings: Settings, truth_file: Path, dates: list[date]) -> dict[str, 
     for row in anomalies.select(*_KEY, "amount_at_risk_usd").iter_rows():
         found[row[:4], row[4]] += 1
     kinds = _by_kind(planted, found)
-    records = _records(settings, whole["summary"])
+    records = _records(settings, whole["summary"], others)
     totals = _control_totals(settings)
     right = all(kind["precision"] == 1 == kind["recall"] for kind in kinds)
     right = right and records["holds"] and records["as_planted"] and all(total["balances"] for total in totals)
@@ -95,18 +98,19 @@ def _sum(amounts: Iterable[Decimal | None], counts: Iterable[int]) -> Decimal:
     return sum((money * count for money, count in zip(amounts, counts, strict=True) if money is not None), ZERO)
 
 
-def _records(settings: Settings, planted: dict[str, Any]) -> dict[str, Any]:
+def _records(settings: Settings, planted: dict[str, Any], others: Mapping[str, int]) -> dict[str, Any]:
     """Produced, and what became of it, by topic; whether the law holds and quarantine holds exactly the poison."""
     law = measure(settings) or Law([], pl.DataFrame(schema={"why": pl.String}), {})
     topics = []
     for side, topic in (("AGODA", settings.topics.agoda_raw), ("SUPPLIER", settings.topics.supplier_raw)):
         parts = [count for count in law.counts if count.topic == topic]
         row = {name: sum(getattr(c, name) for c in parts) for name in ("bronze", "heartbeats", "events", "quarantined")}
-        topics.append({"topic": topic, "produced": planted["records"].get(side, 0), **row})
+        topics.append({"topic": topic, "produced": planted["records"].get(side, 0) + others.get(side, 0), **row})
     quarantine = read(open_table(settings, "quarantine"), "quarantine")
     reasons = Counter(code for codes in quarantine["reasons"].to_list() for code in codes)
     complete = all(row["produced"] == row["bronze"] - row["heartbeats"] for row in topics)
-    heartbeats = sum(row["heartbeats"] for row in topics) == planted["heartbeats"]
+    beats = sum(row["heartbeats"] for row in topics)
+    heartbeats = beats > planted["heartbeats"] if others else beats == planted["heartbeats"]
     return {
         "topics": topics,
         "holds": law.holds and complete and heartbeats,

@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,12 @@ import polars as pl
 
 from jobs.cli.demo_steps import Steps
 from jobs.common.errors import FAILED, UserError
-from jobs.common.lake import open_table, read
+from jobs.common.lake import open_table, scan
 from jobs.common.settings import Settings
 
 ACTIVITIES = 200
+#: What the ids of today's bookings begin with.
+MARK = "LIVE-"
 PATIENCE_SECONDS = 120
 _POLL_SECONDS = 0.2
 _KEY = ("supplier_id", "activity_id")
@@ -27,59 +30,57 @@ def environment_of(home: Path) -> dict[str, str]:
     }
 
 
-def walk(steps: Steps, settings: Settings, given: list[str]) -> dict[str, Any]:
-    """Both sides' rows through relay, poller, stream and a provisional close; planted beside found.
+def send(steps: Steps, settings: Settings, given: list[str], meanwhile: Callable[[], None]) -> dict[str, Any]:
+    """Both sides' rows through relay and poller into the running stream, until it has judged all pairs.
 
-    `right`: the close found exactly the breaks that were planted, and the stream all those of pairs.
+    What the shop says it has made, and how long the stream took for it. `meanwhile` is called again and again.
     """
     folder = settings.local.home / "shop"
     folder.mkdir()
-    with (
-        steps.beside("shop", "jobs.ingest.shop", str(folder), str(ACTIVITIES)) as told,
-        steps.spark_runs("road", "stream", *given) as check,
-    ):
-        shop = json.loads(told)
-        relayed = json.loads(steps.reco("relay", "--until-empty", "--json", *given))
-        polled = json.loads(steps.reco("poll", "--once", "--json", *given))
+    with steps.beside("shop", "jobs.ingest.shop", str(folder), str(ACTIVITIES)) as told:
+        shop: dict[str, Any] = json.loads(told)
+        relayed = json.loads(steps.reco("relay", "--until-empty", "--json", *given, meanwhile=meanwhile))
+        polled = json.loads(steps.reco("poll", "--once", "--json", *given, meanwhile=meanwhile))
         sent = time.monotonic()
-        missing = {tuple(key) for *key, kind in shop["breaks"] if kind.startswith("MISSING")}
-        pairs = shop["activities"] - len(missing)
-        while (judged := _judged(settings)) < pairs:
-            check()
+        pairs = shop["activities"] - sum(_is_missing(kind) for *_, kind in shop["breaks"])
+        while (judged := _of_today(settings, "nrt_results", _KEY).unique().height) < pairs:
+            meanwhile()
             if time.monotonic() - sent > PATIENCE_SECONDS:
                 raise UserError(
                     f"Of {pairs} pairs sent the stream has judged {judged} after {PATIENCE_SECONDS} s.", FAILED
                 )
             time.sleep(_POLL_SECONDS)
-        seconds = time.monotonic() - sent
-        steps.ask_spark_to_stop()
+    counts = {"relayed": relayed["published"], "polled": sum(one["tally"]["published"] for one in polled)}
+    return shop | counts | {"seconds_to_verdicts": round(time.monotonic() - sent, 1)}
+
+
+def close(steps: Steps, settings: Settings, given: list[str], shop: dict[str, Any]) -> dict[str, Any]:
+    """A provisional close of today; planted beside found.
+
+    `right`: the close found exactly the breaks that were planted, and the stream all those of pairs.
+    """
     dates = [part for day in shop["dates"] for part in ("--date", day)]
     steps.spark("today", "daily", "--provisional", *dates, *given)
     planted = {tuple(row) for row in shop["breaks"]}
     closed, streamed = _breaks(settings, "anomalies"), _breaks(settings, "nrt_exceptions")
     return {
-        "activities": shop["activities"],
-        "outbox_rows": shop["in_outbox"],
-        "relayed": relayed["published"],
-        "polled": sum(supplier["tally"]["published"] for supplier in polled),
-        "seconds_to_verdicts": round(seconds, 1),
+        **{name: shop[name] for name in ("activities", "relayed", "polled", "seconds_to_verdicts")},
         "planted": len(planted),
         "found_by_the_close": len(closed & planted),
         "found_by_the_stream": len(streamed & planted),
-        "right": closed == planted and streamed == {row for row in planted if row[:2] not in missing},
+        "right": closed == planted and streamed == {row for row in planted if not _is_missing(row[2])},
     }
 
 
-def _judged(settings: Settings) -> int:
-    """How many of today's keys the stream has given a verdict on."""
-    results = read(open_table(settings, "nrt_results"), "nrt_results")
-    return results.filter(_is_of_today()).select(_KEY).unique().height
+def _is_missing(kind: str) -> bool:
+    return kind.startswith("MISSING")
 
 
 def _breaks(settings: Settings, table: str) -> set[tuple[str, ...]]:
-    rows = read(open_table(settings, table), table).filter(_is_of_today())
-    return set(rows.select(*_KEY, "anomaly_type").iter_rows())
+    return set(_of_today(settings, table, (*_KEY, "anomaly_type")).iter_rows())
 
 
-def _is_of_today() -> pl.Expr:
-    return pl.col("activity_id").str.starts_with("LIVE-")
+def _of_today(settings: Settings, name: str, columns: Sequence[str]) -> pl.DataFrame:
+    table = open_table(settings, name)
+    assert table is not None, f"the stream and the close make {name}"
+    return scan(table).filter(pl.col("activity_id").str.starts_with(MARK)).select(columns).collect()

@@ -213,22 +213,31 @@ class Memory:
 def resident_bytes(root: int) -> int | None:
     """Resident memory of a process and its descendants, summed; None where there is no /proc.
 
-    Pages that several share are counted for each: an upper bound.
+    Pages that several share are counted once where the kernel tells (Linux, proc_pid_smaps(5), `Pss`): what a JVM
+    forks for a moment has all of its pages.
     """
     parents: dict[int, int] = {}
-    pages: dict[int, int] = {}
     for folder in Path("/proc").glob("[0-9]*"):
         with suppress(OSError, IndexError, ValueError):
-            stat = (folder / "stat").read_text().rpartition(")")[2].split()
-            pid = int(folder.name)
-            parents[pid], pages[pid] = int(stat[1]), int(stat[21])
+            parents[int(folder.name)] = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
     if root not in parents:
         return None
     family = {root}
     # Parents before children in most cases, and repeated until nobody new is found in the others.
     while new := {pid for pid, parent in parents.items() if parent in family and pid not in family}:
         family |= new
-    return sum(pages[pid] for pid in family) * os.sysconf("SC_PAGE_SIZE")
+    return sum(_share(pid) for pid in family)
+
+
+def _share(pid: int) -> int:
+    with suppress(OSError):  # it may have ended
+        try:
+            rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
+            return next(int(line.split()[1]) * 1024 for line in rollup.splitlines() if line.startswith("Pss:"))
+        except (PermissionError, FileNotFoundError, StopIteration):
+            stat = Path(f"/proc/{pid}/statm").read_text().split()
+            return int(stat[1]) * os.sysconf("SC_PAGE_SIZE")
+    return 0
 
 
 @contextmanager

@@ -191,15 +191,13 @@ def main(folder: Path, count: int) -> None:
 
 
 def _told(made: Sequence[Deal]) -> dict[str, Any]:
-    broken = [[deal.supplier_id, deal.activity_id, deal.kind] for deal in made if deal.kind]
-    polled = len(items(made))
-    missing = sum(deal.kind in ("MISSING_SUPPLIER", "MISSING_AGODA") for deal in made)
+    known = {side: sum(deal.kind != f"MISSING_{side}" for deal in made) for side in ("AGODA", "SUPPLIER")}
     return {
         "dates": sorted({deal.at.date().isoformat() for deal in made}),
         "activities": len(made),
-        "polled": polled,
-        "in_outbox": 2 * len(made) - missing - polled,
-        "breaks": broken,
+        "records": known,
+        "polled": len(items(made)),
+        "breaks": [[deal.supplier_id, deal.activity_id, deal.kind] for deal in made if deal.kind],
     }
 
 

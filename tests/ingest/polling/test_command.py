@@ -231,9 +231,9 @@ def test_while_the_broker_is_away_it_waits_and_its_place_does_not_move(
     is_publishing = threading.Event()
 
     class Watched(Publisher):
-        def publish(self, records: Sequence[Outgoing]) -> list[Refused]:
+        def publish(self, records: Sequence[Outgoing], meanwhile: Callable[[], None] | None = None) -> list[Refused]:
             is_publishing.set()
-            return super().publish(records)
+            return super().publish(records, meanwhile)
 
     monkeypatch.setattr("jobs.ingest.polling.deliver.Publisher", Watched)
     thread = threading.Thread(target=run, args=(away, [api], rig.stop))
