@@ -173,7 +173,10 @@ def _values(rng: Random) -> list[bytes | None]:
     ]
     odd += [b"[" * depth + b"]" * depth for depth in (10, 900, 2000, 50_000)]
     names = [b'{"' + b"n" * length + b'":1}' for length in (40_000, 60_000)]
-    times = [text(eventTime=bad) for bad in ("2026-03-01", "2026-02-30T00:00:00Z", "2026-03-01T00:00:00", 1, future)]
+    times = [
+        text(eventTime=bad)
+        for bad in ("2026-03-01", "2026-02-30T00:00:00Z", "2026-03-01T00:00:00", "2026-03-01T00:00:00Z\n", 1, future)
+    ]
     beats = [
         json.dumps({"heartbeat": True, "eventTime": at}).encode() for at in (future, None, "x", "2026-03-01T00:00:00Z")
     ]
