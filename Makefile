@@ -6,7 +6,7 @@ PYTEST := $(BIN)/python -m pytest
 # Two processes, each with a Spark session, that take a file of tests at a time: what a file prepares is prepared once.
 SIDE_BY_SIDE := -n 2 --dist loadfile
 
-.PHONY: help setup demo test test-long lint bench test-spark40 test-duckdb test-alerts mutate clean
+.PHONY: help setup demo test test-long lint bench bench-relay test-spark40 test-duckdb test-alerts mutate clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -38,6 +38,10 @@ lint: setup ## ruff and mypy, both strict
 bench: ## speed and size against bare Spark and other tools; results go to bench/results
 	@tools/bootstrap.sh bench
 	.venv-bench/bin/python -m bench $(ARGS)
+
+bench-relay: ## the outbox relay beside a bare loop: rate, latency, memory (ARGS=--rows 50000)
+	@tools/bootstrap.sh bench
+	.venv-bench/bin/python -m bench.relay $(ARGS)
 
 test-spark40: ## the tests of the rules and the close on pyspark 4.0
 	@tools/bootstrap.sh spark40
