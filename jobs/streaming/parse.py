@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from jobs.common.formats.mapping import Formats
+from jobs.common.formats.mapping import Formats, header_supplier
 from jobs.common.times import iso_time, to_millisecond
-from reco_rules.vocabulary import ActivityType, Reason, Status
+from reco_rules.vocabulary import ActivityType, Reason, Side, Status
 
 MAX_BYTES = 1_048_576
 MAX_FUTURE_SECONDS = 300
@@ -36,7 +36,8 @@ def parse(records: DataFrame, currencies: Sequence[str], clock: Column, formats:
     `records`: columns of bronze. `currencies`: the codes in force. `clock`: when the batch is read, a timestamp.
     `formats`: of suppliers with payloads of their own; None where there are none, and then they cost nothing.
     Fields are null where the record has none of the right type; `eventAt` is `eventTime` as a timestamp, cut to the
-    millisecond. `eventId` is the payload's, else that of the header `id`, else topic, partition and offset.
+    millisecond. `eventId` is the payload's, else that of the header `id`, else topic, partition and offset. Where the
+    header `supplierId` of SUPPLIER's record names one, `supplierId` must be that, and it is no heartbeat.
     """
     shaped = _with_fields(payload(records, formats), formats)
     in_time = _is_past("kafka_time", clock) & _is_past("eventAt", F.col("kafka_time"))
@@ -115,6 +116,8 @@ def _with_fields(records: DataFrame, formats: Formats | None) -> DataFrame:
     def of_type(name: str, kind: str) -> Column:
         return F.when(F.col("is_plain") | (F.col(f"{name}_type") == kind), F.col("read")[name]).alias(name)
 
+    # Whose payload a header says it is speaks for that supplier alone: neither for the whole topic nor for another.
+    of = F.when(F.col("source") == Side.SUPPLIER.value, F.col("header_supplier") if formats else header_supplier())
     beats = (F.col("heartbeat_type") == "BOOLEAN") & F.try_variant_get("json", "$.heartbeat", "boolean")
     header = F.get(F.filter("headers", _names_event), F.lit(0))["value"].cast("string")
     valued = typed.select(
@@ -122,7 +125,8 @@ def _with_fields(records: DataFrame, formats: Formats | None) -> DataFrame:
         *[of_type(name, "STRING") for name in _STRINGS],
         *[of_type(name, "BIGINT") for name in _INTEGERS],
         F.when(F.size("headers") > 0, header).alias("header_id"),
-        F.coalesce(beats, F.lit(False)).alias("is_heartbeat"),
+        F.coalesce(beats & of.isNull(), F.lit(False)).alias("is_heartbeat"),
+        F.coalesce(of != of_type("supplierId", "STRING"), F.lit(False)).alias("is_anothers"),
     )
     timed = valued.withColumn("eventAt", to_millisecond(iso_time(F.col("eventTime"))))
     return formats.mapped(timed) if formats else timed
@@ -170,7 +174,8 @@ def _validity() -> Mapping[str, Column]:
         return F.length(F.col(name)).between(1, MAX_ID_LENGTH)
 
     return {
-        **{name: named(name) for name in ("eventId", "activityId", "supplierId")},
+        **{name: named(name) for name in ("eventId", "activityId")},
+        "supplierId": named("supplierId") & ~F.col("is_anothers"),
         "activityType": F.col("activityType").isin([kind.value for kind in ActivityType]),
         "status": F.col("status").isin([status.value for status in Status]),
         "currency": F.col("currency").isNotNull(),

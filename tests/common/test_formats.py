@@ -79,6 +79,7 @@ def swap(old: str, new: str, text: str = GOOD) -> str:
         (swap("$.at", '$.at, pattern: "yyyy-MM-dd\'T", zone: UTC'), 10, "pattern: has a quote or a bracket"),
         (swap("$.at", "$.at, pattern: 'yyyy-MM-dd]HH[', zone: UTC"), 10, "pattern: has a quote or a bracket"),
         (swap("$.at", "$.at, pattern: iso, zone: UTC"), 10, "zone: has no use"),
+        (swap("$.at", "$.at, pattern: 'yyyy-MM-dd HH:mm[XXX]'"), 10, "pattern: has an offset that may be left out"),
         (swap("$.at", "$.at, pattern: yyyy-MM-dd XXX, zone: UTC"), 10, "zone: has no use"),
         (swap("$.at", "$.at, pattern: yyyyMMdd, zone: Mars/North"), 10, "zone: Mars/North is no time zone"),
         (swap("$.at", "$.at, pattern: yyyyMMdd, zone: ../etc"), 10, "is no time zone"),

@@ -58,9 +58,12 @@ def normalise(record: Raw, clock: datetime) -> Verdict:
     event_time = _field(fields, "eventTime", parse_time, reasons)
     if event_time is not None and event_time > record.timestamp + MAX_AHEAD:
         reasons.add("EVENT_TIME_IN_FUTURE")
-    if fields.get("heartbeat") is True:
+    of = _named_supplier(record)
+    if fields.get("heartbeat") is True and of is None:
         return ("quarantine", tuple(sorted(reasons))) if reasons else ("heartbeat",)
     known = {name: _field(fields, name, check, reasons) for name, check in _CHECKS.items()}
+    if of is not None and known["supplierId"] not in (None, of):
+        reasons.add("INVALID_FIELD:supplierId")
     event_id = _event_id(record, fields, reasons)
     currency = known["currency"]
     if currency is not None and currency not in EXPONENTS:
@@ -183,6 +186,18 @@ def _event_id(record: Raw, fields: dict[str, object], reasons: set[str]) -> str:
             if header is not None:
                 return header
     return f"{record.topic}-{record.partition}-{record.offset}"
+
+
+def _named_supplier(record: Raw) -> str | None:
+    """Whom the header of a supplier's record names: its first `supplierId` that is an id."""
+    for name, value in record.headers if SOURCE_OF_TOPIC[record.topic] == "SUPPLIER" else ():
+        try:
+            found = _text(value.decode("utf-8")) if name == "supplierId" and value else None
+        except UnicodeDecodeError:
+            found = None
+        if found is not None:
+            return found
+    return None
 
 
 def _depth(text: str) -> int:

@@ -108,7 +108,7 @@ def _poisoned(rng: Random, value: bytes | None, number: int) -> Raw:
     if rng.random() < 0.1:
         published = CLOCK + timedelta(minutes=5, milliseconds=rng.choice((-1, 0, 1, 10**7)))
     key = rng.choice((None, b"", b"\xff\xfe", f"BAD-{number}".encode()))
-    headers = rng.choice(((), (("supplierId", None),), (("a", b"\xff"), ("a", b""))))
+    headers = rng.choice(((), (("supplierId", None),), (("supplierId", b"OTHER"),), (("a", b"\xff"), ("a", b""))))
     return Raw(topic, rng.randrange(PARTITIONS), 0, key, value, published, headers)
 
 

@@ -16,6 +16,8 @@ Complaint = tuple[tuple[str, ...], str]
 _PATH = re.compile(r"\$(\.[^.\[\]'\"$]+|\['[^'\]?]+'\]|\[\d{1,6}\])+")
 _FIRST = re.compile(r"\$(?:\.([^.\[]+)|\['([^']+)'\])")
 _OFFSET = re.compile(r"[+-](0\d|1[0-8]):[0-5]\d")
+#: A part of a pattern that a text may lack.
+_OPTIONAL = re.compile(r"\[[^\[\]]*\]")
 _QUOTED = re.compile(r"'[^']*'")
 #: The letters of a time's pattern and how often each may stand in a row; all that Spark reads without surprises.
 _LETTERS = {"y": (2, 4), "M": (1, 2, 3, 4), "a": (1,), "S": tuple(range(1, 10)), "X": (1, 2, 3), "x": (1, 2, 3)}
@@ -129,7 +131,10 @@ def _about_time(source: Time | Number) -> Iterator[Complaint]:
     if pattern is not None and not shows_zone:
         if what := _bad_pattern(pattern):
             yield ("pattern",), what
-        shows_zone = bool(re.search("[Xx]", _QUOTED.sub("", pattern)))
+        letters = _QUOTED.sub("", pattern)
+        shows_zone = bool(re.search("[Xx]", letters))
+        if shows_zone and not re.search("[Xx]", _OPTIONAL.sub("", letters)):
+            yield ("pattern",), "has an offset that may be left out: whose clock would it be then? Write it without [ ]"
     if zone is None and not shows_zone:
         yield ("pattern",), "shows a clock on a wall: say whose, like zone: Europe/Paris"
     if zone is not None and shows_zone:

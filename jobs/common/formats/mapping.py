@@ -41,7 +41,7 @@ class Formats:
         Null for the contract's own JSON: where no header names a supplier, and on AGODA's side, whose payloads are its
         own.
         """
-        return records.withColumn("header_supplier", _header_supplier()).withColumn("format", self._name)
+        return records.withColumn("header_supplier", header_supplier()).withColumn("format", self._name)
 
     @cached_property
     def _name(self) -> Column:
@@ -149,7 +149,7 @@ class Formats:
         return found
 
 
-def _header_supplier() -> Column:
+def header_supplier() -> Column:
     """The supplier that a record's header names: its first `supplierId` of 1-128 characters, else null."""
 
     def names_supplier(header: Column) -> Column:

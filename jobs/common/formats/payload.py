@@ -9,6 +9,7 @@ from pyspark.sql.avro.functions import from_avro
 from jobs.common.formats.model import Avro, Csv
 
 _BROKEN = "broken row"
+_MOST_VALUES = 20_000
 
 
 def csv_payload(csv: Csv, value: Column) -> Column:
@@ -22,6 +23,9 @@ def csv_payload(csv: Csv, value: Column) -> Column:
     balanced = F.length(F.regexp_replace(line, '[^"]', "")) % 2 == 0
     # Spark reads the first row and says nothing of what follows it.
     whole = F.is_valid_utf8(text) & ~line.rlike(r"[\r\n]") & (F.length(line) > 0) & balanced
+    # Of more values than its reader has room for (20,480) Spark makes an error that is not contained by PERMISSIVE.
+    separators = F.length(line) - F.length(F.replace(line, F.lit(csv.delimiter), F.lit("")))
+    whole = whole & (separators < _MOST_VALUES)
     # Placeholders for the columns' names: theirs may clash with ours, or differ only in case.
     schema = ", ".join([*(f"c{number} STRING" for number in range(len(csv.columns))), f"`{_BROKEN}` STRING"])
     spaces = str(csv.trim).lower()

@@ -20,6 +20,8 @@ _WHOLE = r"^(BIGINT|DECIMAL\(\d+,0\))$"
 _EXACT = r"^(BIGINT|DECIMAL\(\d+,\d+\))$"
 _CLOCK = r"^(STRING|BIGINT|TIMESTAMP_NTZ|DATE)$"
 # Java's $ also matches before a last line break, \\z does not.
+#: A year of six digits or more has a sign; with one of a distant age `try_to_timestamp` fails, in spite of its name.
+_FAR_YEAR = r"\+\d{6}|(^|\D)-\d{6}"
 #: Milliseconds of the years 1 to 9999; with others Spark would fail the whole batch.
 _FIRST_MILLI, _LAST_MILLI = -62_135_596_800_000, 253_402_300_799_999
 
@@ -90,11 +92,16 @@ def moment(pattern: str, zone: str | None, text: Column, kind: Column) -> Column
         # Avro has a type for moments; as a variant's text it is in the session's zone, which is UTC.
         instant = F.when(kind == "TIMESTAMP", text.try_cast("timestamp"))
         return to_millisecond(F.coalesce(F.when(kind == STRING, iso_time(text)), instant))
-    read = F.when(kind.rlike(_CLOCK), F.try_to_timestamp(text, F.lit(pattern)))
+    readable = kind.rlike(_CLOCK) & ~text.rlike(_FAR_YEAR)
+    read = F.when(readable, F.try_to_timestamp(text, F.lit(pattern)))
     if zone is None:
-        return to_millisecond(read)
+        return _until_9999(to_millisecond(read))
     at = F.to_utc_timestamp(read, zone)
-    return to_millisecond(F.when(F.from_utc_timestamp(at, zone) == read, at))
+    return _until_9999(to_millisecond(F.when(F.from_utc_timestamp(at, zone) == read, at)))
+
+
+def _until_9999(at: Column) -> Column:
+    return F.when(F.unix_millis(at) <= _LAST_MILLI, at)
 
 
 def _since_1970(millis: Column, kind: Column) -> Column:

@@ -131,7 +131,11 @@ def _malformed(name: str, value: bytes | None) -> Case:
     return Case(name, value, ("MALFORMED_JSON",))
 
 
-_BAD_TIMES: tuple[Any, ...] = ("31/02/2026 10:00", "9/3/2026 11:00", "09/03/2026", "", 5, [])
+_BAD_TIMES: tuple[Any, ...] = (
+    *("31/02/2026 10:00", "9/3/2026 11:00", "09/03/2026", "", 5, []),
+    # Years that Java's clock does not reach, or no reader of the tables.
+    *("01/01/+999999999 10:00", "01/01/+294248 10:00", "01/01/-294248 10:00", "01/01/+12026 10:00"),
+)
 _BAD_VERSIONS: tuple[Any, ...] = (0, -1, 1.5, "1.0", "x", "", "9" * 19, 10**19)
 #: Lengths of some gigabytes, before a few bytes: a reader that believes them has no memory left.
 _BOMBS = (b"\xfe\xff\xff\xff\x0f", b"\xec\xff\xff\xff\x0fx", b"\x80\xc2\xd7\xda\x0e", b"\x04R1\x80\xc2\xd7\xda\x0e")
@@ -247,6 +251,7 @@ CASES: list[Case] = [
             b"R1,12.345,ok,2026-03-09T10:00:00Z,",
             b"R1,12.345,ok,2026-03-09T10:00:00Z\nR2,1,ok,2026-03-09T10:00:00Z",
             b'R1,12.345,ok,"2026-03-09T10:00:00Z',
+            b"R1," + b"x," * 30_000,
             b"R1,12.345,ok\xe9,2026-03-09T10:00:00Z",
         )
     ],

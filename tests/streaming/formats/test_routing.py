@@ -37,12 +37,15 @@ ROUTES: list[tuple[Record, str, str | None, list[str]]] = [
     # AGODA's payloads are AGODA's own, whatever a header says.
     (("AGODA", PLAIN, _by(b"Sjson")), "EVENT", "Q", []),
     (("AGODA", OWN, _by(b"Sjson")), "QUARANTINE", None, _NOT_PLAIN),
-    # The header is not looked at where the supplier has no format: the payload says whose it is.
-    (("SUPPLIER", PLAIN, _by(b"Plain")), "EVENT", "Q", []),
+    # Where the supplier has no format the payload must agree: nobody speaks for another.
+    (("SUPPLIER", PLAIN, _by(b"Q")), "EVENT", "Q", []),
+    (("SUPPLIER", PLAIN, _by(b"Plain")), "QUARANTINE", "Q", ["INVALID_FIELD:supplierId"]),
     (("SUPPLIER", PLAIN, None), "EVENT", "Q", []),
     (("SUPPLIER", PLAIN, _by(b"Sjson")), "QUARANTINE", "Sjson", ["MISSING_FIELD:activityId", "MISSING_FIELD:status"]),
     (("SUPPLIER", BEAT, None), "HEARTBEAT", None, []),
-    (("SUPPLIER", BEAT, _by(b"Plain")), "HEARTBEAT", None, []),
+    # Nor for the topic as a whole.
+    (("SUPPLIER", BEAT, _by(b"Plain")), "QUARANTINE", None, _NOT_PLAIN),
+    (("AGODA", BEAT, _by(b"Plain")), "HEARTBEAT", None, []),
     (("SUPPLIER", BEAT, _by(b"Sjson")), "QUARANTINE", "Sjson", ["MISSING_FIELD:activityId"]),
     # A format that cannot be used.
     (("SUPPLIER", OWN, _by(b"Lost")), "QUARANTINE", "Lost", ["INVALID_FIELD:format"]),
@@ -74,14 +77,14 @@ def test_the_defaults_format_is_that_of_suppliers_not_listed(spark: SparkSession
     default = Formats(two.known, {}, {"Plain": None, "Scsv": "csv"}, "json")
     records: list[Record] = [
         ("SUPPLIER", OWN, _by(b"anybody")),
-        ("SUPPLIER", PLAIN, _by(b"Plain")),
+        ("SUPPLIER", PLAIN.replace(b'"Q"', b'"Plain"'), _by(b"Plain")),
         ("SUPPLIER", PLAIN, None),
         ("SUPPLIER", b"R1,12.345,ok,2026-03-09T10:00:00Z", _by(b"Scsv")),
     ]
     rows = read(spark, records, default)
     assert [(row["kind"], row["supplierId"]) for row in rows] == [
         ("EVENT", "anybody"),
-        ("EVENT", "Q"),
+        ("EVENT", "Plain"),
         ("EVENT", "Q"),
         ("EVENT", "Scsv"),
     ]
