@@ -14,6 +14,8 @@ from reco_rules.vocabulary import FEED_SILENT
 _EXAMPLES = 5
 #: More causes of one kind than this at one supplier are no pattern.
 _MOST_CAUSES = 10
+#: Something is always missing of each activity type: one is a cause where it is nearly all that is missing.
+_TYPE_PERCENT = 80
 
 
 def refresh(state: State, routes: Routes, now: float) -> None:
@@ -27,16 +29,15 @@ def refresh(state: State, routes: Routes, now: float) -> None:
     state.stale.clear()
 
 
-def lacking_evidence(state: State, suppliers: Iterable[str], causes: Causes) -> dict[str, list[str]]:
+def lacking_evidence(state: State, suppliers: Iterable[str], causes: Causes) -> list[str]:
     """The open breaks of these suppliers whose sides should be looked up, where they are enough for a cause."""
-    found = {}
+    found: list[str] = []
     for supplier in suppliers:
         breaks = [state.breaks[name] for name in state.of_supplier.get(supplier, ())]
         ids = [one.id for one in breaks if one.life is Life.OPEN and not one.is_looked_up and one.activity]
-        has_cause = any(slot.kind for slot in state.slots.get(supplier, ()))
-        if ids and (has_cause or len(ids) >= causes.min_count):
-            found[supplier] = sorted(ids)
-    return found
+        if len(ids) >= causes.min_count or any(slot.kind for slot in state.slots.get(supplier, ())):
+            found += ids
+    return sorted(found)
 
 
 def slots_of(breaks: Iterable[Break], known: Iterable[Slot], causes: Causes) -> dict[Slot, list[Break]]:
@@ -50,7 +51,8 @@ def slots_of(breaks: Iterable[Break], known: Iterable[Slot], causes: Causes) -> 
     found: dict[Slot, list[Break]] = {}
     for (kind, signature), mine in sorted(alike.items(), key=lambda item: (-len(item[1]), item[0])):
         slot = Slot(mine[0].supplier, kind, signature)
-        is_many = len(mine) >= causes.min_count and len(mine) * 100 >= causes.min_percent * of_kind[kind]
+        percent = max(causes.min_percent, _TYPE_PERCENT if signature.startswith("type:") else 0)
+        is_many = len(mine) >= causes.min_count and len(mine) * 100 >= percent * of_kind[kind]
         is_cause = signature != "" and (slot in is_known or is_many) and made[kind] < _MOST_CAUSES
         if is_cause or kind == FEED_SILENT:
             made[kind] += 1

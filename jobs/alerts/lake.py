@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -15,8 +15,8 @@ from jobs.alerts.wording import money
 from jobs.common.lake import open_table, scan
 from jobs.common.settings import Settings
 
-_SIDES = [f"{s}_{n}" for s in ("agoda", "supplier") for n in ("activity_type", "amount_minor", "currency", "status")]
-_SIDES += ["agoda_event_time", "supplier_event_time"]
+_NAMES = ("activity_type", "amount_minor", "currency", "status", "event_time", "version")
+_SIDES = [f"{s}_{n}" for s in ("agoda", "supplier") for n in _NAMES]
 #: How far before its verdict a break may have been told, or its day closed.
 _BACK = timedelta(days=10)
 
@@ -80,20 +80,19 @@ def held_by(settings: Settings, supplier: str, silence: str) -> list[str]:
     return scan(table).filter(mine).select("exception_id").collect()["exception_id"].to_list()
 
 
-def evidence(settings: Settings, supplier: str, breaks: Sequence[Break]) -> dict[str, Evidence]:
-    """How these breaks of one supplier are broken, by the last verdict of the stream, or else of a close."""
-    wanted = {one.activity for one in breaks if one.activity}
+def evidence(settings: Settings, breaks: Sequence[Break]) -> dict[str, Evidence]:
+    """How these breaks are broken, by the last verdict of the stream, or else of a close."""
     first = datetime.fromtimestamp(min((one.since for one in breaks), default=0), UTC).date() - _BACK
-    rows: dict[str, dict[str, Any]] = {}
+    rows: dict[tuple[str, str], dict[str, Any]] = {}
     for name, day, order in (
         ("reconciliation_facts", "reco_date", "reco_date"),
         ("nrt_results", "verdict_date", "verdict_at"),
     ):
-        for row in _last_rows(settings, name, (supplier, wanted), (day, first), order):
-            rows[row["activity_id"]] = row
+        for row in _last_rows(settings, name, breaks, pl.col(day) >= first, order):
+            rows[row["supplier_id"], row["activity_id"]] = row
     found = {}
     for one in breaks:
-        if (said := rows.get(one.activity or "")) is not None:
+        if (said := rows.get((one.supplier, one.activity or ""))) is not None:
             agoda, other = halves(said)
             kind = agoda.activity_type or other.activity_type or ""
             found[one.id] = Evidence(from_halves(one.kind, agoda, other), kind)
@@ -101,16 +100,18 @@ def evidence(settings: Settings, supplier: str, breaks: Sequence[Break]) -> dict
 
 
 def _last_rows(
-    settings: Settings, name: str, keys: tuple[str, set[str]], since: tuple[str, date], order: str
+    settings: Settings, name: str, breaks: Sequence[Break], since: pl.Expr, order: str
 ) -> list[dict[str, Any]]:
     table = open_table(settings, name)
     if table is None:
         return []
-    mine = (pl.col("supplier_id") == keys[0]) & (pl.col(since[0]) >= since[1])
-    activities = pl.Series("activity_id", sorted(keys[1]), dtype=pl.String)
-    chosen = scan(table).filter(mine & pl.col("activity_id").is_in(activities.implode()))
-    columns = list(dict.fromkeys(["activity_id", *_SIDES, order]))
-    last = chosen.select(columns).sort(order).unique("activity_id", keep="last", maintain_order=True)
+    keys = ["supplier_id", "activity_id"]
+    suppliers, activities = {one.supplier for one in breaks}, {one.activity for one in breaks if one.activity}
+    chosen = scan(table).filter(
+        since & pl.col(keys[0]).is_in(sorted(suppliers)) & pl.col(keys[1]).is_in(sorted(activities))
+    )
+    columns = list(dict.fromkeys([*keys, *_SIDES, order]))
+    last = chosen.select(columns).sort(order).unique(keys, keep="last", maintain_order=True)
     return last.collect().to_dicts()
 
 

@@ -140,9 +140,9 @@ class Leader:
         if not self._unproven or now - self._proved_at < self.routes.group.wait / 2:
             return
         self._proved_at = now
-        for supplier, ids in lacking_evidence(self.state, self._unproven, self.routes.causes).items():
-            breaks = [self.state.breaks[name] for name in ids]
-            prove(self.state, ids, lake.evidence(self.settings, supplier, breaks))
+        ids = lacking_evidence(self.state, self._unproven, self.routes.causes)
+        if ids:
+            prove(self.state, ids, lake.evidence(self.settings, [self.state.breaks[name] for name in ids]))
         self._unproven.clear()
 
     def _tell(self, now: float) -> None:

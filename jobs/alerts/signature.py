@@ -36,11 +36,12 @@ class Half:
     currency: str | None = None
     status: str | None = None
     event_time: datetime | None = None
+    version: int | None = None
 
 
 def halves(row: Mapping[str, Any]) -> tuple[Half, Half]:
     """AGODA's and SUPPLIER's side of a row of gold/nrt_results or gold/reconciliation_facts."""
-    names = ("activity_type", "amount_minor", "currency", "status", "event_time")
+    names = ("activity_type", "amount_minor", "currency", "status", "event_time", "version")
     agoda, supplier = (Half(**{name: row[f"{side}_{name}"] for name in names}) for side in ("agoda", "supplier"))
     return agoda, supplier
 
@@ -53,7 +54,7 @@ def from_halves(kind: str, agoda: Half, supplier: Half) -> str:
         case AnomalyType.TIMESTAMP_SKEW if agoda.event_time and supplier.event_time:
             return _shift((supplier.event_time - agoda.event_time).total_seconds(), signed=True)
         case AnomalyType.PRICE_MISMATCH:
-            return _turned(agoda, supplier) or _price(agoda, supplier)
+            return _price(agoda, supplier)
         case AnomalyType.STATUS_MISMATCH:
             return _turned(agoda, supplier) or f"status:{agoda.status}>{supplier.status}"
         case AnomalyType.FX_RATE_MISSING:
@@ -91,10 +92,10 @@ def say(kind: str | None, signature: str | None) -> str:
         "currency": f"the same number in {one} at AGODA and in {other} at the supplier: wrong currency?",
         "factor": f"all {value} times AGODA's amount: minor units taken for major ones?",
         "percent": f"all {value}% of AGODA's amount: a fee or a rate?",
-        "sign": "a refund on one side only: sign turned round?",
+        "sign": "the same amount, a refund on one side only: sign turned round?",
         "status": f"AGODA says {one}, the supplier {other}: one step not told?",
         "rate": f"no exchange rate for {' or '.join(dict.fromkeys((one, other)))}: load it",
-        "type": f"missing at {missing}, all of one type: has that message stopped?",
+        "type": f"missing at {missing}, nearly all that is missing: has that message stopped?",
     }
     return said.get(what, "several causes")
 
@@ -108,9 +109,11 @@ def _shift(seconds: float, *, signed: bool) -> str:
 
 
 def _turned(agoda: Half, supplier: Half) -> str:
+    """The same amount in the same version, as a refund on one side only; an older version is a step not told."""
     types = {agoda.activity_type, supplier.activity_type}
     is_one_sided = "REFUND" in types and len(types) > 1 and None not in types
-    return "sign:" if is_one_sided else ""
+    is_same = (agoda.amount_minor, agoda.version) == (supplier.amount_minor, supplier.version)
+    return "sign:" if is_one_sided and is_same else ""
 
 
 def _price(agoda: Half, supplier: Half) -> str:

@@ -37,7 +37,7 @@ class Email:
                 if config.security == "starttls":
                     server.starttls(context=self._tls())
                 if config.username is not None and config.password is not None:
-                    server.login(config.username, secret(config.password, f"sinks.{self._name}.password"))
+                    server.login(config.username, secret(config.password, f"sink {self._name}"))
                 refused = server.send_message(mail)
         except (smtplib.SMTPException, OSError) as error:
             code = getattr(error, "smtp_code", None)

@@ -29,7 +29,7 @@ class Slack:
     def send(self, message: Message, handle: Handle) -> Handle:
         """Post, or change what was posted."""
         client = WebClient(
-            secret(self._config.token, f"sinks.{self._name}.token"),
+            secret(self._config.token, f"sink {self._name}"),
             base_url=self._config.url,
             timeout=self._config.timeout,
             retry_handlers=[],

@@ -76,7 +76,7 @@ class PagerDuty(_Http):
         """Trigger, acknowledge or resolve; a digest is an alert of severity info that is resolved at once."""
         what = {Action.RESOLVE: "resolve", Action.ACKNOWLEDGE: "acknowledge"}.get(message.action, "trigger")
         event: dict[str, Any] = {
-            "routing_key": secret(self._config.routing_key, f"sinks.{self._name}.routing_key"),
+            "routing_key": secret(self._config.routing_key, f"sink {self._name}"),
             "dedup_key": f"reco-{message.id}",
             "event_action": what,
         }
@@ -128,7 +128,7 @@ class Webhook(_Http):
             }
         )
         stamp = str(int(self._clock()))
-        key = secret(self._config.secret, f"sinks.{self._name}.secret").encode()
+        key = secret(self._config.secret, f"sink {self._name}").encode()
         proof = hmac.new(key, stamp.encode() + b"." + body, hashlib.sha256).hexdigest()
         headers = {"X-Reco-Timestamp": stamp, "X-Reco-Signature": f"v1={proof}", "Idempotency-Key": message.key}
         self._post(self._config.url, body, headers)

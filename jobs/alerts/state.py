@@ -111,29 +111,35 @@ class State:
     def load(self, key: bytes, value: bytes | None) -> None:
         """Take up a record, in the order of the topic."""
         kind, _, name = key.decode().partition("/")
-        data: Any = None if value is None else json.loads(value)
+        if value is None:
+            self._forget(kind, name)
+            return
+        data: Any = json.loads(value)
         match kind:
-            case "break" if data is None:
-                self.remove(name)
             case "break":
                 self.put(break_from(data))
-            case "incident" if data is None:
-                if name in self.incidents:
-                    self.close(name)
             case "incident":
                 self.add(incident_from(data))
-            case "digest" if data is None:
-                self.digests.pop(name, None)
             case "digest":
                 self.digests[name] = Digest(**data)
-            case "close" if data is None:
-                self.closes.pop(name, None)
             case "close":
                 self.closes[name] = float(data)
             case "offset":
                 self.offsets[int(name)] = int(data)
-            case "ack" if data is not None:
+            case "ack":
                 self.asked[name] = str(data)
+
+    def _forget(self, kind: str, name: str) -> None:
+        if kind == "break":
+            self.remove(name)
+        elif kind == "incident" and name in self.incidents:
+            self.close(name)
+        elif kind == "digest":
+            self.digests.pop(name, None)
+        elif kind == "close":
+            self.closes.pop(name, None)
+        elif kind == "ack":
+            self.asked.pop(name, None)
 
     def loaded(self) -> None:
         """All records were taken up: look at every supplier, and at those to come when their time has come."""
