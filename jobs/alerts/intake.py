@@ -80,6 +80,9 @@ def take(state: State, change: Change, now: float, release: int) -> None:
     if known is not None and known.told_by == change.by and known.life is life:
         return
     since = known.since if known is not None and known.life is life else now
+    signature = from_explanation(change.kind, change.explanation)
+    if known is not None and (known.is_looked_up or change.explanation is None):
+        signature = known.signature  # until both sides are looked up again
     state.put(
         Break(
             id=change.id,
@@ -90,7 +93,7 @@ def take(state: State, change: Change, now: float, release: int) -> None:
             severity=change.severity,
             amount=change.amount,
             since=since,
-            signature=from_explanation(change.kind, change.explanation),
+            signature=signature,
             activity_type=known.activity_type if known is not None else "",
             held_by=held_by,
             told_by=change.by,

@@ -97,6 +97,7 @@ class Incident:
 
     `children` are the incidents that a flood's message stands for, `flood` the incident that stands for this one.
     `peak`: the summary when it was largest, told when it is over. `is_alone`: it has a message of its own.
+    `tried`: sinks that a first message was given to; noted before it is sent, since a crash leaves open whether it was.
     """
 
     id: str
@@ -111,6 +112,7 @@ class Incident:
     flood: str | None = None
     children: list[str] = field(default_factory=list)
     joined: float = 0.0
+    tried: list[str] = field(default_factory=list)
     told: dict[str, Told] = field(default_factory=dict)
 
     @property

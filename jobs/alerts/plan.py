@@ -10,8 +10,8 @@ from jobs.alerts.routes import Routes
 from jobs.alerts.sink_config import AlertmanagerSink, EmailSink
 from jobs.alerts.state import State
 
-#: How long a digest that a sink does not take is offered to it, seconds.
-DIGEST_SECONDS = 86_400
+#: How long a digest, or the end of what it was never seen to take, is offered to a sink that fails, seconds.
+GIVE_UP_SECONDS = 86_400
 
 
 class Action(StrEnum):
@@ -63,7 +63,7 @@ def plan(state: State, routes: Routes, is_down: IsDown, now: float) -> list[Deli
             found += _due(incident, routes, is_down, now)
     for digest in list(state.digests.values()):
         wanted = [name for name in routes.digest if name not in digest.told]
-        if not wanted or now - digest.began > DIGEST_SECONDS:
+        if not wanted or now - digest.began > GIVE_UP_SECONDS:
             state.remove_digest(digest.id)
             continue
         for name, instead_of in _with_fallbacks(wanted, digest.id, routes, is_down).items():
@@ -96,6 +96,14 @@ def delivered(state: State, delivery: Delivery, handle: dict[str, str], now: flo
     state.add(incident)
 
 
+def trying(state: State, delivery: Delivery) -> None:
+    """A message is about to be given to its sink; to be noted before it is."""
+    incident = delivery.incident
+    if incident is not None and delivery.sink not in (*incident.tried, *incident.told):
+        incident.tried.append(delivery.sink)
+        state.add(incident)
+
+
 def acknowledge(state: State, incident_id: str, by: str) -> bool:
     """Somebody is at it: it is not repeated. False where there is no such incident."""
     incident = state.incidents.get(incident_id)
@@ -115,11 +123,18 @@ def _let_go(state: State, routes: Routes, now: float) -> None:
     for incident in list(state.incidents.values()):
         if not is_over(incident, routes, now):
             continue
-        told = [told for name, told in incident.told.items() if name in routes.sinks]
-        if all(one.is_resolved for one in told):  # also where nobody was ever told
+        if not any(_must_hear(incident, name, now) for name in routes.sinks):  # also where nobody was ever told
             state.close(incident.id)
             if incident.flood in state.incidents:
                 state.stale.add("")
+
+
+def _must_hear(incident: Incident, name: str, now: float) -> bool:
+    """Whether a sink may show an incident as going on that is over. One that never said it took it is left at last."""
+    told = incident.told.get(name)
+    if told is None:
+        return name in incident.tried and now < (incident.empty_since or now) + GIVE_UP_SECONDS
+    return not told.is_resolved
 
 
 def _gather_floods(state: State, routes: Routes, now: float) -> None:
@@ -127,7 +142,7 @@ def _gather_floods(state: State, routes: Routes, now: float) -> None:
     waiting: dict[tuple[str, ...], list[Incident]] = {}
     recent: dict[tuple[str, ...], int] = {}
     for incident in state.incidents.values():
-        if incident.is_flood or incident.flood is not None:
+        if incident.is_flood or incident.flood in state.incidents:
             continue
         if incident.is_alone:
             if incident.joined > now - routes.group.interval:
@@ -172,7 +187,8 @@ def _join(state: State, flood: Incident | None, sinks: tuple[str, ...], incident
 def _due(incident: Incident, routes: Routes, is_down: IsDown, now: float) -> Iterator[Delivery]:
     over, quiet = is_over(incident, routes, now), _is_silenced(incident, routes, now)
     wanted = [] if over or quiet else _sinks(incident, routes, now)
-    sinks: dict[str, str | None] = {name: None for name in incident.told if name in routes.sinks}
+    heard = [*incident.told, *incident.tried]
+    sinks: dict[str, str | None] = {name: None for name in heard if name in routes.sinks}
     sinks |= _with_fallbacks(wanted, incident.id, routes, is_down)
     for name, instead_of in sinks.items():
         told = incident.told.get(name)
@@ -187,7 +203,7 @@ def _action(
 ) -> Action | None:
     sink, group, summary = routes.sinks[name], routes.group, incident.summary
     if over:
-        return Action.RESOLVE if told is not None and not told.is_resolved else None
+        return Action.RESOLVE if _must_hear(incident, name, now) else None
     if quiet or incident.empty_since is not None:
         return None
     if told is None or told.is_resolved:
@@ -209,9 +225,13 @@ def _action(
 
 
 def _sinks(incident: Incident, routes: Routes, now: float) -> list[str]:
-    if incident.is_flood:
-        return [name for name in (incident.slot.signature or "").split("+") if name in routes.sinks]
     summary = incident.summary
+    if incident.is_flood:
+        names = (incident.slot.signature or "").split("+")
+        found = [name for name in names if name in routes.sinks]
+        if found or names == [""]:
+            return found
+        # All of them are gone from the file: the flood goes where one of any supplier would.
     return routes.sinks_for(incident.slot.supplier, [kind for kind, _ in summary.kinds], summary.severity, now)
 
 

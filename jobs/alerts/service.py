@@ -13,7 +13,7 @@ from jobs.alerts.desk import Desk
 from jobs.alerts.incidents import lacking_evidence, refresh
 from jobs.alerts.intake import hold, let_orphans_go, prove, take
 from jobs.alerts.model import Digest, Life
-from jobs.alerts.plan import Delivery, acknowledge, delivered, plan
+from jobs.alerts.plan import Delivery, acknowledge, delivered, plan, trying
 from jobs.alerts.results import Results
 from jobs.alerts.routes import Routes
 from jobs.alerts.state import State
@@ -70,10 +70,10 @@ class Leader:
             let_orphans_go(self.state, now, release)
             refresh(self.state, self.routes, now)
             self.left = plan(self.state, self.routes, self.desk.is_down, now)
+        ready = self._ready()
         self._store.save(self.state.records())
-        for delivery in self.left if self.results.is_caught_up else []:
-            if self.desk.can_take(delivery.sink, delivery.item):
-                self.desk.give(delivery, worded(delivery, self.routes.link))
+        for delivery in ready:
+            self.desk.give(delivery, worded(delivery, self.routes.link))
         self._tell(now)
 
     @property
@@ -91,6 +91,15 @@ class Leader:
             self._take_results(0.2)
         self.desk.close()
         self.results.close()
+
+    def _ready(self) -> list[Delivery]:
+        """The most urgent message of each sink that is free, noted as tried."""
+        ready: dict[str, Delivery] = {}
+        for delivery in self.left if self.results.is_caught_up else []:
+            if delivery.sink not in ready and self.desk.can_take(delivery.sink, delivery.item):
+                trying(self.state, delivery)
+                ready[delivery.sink] = delivery
+        return list(ready.values())
 
     def _take_results(self, wait: float = 0.0) -> None:
         for result in self.desk.results(wait):
@@ -111,9 +120,9 @@ class Leader:
             if now - self._asked_at >= self.settings.alerts.close_seconds:
                 self._asked_at = now
                 self._take_closes(now)
-            while self._silences:
-                supplier, silence = self._silences.pop()
+            for supplier, silence in list(self._silences):
                 hold(self.state, silence, lake.held_by(self.settings, supplier, silence), now)
+                self._silences.discard((supplier, silence))
             self._prove(now)
             self.lake_trouble = None
         except _LAKE_ERRORS as error:

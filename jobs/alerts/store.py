@@ -24,6 +24,7 @@ _FENCED = (
     KafkaError.PRODUCER_FENCED,
 )
 _PATIENCE = 30.0
+_LOAD_SECONDS = 300.0
 _log = log.get_logger("alerts")
 
 
@@ -105,9 +106,10 @@ class Store:
         state = State()
         # What was read before those who led were shut out may not be all.
         self._consumer.seek(TopicPartition(self._topic, 0, 0))
+        end = time.monotonic() + _LOAD_SECONDS
         while True:
             record = self._consumer.poll(1.0)
-            if not self.is_leader:
+            if not self.is_leader or time.monotonic() > end:
                 raise NotLeaderError
             if record is None:
                 continue

@@ -18,7 +18,7 @@ from confluent_kafka.cimpl import NewTopic
 from jobs.alerts.incidents import refresh
 from jobs.alerts.intake import Change, let_orphans_go, take
 from jobs.alerts.model import digest
-from jobs.alerts.plan import Delivery, delivered, plan
+from jobs.alerts.plan import Delivery, delivered, plan, trying
 from jobs.alerts.routes import Routes, read_routes
 from jobs.alerts.state import State
 from jobs.alerts.wording import Message, worded
@@ -143,6 +143,7 @@ class Core:
 
     def _step(self) -> None:
         for delivery in self.due():
+            trying(self.state, delivery)
             if delivery.sink not in self.down:
                 self.sent.append((delivery, worded(delivery, self.routes.link)))
                 delivered(self.state, delivery, {"ts": str(len(self.sent))}, self.now)
