@@ -47,7 +47,7 @@ def _incident(incident: Incident) -> dict[str, Any]:
     return {
         "incident": incident.id,
         "what": title(incident, incident.summary),
-        "usd": str(incident.summary.amount),
+        "usd": f"{incident.summary.amount:.2f}",
         "since": _iso(incident.began),
         "acknowledged_by": incident.acknowledged_by,
         "told": sorted(name for name, told in incident.told.items() if not told.is_resolved),

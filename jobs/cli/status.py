@@ -166,7 +166,8 @@ def _alerts(told: dict[str, Any] | None) -> None:
     """What the alerting service tells whom, and aloud who does not hear it; nothing where it never ran here."""
     if told is None:
         return
-    _section(f"Alerts, as told at {shown(told['told_at'])}: the largest incidents", told["largest"], "None.")
+    largest = [{**row, "told": ", ".join(row["told"])} for row in told["largest"]]
+    _section(f"Alerts, as told at {shown(told['told_at'])}: the largest incidents", largest, "None.")
     _section("Sinks of the alerts", [{name: row[name] for name in _OF_SINK} for row in told["sinks"]], "")
     for row in told["sinks"]:
         if row["why"]:
