@@ -89,6 +89,8 @@ class Leader:
         end = time.monotonic() + 5.0
         while self.desk.busy and time.monotonic() < end:
             self._take_results(0.2)
+        self._told_at = float("-inf")
+        self._tell(self._clock())
         self.desk.close()
         self.results.close()
 
@@ -116,15 +118,17 @@ class Leader:
         self.state.asked.clear()
 
     def _look_into_lake(self, now: float) -> None:
+        is_due = now - self._asked_at >= self.settings.alerts.close_seconds
         try:
-            if now - self._asked_at >= self.settings.alerts.close_seconds:
+            if is_due:
                 self._asked_at = now
                 self._take_closes(now)
             for supplier, silence in list(self._silences):
                 hold(self.state, silence, lake.held_by(self.settings, supplier, silence), now)
                 self._silences.discard((supplier, silence))
             self._prove(now)
-            self.lake_trouble = None
+            if is_due:  # else what failed was not tried again
+                self.lake_trouble = None
         except _LAKE_ERRORS as error:
             if self.lake_trouble is None:
                 _log.warning("lake", why=one_line(error))

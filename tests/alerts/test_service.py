@@ -242,6 +242,37 @@ def test_a_sink_that_is_down_is_on_the_status_page_and_stood_in_for(
     assert broken["failing_since"] <= datetime.now(UTC)
 
 
+def test_what_a_silence_is_found_to_hold_does_not_alert(
+    place: Settings, tmp_path: Path, broker: Broker, hook: FakeHttp
+) -> None:
+    """Only the table says so of breaks that were open before: no message tells it of them."""
+    silence = change(None, "FEED_SILENT")
+    missing = [change(f"M-{n}", "MISSING_SUPPLIER") for n in range(8)]
+    rows = [{"exception_id": one.id, "supplier_id": one.supplier, "held_by": silence.id} for one in missing[:7]]
+    put(place, "nrt_exceptions", rows)
+    send(broker.bootstrap_servers, place.topics.results, [*missing, silence])
+    leader = run_once(place, read_routes(place.alerts.routes), Event())
+    assert leader.lake_trouble is None
+    assert sorted(one["title"] for one in told(hook)) == [
+        "SUP-007: 1 break, MEDIUM",
+        "SUP-007: its feed is silent: is it down?",
+    ]
+
+
+def test_a_lake_that_cannot_be_read_stops_no_alert_and_is_on_the_status_page(
+    place: Settings, tmp_path: Path, broker: Broker, hook: FakeHttp
+) -> None:
+    log = Path(place.table_path("closes")) / "_delta_log"
+    log.mkdir(parents=True)
+    (log / "00000000000000000000.json").write_text("{broken")
+    send(broker.bootstrap_servers, place.topics.results, [change(f"P-{n}", explanation=SKEW) for n in range(6)])
+    run_once(place, read_routes(place.alerts.routes), Event())
+    assert [one["title"] for one in told(hook)] == ["SUP-007: 6 activities, all 7 h apart: time zone?"]
+    status = read_alerts(place)
+    assert status is not None
+    assert "closes" in status["lake"]
+
+
 def test_a_topic_of_another_shape_is_refused(place: Settings, broker: Broker) -> None:
     name = f"{place.alerts.topic}.wide"
     make_topic(broker.bootstrap_servers, name, 2)
