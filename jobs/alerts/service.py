@@ -91,6 +91,10 @@ class Leader:
             self._take_results(0.2)
         self._told_at = float("-inf")
         self._tell(self._clock())
+        self.drop()
+
+    def drop(self) -> None:
+        """End at once: another instance leads, or the broker does not answer."""
         self.desk.close()
         self.results.close()
 
@@ -194,9 +198,11 @@ def _serve(settings: Settings, routes: Routes, stop: Event) -> None:
         while not stop.is_set():
             leader.step()
         leader.close()
-    finally:
+    except (NotLeaderError, KafkaException):
         if leader is not None:
-            leader.desk.close()
+            leader.drop()
+        raise
+    finally:
         store.close()
 
 
@@ -220,6 +226,9 @@ def run_once(settings: Settings, routes: Routes, stop: Event, seconds: float = 1
             if leader.is_done:
                 break
         leader.close()
+    except NotLeaderError:
+        raise UserError("Another `reco alerts` took over; it tells what is left.", FAILED) from None
+    else:
         return leader
     finally:
         store.close()
