@@ -74,6 +74,11 @@ COMMANDS = {
         "Read the suppliers' APIs and publish what is new to the supplier topic.",
         "reco poll --once --supplier SUP-007",
     ),
+    "alerts": Row(
+        "jobs.alerts.main:command",
+        "Tell people what is broken and what it costs, a few messages instead of thousands.",
+        "reco alerts --check conf/alerts.yaml",
+    ),
     "relay": Row(
         "jobs.ingest.relay:command",
         "Publish an outbox table of PostgreSQL, MySQL or MariaDB to the raw topics.",

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from jobs.cli import lake_state, stream_state
+from jobs.common.alerting import read_alerts
 from jobs.common.errors import FAILED, UserError
 from jobs.common.law import Count, Law, measure, settled
 from jobs.common.options import AsJson, Debug, SettingsFile
@@ -18,6 +19,7 @@ app = typer.Typer()
 
 _PAUSE = 2.0
 _OF_POLL = ("supplier", "running", "circuit", "last_success_at", "next_at", "published", "unchanged", "refused_kept")
+_OF_SINK = ("sink", "sent", "failures", "failing_since", "next_try_at")
 #: Broken records that are named one by one.
 _SHOWN = 10
 
@@ -79,6 +81,7 @@ def build_report(settings: Settings, law: Law | None) -> dict[str, Any]:
         "stream_exceptions": stream_state.exceptions(settings),
         "open_exceptions": lake_state.open_exceptions(settings),
         "polled": read_polled(settings),
+        "alerts": read_alerts(settings),
         "last_closes": closes,
         "drift": stream_state.drift(settings, [row["reco_date"] for row in closes or []]),
     }
@@ -114,6 +117,7 @@ def _print(settings: Settings, report: dict[str, Any], law: Law | None) -> None:
     )
     _section("The stream's exceptions", report["stream_exceptions"], "None.")
     _polled(report["polled"])
+    _alerts(report["alerts"])
     _section("Open exceptions of the closes", report["open_exceptions"], "None.")
     _section("Last closes", report["last_closes"], "None.")
     _section("The stream's verdicts beside these closes, by cause of the drift", report["drift"], "Nothing.")
@@ -156,6 +160,21 @@ def _polled(told: list[dict[str, Any]]) -> None:
         if row["refused_kept"]:
             count = shown(row["refused_kept"])
             say(f"RECORDS THAT THE BROKER DID NOT TAKE: {count} of {row['supplier']!a}; see docs/poll.md")
+
+
+def _alerts(told: dict[str, Any] | None) -> None:
+    """What the alerting service tells whom, and aloud who does not hear it; nothing where it never ran here."""
+    if told is None:
+        return
+    largest = [{**row, "told": ", ".join(row["told"])} for row in told["largest"]]
+    _section(f"Alerts, as told at {shown(told['told_at'])}: the largest incidents", largest, "None.")
+    _section("Sinks of the alerts", [{name: row[name] for name in _OF_SINK} for row in told["sinks"]], "")
+    for row in told["sinks"]:
+        if row["why"]:
+            stand_in = f"; {row['fallback']} stands in" if row["fallback"] else ""
+            say(f"ALERTS ARE NOT TAKEN: {row['why']}, since {shown(row['failing_since'])}{stand_in}")
+    if told["lake"]:
+        say(f"THE ALERTS CANNOT READ THE LAKE: {told['lake']}")
 
 
 def _verdict(count: Count) -> str:

@@ -15,7 +15,11 @@ from jobs.common.errors import DONE, FAILED, UserError
 
 INTERRUPTED = 130
 #: The extra of setup.py that brings a package which only some commands need.
-_EXTRAS = {"currency_converter": "demo", **dict.fromkeys(("httpx", "psycopg", "pymysql", "stamina"), "ingest")}
+_EXTRAS = {
+    "currency_converter": "demo",
+    "slack_sdk": "alerts",
+    **dict.fromkeys(("httpx", "psycopg", "pymysql", "stamina"), "ingest"),
+}
 
 
 def load(target: str) -> Any:

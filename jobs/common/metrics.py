@@ -163,6 +163,23 @@ METRICS = (
         ("side",),
     ),
     Metric("reco_relay_waiting", Kind.GAUGE, "0 or 1", "Whether the relay waits for what does not answer", ("what",)),
+    Metric("reco_alerts_leader", Kind.GAUGE, "0 or 1", "Whether this instance of the alerting service leads"),
+    Metric("reco_alerts_incidents", Kind.GAUGE, "incidents", "Incidents that are not over"),
+    Metric("reco_alerts_breaks", Kind.GAUGE, "breaks", "Open breaks that may alert"),
+    Metric(
+        "reco_alerts_messages_total",
+        Kind.COUNTER,
+        "messages",
+        "Messages given to a sink; outcome is SENT or FAILED, each try counted",
+        ("sink", "outcome"),
+    ),
+    Metric("reco_alerts_sink_failing", Kind.GAUGE, "0 or 1", "Whether it refused the last message", ("sink",)),
+    Metric(
+        "reco_alerts_unreadable_total",
+        Kind.COUNTER,
+        "messages",
+        "Messages on the topic of results that could not be read, and were passed over",
+    ),
 )
 
 _Key = tuple[str, tuple[str, ...]]

@@ -174,6 +174,21 @@ class Outbox(Section):
     archive_table: str = Field(default="", pattern=rf"{_TABLE}|^$")
 
 
+class Alerts(Section):
+    """The alerting service: the file of its routes, the topic of its state, the folder in which it tells how it is.
+
+    group: instances of one group share one state, and one of them leads. close_seconds: how often it looks for a new
+    close. metrics_port: where `reco alerts` answers Prometheus, on metrics.host; nowhere where it is null.
+    """
+
+    routes: Place = Path("conf/alerts.yaml")
+    topic: Name = "reco.alerts.state"
+    group: Name = "reco-alerts"
+    folder: Place = Path(".reco/alerts")
+    close_seconds: int = Field(default=30, ge=1, le=3600)
+    metrics_port: int | None = Field(default=None, ge=1, le=65535)
+
+
 class Settings(BaseSettings):
     """Everything a program is told; one value for the whole run."""
 
@@ -194,6 +209,7 @@ class Settings(BaseSettings):
     metrics: Metrics = Field(default_factory=Metrics)
     formats: Formats = Field(default_factory=Formats)
     poll: Poll = Field(default_factory=Poll)
+    alerts: Alerts = Field(default_factory=Alerts)
     spark: Spark = Field(default_factory=Spark)
     outbox: Outbox = Field(default_factory=Outbox)
     local: Local = Field(default_factory=Local)

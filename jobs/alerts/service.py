@@ -1,0 +1,240 @@
+"""The service: whoever leads reads, thinks, writes what it decided down, and only then sends."""
+
+import time
+from collections.abc import Callable
+from threading import Event
+
+import polars as pl
+from confluent_kafka import KafkaException
+from deltalake.exceptions import DeltaError
+
+from jobs.alerts import lake
+from jobs.alerts.desk import Desk
+from jobs.alerts.incidents import lacking_evidence, refresh
+from jobs.alerts.intake import hold, let_orphans_go, prove, take
+from jobs.alerts.model import Digest, Life
+from jobs.alerts.plan import Delivery, acknowledge, delivered, plan, trying
+from jobs.alerts.results import Results
+from jobs.alerts.routes import Routes
+from jobs.alerts.state import State
+from jobs.alerts.store import NotLeaderError, Store
+from jobs.alerts.tell import tell
+from jobs.alerts.wording import worded
+from jobs.common import log
+from jobs.common.command import one_line
+from jobs.common.errors import DONE, FAILED, UserError
+from jobs.common.metrics import REGISTRY
+from jobs.common.settings import Settings
+from reco_rules.vocabulary import FEED_SILENT
+
+_TICK_SECONDS = 0.5
+_TELL_SECONDS = 2.0
+_DAY = 86_400.0
+#: With --once, a sink that failed so often is left.
+_TRIES = 3
+_LAKE_ERRORS = (UserError, DeltaError, pl.exceptions.PolarsError, OSError)
+_log = log.get_logger("alerts")
+
+
+class Leader:
+    """One turn of leading. `tick`: how long a step waits for messages, seconds."""
+
+    def __init__(
+        self, settings: Settings, routes: Routes, store: Store, clock: Callable[[], float] = time.time
+    ) -> None:
+        self.settings, self.routes, self._store, self._clock = settings, routes, store, clock
+        self.state: State = store.load()
+        self.results = Results(settings, self.state)
+        self.desk = Desk(routes, clock)
+        self.left: list[Delivery] = []
+        self.lake_trouble: str | None = None
+        self._silences: set[tuple[str, str]] = {
+            (one.supplier, one.id) for one in self.state.breaks.values() if one.kind == FEED_SILENT
+        }
+        self._unproven: set[str] = set()
+        self._proved_at = self._asked_at = self._told_at = float("-inf")
+
+    def step(self, tick: float = _TICK_SECONDS) -> None:
+        """Read, decide, note, send. Raises NotLeaderError where another instance leads."""
+        self._take_results()
+        now, release = self._clock(), self.routes.group.release
+        for change in self.results.read(tick):
+            take(self.state, change, now, release)
+            if change.kind == FEED_SILENT and change.state == "OPEN":
+                self._silences.add((change.supplier, change.id))
+        self._store.heard(self.state)
+        self._acknowledge()
+        if self.results.is_caught_up:
+            now = self._clock()
+            self._look_into_lake(now)
+            let_orphans_go(self.state, now, release)
+            refresh(self.state, self.routes, now)
+            self.left = plan(self.state, self.routes, self.desk.is_down, now)
+        ready = self._ready()
+        self._store.save(self.state.records())
+        for delivery in ready:
+            self.desk.give(delivery, worded(delivery, self.routes.link))
+        self._tell(now)
+
+    @property
+    def is_done(self) -> bool:
+        """Whether all that is due was told, or its sink does not take it."""
+        if not self.results.is_caught_up or self.desk.busy:
+            return False
+        troubles = self.desk.troubles
+        return all(one.sink in troubles and troubles[one.sink].failures >= _TRIES for one in self.left)
+
+    def close(self) -> None:
+        """End, with what is under way noted where it ends soon."""
+        end = time.monotonic() + 5.0
+        while self.desk.busy and time.monotonic() < end:
+            self._take_results(0.2)
+        self._told_at = float("-inf")
+        self._tell(self._clock())
+        self.drop()
+
+    def drop(self) -> None:
+        """End at once: another instance leads, or the broker does not answer."""
+        self.desk.close()
+        self.results.close()
+
+    def _ready(self) -> list[Delivery]:
+        """The most urgent message of each sink that is free, noted as tried."""
+        ready: dict[str, Delivery] = {}
+        for delivery in self.left if self.results.is_caught_up else []:
+            if delivery.sink not in ready and self.desk.can_take(delivery.sink, delivery.item):
+                trying(self.state, delivery)
+                ready[delivery.sink] = delivery
+        return list(ready.values())
+
+    def _take_results(self, wait: float = 0.0) -> None:
+        for result in self.desk.results(wait):
+            if result.why is None:
+                delivered(self.state, result.delivery, result.handle, self._clock())
+        # At once: what is not noted here would be sent again after a crash.
+        self._store.save(self.state.records())
+
+    def _acknowledge(self) -> None:
+        for incident, by in self.state.asked.items():
+            if not acknowledge(self.state, incident, by):
+                _log.warning("no such incident", incident=incident, by=by)
+            self.state.dirty.add(("ack", incident))
+        self.state.asked.clear()
+
+    def _look_into_lake(self, now: float) -> None:
+        is_due = now - self._asked_at >= self.settings.alerts.close_seconds
+        try:
+            if is_due:
+                self._asked_at = now
+                self._take_closes(now)
+            for supplier, silence in list(self._silences):
+                hold(self.state, silence, lake.held_by(self.settings, supplier, silence), now)
+                self._silences.discard((supplier, silence))
+            self._prove(now)
+            if is_due:  # else what failed was not tried again
+                self.lake_trouble = None
+        except _LAKE_ERRORS as error:
+            if self.lake_trouble is None:
+                _log.warning("lake", why=one_line(error))
+            self.lake_trouble = one_line(error)
+
+    def _take_closes(self, now: float) -> None:
+        state, is_first = self.state, not self.state.closes
+        closes = lake.new_closes(self.settings, state.closes)
+        if not closes:
+            return
+        for change in lake.exceptions_of(self.settings, None if is_first else [one.id for one in closes]):
+            take(state, change, now, self.routes.group.release)
+        for one in closes:
+            state.see_close(one.id, one.ended)
+            if self.routes.digest and not one.is_provisional and one.ended > now - _DAY:
+                state.put_digest(Digest(one.id, one.title, list(one.lines), now))
+        state.forget_closes(now - 7 * _DAY)
+
+    def _prove(self, now: float) -> None:
+        """Look both sides of new breaks up, before their incident is first told, and not at each tick of a flood."""
+        self._unproven |= self.state.stale
+        if not self._unproven or now - self._proved_at < self.routes.group.wait / 2:
+            return
+        self._proved_at = now
+        ids = lacking_evidence(self.state, self._unproven, self.routes.causes)
+        if ids:
+            prove(self.state, ids, lake.evidence(self.settings, [self.state.breaks[name] for name in ids]))
+        self._unproven.clear()
+
+    def _tell(self, now: float) -> None:
+        REGISTRY.put("reco_alerts_leader", 1)
+        REGISTRY.put("reco_alerts_incidents", len(self.state.incidents))
+        if now - self._told_at >= _TELL_SECONDS:
+            self._told_at = now
+            open_ = sum(one.life is Life.OPEN for one in self.state.breaks.values())
+            REGISTRY.put("reco_alerts_breaks", open_)
+            tell(self.settings, self.state, self.desk, self.routes, self.results, self.lake_trouble, now)
+
+
+def run(settings: Settings, routes: Routes, stop: Event) -> int:
+    """Lead, or stand by to lead, until `stop` is set."""
+    while not stop.is_set():
+        try:
+            _serve(settings, routes, stop)
+        except NotLeaderError:
+            _log.warning("another instance leads")
+        except KafkaException as error:
+            _log.warning("broker", why=one_line(error))
+            stop.wait(2.0)
+    return DONE
+
+
+def _serve(settings: Settings, routes: Routes, stop: Event) -> None:
+    store = Store(settings)
+    leader: Leader | None = None
+    REGISTRY.put("reco_alerts_leader", 0)
+    try:
+        while not store.wait(1.0):
+            if stop.is_set():
+                return
+        leader = Leader(settings, routes, store)
+        _log.info("leads", breaks=len(leader.state.breaks), incidents=len(leader.state.incidents))
+        while not stop.is_set():
+            leader.step()
+        leader.close()
+    except (NotLeaderError, KafkaException):
+        if leader is not None:
+            leader.drop()
+        raise
+    finally:
+        store.close()
+
+
+def run_once(settings: Settings, routes: Routes, stop: Event, seconds: float = 120.0) -> Leader:
+    """Read what is there, tell what is due without a group's wait, and end; `seconds` at most.
+
+    UserError where another instance leads. What was not told is in the leader's `left`.
+    """
+    store = Store(settings)
+    end = time.monotonic() + seconds
+    try:
+        if not store.wait(30.0):
+            raise UserError(
+                f"Another `reco alerts` leads the group {settings.alerts.group} and tells what there is: stop it, "
+                "or let it do so.",
+                FAILED,
+            )
+        leader = Leader(settings, hurried(routes), store)
+        while not stop.is_set() and time.monotonic() < end:
+            leader.step(0.1)
+            if leader.is_done:
+                break
+        leader.close()
+    except NotLeaderError:
+        raise UserError("Another `reco alerts` took over; it tells what is left.", FAILED) from None
+    else:
+        return leader
+    finally:
+        store.close()
+
+
+def hurried(routes: Routes) -> Routes:
+    """The routes without waiting: for one look at what there is."""
+    sinks = {name: sink.model_copy(update={"give_up_after": 0}) for name, sink in routes.sinks.items()}
+    return routes.model_copy(update={"group": routes.group.model_copy(update={"wait": 0}), "sinks": sinks})
