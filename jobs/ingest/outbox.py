@@ -11,6 +11,8 @@ from jobs.common.secrets import secret
 from jobs.common.settings import Outbox
 
 if TYPE_CHECKING:
+    from jobs.ingest.outbox_mysql import MysqlOutbox
+    from jobs.ingest.outbox_postgresql import PostgresOutbox
     from jobs.ingest.outbox_table import OutboxTable
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -69,14 +71,19 @@ def open_outbox(settings: Outbox) -> "OutboxTable":
         scheme = urlsplit(dsn).scheme
     except ValueError:
         scheme = ""
+    return table_of(scheme)(dsn, settings)
+
+
+def table_of(scheme: str) -> "type[PostgresOutbox | MysqlOutbox]":
+    """The kind of outbox by a URL's scheme; only its own driver is needed. Raises UserError for any other."""
     if scheme in ("postgresql", "postgres"):
         from jobs.ingest.outbox_postgresql import PostgresOutbox
 
-        return PostgresOutbox(dsn, settings)
+        return PostgresOutbox
     if scheme in ("mysql", "mariadb"):
         from jobs.ingest.outbox_mysql import MysqlOutbox
 
-        return MysqlOutbox(dsn, settings)
+        return MysqlOutbox
     raise UserError("outbox.dsn must be a URL postgresql://user:password@host/database, or mysql:// likewise.")
 
 
