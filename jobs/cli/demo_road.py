@@ -25,6 +25,7 @@ def environment_of(home: Path) -> dict[str, str]:
     """Where relay and poller find what the shop says of itself."""
     return {
         "RECO_OUTBOX__DSN": f"file:{home}/shop/dsn",
+        "RECO_OUTBOX__SIDES": '["agoda", "supplier"]',
         "RECO_POLL__FOLDER": f"{home}/shop/suppliers",
         "RECO_POLL__STATE": f"{home}/poll",
     }

@@ -158,6 +158,7 @@ class Local(Section):
 class Outbox(Section):
     """The outbox table that `reco relay` publishes from; `sides`: whose rows are its own, and whose time it tells.
 
+    `sides` has no default: for a side that does not write there, heartbeats would say what nobody knows.
     dsn: `env:NAME` or `file:PATH`, or a URL without a password. poll_milliseconds: how soon at the latest a new row is
     seen. longest_transaction_minutes: what is assumed of transactions that the database does not show. keep_hours: how
     long published rows stay, null for ever; then they go to archive_table, or are deleted where that is empty.
@@ -165,7 +166,7 @@ class Outbox(Section):
 
     dsn: str = Field(default="", repr=False)
     table: str = Field(default="outbox", pattern=_TABLE)
-    sides: list[Literal["agoda", "supplier"]] = Field(default=["agoda", "supplier"], min_length=1)
+    sides: list[Literal["agoda", "supplier"]] = Field(default_factory=list)
     batch_size: int = Field(default=1000, ge=1, le=50_000)
     poll_milliseconds: int = Field(default=200, ge=10, le=5_000)
     heartbeat_seconds: int = Field(default=10, ge=1, le=3600)

@@ -14,6 +14,7 @@ from jobs.common.options import AsJson, Debug, SettingsFile
 from jobs.common.output import print_json, say
 from jobs.common.settings import Settings, load_settings
 from jobs.ingest.events import iso
+from jobs.ingest.outbox import sides_of
 from jobs.ingest.publisher import GivenUpError, Outgoing, Publisher
 from jobs.ingest.stopping import Stopping, Waits
 
@@ -128,6 +129,11 @@ def command(
     """
     log.configure(debug=debug, as_json=True if as_json else None)
     known = load_settings(settings)
+    if known.outbox.dsn and side in sides_of(known.outbox):
+        raise UserError(
+            f"--side {side}: outbox.sides names it, so `reco relay` tells its time, behind rows that are not published "
+            "yet; a heartbeat by the clock would be false. Leave this to the relay, or change outbox.sides."
+        )
     with Stopping() as stopping:
         sent = run(known, side, every=every, lag=lag, once=once, stopping=stopping)
     if as_json:

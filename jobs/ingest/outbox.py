@@ -1,8 +1,9 @@
 """The outbox: its rows, what can go wrong with its database, and which kind of database a DSN names."""
 
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from urllib.parse import urlsplit
 
 from jobs.common.errors import UserError
@@ -10,6 +11,8 @@ from jobs.common.secrets import secret
 from jobs.common.settings import Outbox
 
 if TYPE_CHECKING:
+    from jobs.ingest.outbox_mysql import MysqlOutbox
+    from jobs.ingest.outbox_postgresql import PostgresOutbox
     from jobs.ingest.outbox_table import OutboxTable
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -42,26 +45,56 @@ class Backlog:
     age_seconds: float
 
 
+def sides_of(settings: Outbox) -> list[Literal["agoda", "supplier"]]:
+    """Who writes to the outbox. Raises UserError where the settings do not say it."""
+    if not settings.sides:
+        raise UserError(
+            "outbox.sides is not set: say who writes to the outbox, as [agoda], [supplier] or [agoda, supplier] "
+            "(RECO_OUTBOX__SIDES='[\"agoda\"]'); the relay tells the time of those and of nobody else."
+        )
+    return settings.sides
+
+
 def open_outbox(settings: Outbox) -> "OutboxTable":
-    """The outbox of the settings, not connected yet. Raises UserError where outbox.dsn is missing or makes no sense."""
+    """The outbox of the settings, not connected yet.
+
+    Raises UserError where outbox.dsn is missing or makes no sense, or outbox.sides is missing.
+    """
     if not settings.dsn:
         raise UserError(
             "outbox.dsn is not set: name where the database's URL is (env:NAME or file:PATH), or set RECO_OUTBOX__DSN."
         )
     dsn = secret(settings.dsn, "outbox.dsn") if settings.dsn.startswith(("env:", "file:")) else settings.dsn
+    _check_signs(dsn)
+    sides_of(settings)
     try:
         scheme = urlsplit(dsn).scheme
     except ValueError:
         scheme = ""
+    return table_of(scheme)(dsn, settings)
+
+
+def table_of(scheme: str) -> "type[PostgresOutbox | MysqlOutbox]":
+    """The kind of outbox by a URL's scheme; only its own driver is needed. Raises UserError for any other."""
     if scheme in ("postgresql", "postgres"):
         from jobs.ingest.outbox_postgresql import PostgresOutbox
 
-        return PostgresOutbox(dsn, settings)
+        return PostgresOutbox
     if scheme in ("mysql", "mariadb"):
         from jobs.ingest.outbox_mysql import MysqlOutbox
 
-        return MysqlOutbox(dsn, settings)
+        return MysqlOutbox
     raise UserError("outbox.dsn must be a URL postgresql://user:password@host/database, or mysql:// likewise.")
+
+
+def _check_signs(dsn: str) -> None:
+    """Raises UserError where a password would be taken for a part of the host, which errors and logs name."""
+    place = dsn.partition("://")[2]
+    if place.count("@") > 1 or "@" in "".join(re.split(r"([/?#])", place, maxsplit=1)[1:]):
+        raise UserError(
+            "outbox.dsn: only the @ before the host may stand as it is; in the user, the password and elsewhere write "
+            "%40 for @, %2F for /, %3F for ?, %23 for #."
+        )
 
 
 def utc(time: datetime) -> datetime:

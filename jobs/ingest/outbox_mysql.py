@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Any
@@ -40,6 +41,7 @@ class MysqlOutbox(OutboxTable):
 
     ddl = "outbox-mysql.sql"
     quote = "`"
+    here = "database()"
     payload = "payload"
 
     def __init__(self, dsn: str, settings: Outbox) -> None:
@@ -64,7 +66,8 @@ class MysqlOutbox(OutboxTable):
         with connection.cursor() as cursor:
             # Rows are locked one by one, without the gaps between them, into which applications write.
             cursor.execute("set session transaction isolation level read committed")
-            cursor.execute("set session time_zone = '+00:00', session wait_timeout = 300")
+            silence = 300 if transactions else self.longest_silence()
+            cursor.execute("set session time_zone = '+00:00', session wait_timeout = %s", (silence,))
         return connection
 
     def is_refusal(self, error: BaseException | None) -> bool:
@@ -142,14 +145,20 @@ class MysqlOutbox(OutboxTable):
         archive = self.named("", self.settings.archive_table)
         with self.asking(), self.watch.cursor() as cursor:
             self.watch.begin()
-            cursor.execute(f"select id from {self.table} {old} for update skip locked", (hours, limit))
-            ids = [found[0] for found in cursor.fetchall()]
-            if ids:
-                cursor.execute(
-                    f"insert into {archive} ({columns}) select {columns} from {self.table} where id in %s", (ids,)
-                )
-                cursor.executemany(f"delete from {self.table} where id = %s", [(one,) for one in ids])
-            self.watch.commit()
+            try:
+                cursor.execute(f"select id from {self.table} {old} for update skip locked", (hours, limit))
+                ids = [found[0] for found in cursor.fetchall()]
+                if ids:
+                    cursor.execute(
+                        f"insert into {archive} ({columns}) select {columns} from {self.table} where id in %s", (ids,)
+                    )
+                    cursor.executemany(f"delete from {self.table} where id = %s", [(one,) for one in ids])
+                self.watch.commit()
+            except self.errors:
+                # The relay goes on with this connection.
+                with suppress(self.errors):
+                    self.watch.rollback()
+                raise
         return len(ids)
 
     def create(self) -> None:

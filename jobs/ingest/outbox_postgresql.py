@@ -33,6 +33,7 @@ class PostgresOutbox(OutboxTable):
 
     ddl = "outbox-postgresql.sql"
     quote = '"'
+    here = "current_schema()"
     # As bytes, so that no text that Python cannot decode stops a batch.
     payload = "convert_to(payload::text, 'UTF8')"
 
@@ -55,7 +56,7 @@ class PostgresOutbox(OutboxTable):
             raise
         limits = {"idle_in_transaction_session_timeout": "120s", "tcp_keepalives_idle": "30"}
         if not transactions and connection.info.server_version >= 140_000:
-            limits["idle_session_timeout"] = "300s"
+            limits["idle_session_timeout"] = f"{self.longest_silence()}s"
         for name, value in limits.items():
             connection.execute("select set_config(%s, %s, false)", (name, value))
         if transactions:

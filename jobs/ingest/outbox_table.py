@@ -33,6 +33,8 @@ class OutboxTable(ABC):
     quote: ClassVar[str]
     #: The payload as its JSON text.
     payload: ClassVar[str]
+    #: Where a table without a schema is.
+    here: ClassVar[str]
 
     def __init__(self, dsn: str, settings: Outbox) -> None:
         self.dsn, self.settings = dsn, settings
@@ -69,6 +71,13 @@ class OutboxTable(ABC):
         self.work = self.watch = None
         self._marked = set()
 
+    def longest_silence(self) -> int:
+        """How long the watching connection may be silent before the server ends it, seconds: then others may speak.
+
+        It talks at each heartbeat, which a batch may hold up while the broker is waited for.
+        """
+        return max(60, self.settings.heartbeat_seconds + 45)
+
     @contextmanager
     def asking(self) -> Iterator[None]:
         """The driver's errors become AwayError."""
@@ -79,7 +88,7 @@ class OutboxTable(ABC):
             raise AwayError(one_line(Exception(*error.args[-1:]))) from error
 
     def check(self) -> None:
-        """Raises UserError where a table or a column is missing, or may not be read."""
+        """Raises UserError where a table or a column is missing, or may not be read, or the archive not be written."""
         beside = {self.table: ALL_COLUMNS, self.dead: f"{_COLUMNS}, reason", self.beats: "side"}
         for table, columns in beside.items():
             try:
@@ -91,6 +100,28 @@ class OutboxTable(ABC):
                     f"The table {self.settings.table} of outbox.dsn cannot be used ({error}): set outbox.table, or "
                     "make the tables with `reco relay --init`."
                 ) from error
+        self._check_archive()
+
+    def _check_archive(self) -> None:
+        name = self.settings.archive_table
+        if not name:
+            return
+        here = self.ask(f"select {self.here}")[0][0]
+        whole = {self.named("", place if "." in place else f"{here}.{place}") for place in (name, self.settings.table)}
+        if len(whole) == 1:
+            raise UserError(f"outbox.archive_table is the outbox {name} itself: name another table, or leave it empty.")
+        try:
+            # Without a row it needs the same columns and rights.
+            self.tell(
+                f"insert into {self.named('', name)} ({ALL_COLUMNS}) select {ALL_COLUMNS} from {self.table} where 1 = 0"
+            )
+        except AwayError as error:
+            if not self.is_refusal(error.__cause__):
+                raise
+            raise UserError(
+                f"outbox.archive_table {name} cannot be written ({error}): grant insert on it, make it with "
+                "`reco relay --init`, or leave it empty, so that old rows are deleted."
+            ) from error
 
     @abstractmethod
     def is_refusal(self, error: BaseException | None) -> bool:

@@ -4,19 +4,19 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from confluent_kafka import KafkaError, KafkaException
 
 from jobs.common import log
-from jobs.common.errors import UserError
+from jobs.common.errors import FAILED, UserError
 from jobs.common.metrics import REGISTRY, endpoint
 from jobs.common.options import AsJson, Debug, SettingsFile
 from jobs.common.output import print_json, say
 from jobs.common.settings import Settings, load_settings
 from jobs.ingest.heartbeats import BrokerAwayError, Partitions, raw_topics
-from jobs.ingest.outbox import AwayError, Row, open_outbox
+from jobs.ingest.outbox import AwayError, Row, open_outbox, table_of
 from jobs.ingest.outbox_table import OutboxTable
 from jobs.ingest.publisher import GivenUpError, Outgoing, Publisher, Refused
 from jobs.ingest.stopping import Stopping, Waits
@@ -56,13 +56,16 @@ class Relay:
         self._topics = raw_topics(settings)
         self._partitions = Partitions(settings)
         self._waits = {what: Waits(stopping) for what in ("broker", "database")}
-        self._waited = 0.0
+        self._waited, self._was_empty = 0.0, False
         self._said = time.monotonic()
         for what in self._waits:
             REGISTRY.put("reco_relay_waiting", 0, what=what)
 
     def run(self, *, until_empty: bool = False) -> Done:
-        """The relay. Broker and database are waited for; UserError where a table, a topic or a right is missing."""
+        """The relay. Broker and database are waited for.
+
+        UserError where a table, a topic or a right is missing, or with `until_empty` where it was stopped before.
+        """
         started = False
         while not self._stopping.asked:
             try:
@@ -87,6 +90,12 @@ class Relay:
             finally:
                 self._outbox.close()
         self._tell(last=True)
+        if until_empty and not self._was_empty:
+            raise UserError(
+                f"Stopped before the outbox was empty, after {self.done.published:,} rows; what is left is published "
+                "when the relay runs again.",
+                FAILED,
+            )
         return self.done
 
     def _serve(self, voice: Voice, until_empty: bool) -> bool:
@@ -103,6 +112,7 @@ class Relay:
                 blocked = _BLOCKED_SECONDS
                 continue
             if until_empty and not self._outbox.backlog().rows:
+                self._was_empty = True
                 self.done.heartbeats += voice.last_word(self._stopping)
                 return True
             blocked = min(blocked * 2, poll)
@@ -247,7 +257,9 @@ def command(
         bool, typer.Option("--until-empty", help="Publish what is there, send a last heartbeat, end.")
     ] = False,
     init: Annotated[bool, typer.Option("--init", help="Make what is missing of the tables, then end.")] = False,
-    print_ddl: Annotated[bool, typer.Option("--print-ddl", help="Print the tables' DDL, then end.")] = False,
+    print_ddl: Annotated[
+        Literal["postgresql", "mysql"] | None, typer.Option(help="Print the tables' DDL for this database, then end.")
+    ] = None,
     settings: SettingsFile = None,
     as_json: AsJson = False,
     debug: Debug = False,
@@ -261,7 +273,7 @@ def command(
     log.configure(debug=debug, as_json=True if as_json else None)
     known = load_settings(settings)
     if print_ddl:
-        typer.echo(open_outbox(known.outbox).statements().strip())
+        typer.echo(table_of(print_ddl)("", known.outbox).statements().strip())
         return
     if init:
         create(known)

@@ -175,7 +175,7 @@ def main(folder: Path, count: int) -> None:
     try:
         server = get_server(data, cleanup_mode="stop")
         dsn = server.get_uri()
-        outbox = PostgresOutbox(dsn, Outbox())
+        outbox = PostgresOutbox(dsn, Outbox(sides=["agoda", "supplier"]))
         outbox.open()
         outbox.create()
         outbox.close()

@@ -7,6 +7,7 @@ from jobs.common import log
 from jobs.common.metrics import REGISTRY
 from jobs.common.settings import Settings
 from jobs.ingest.heartbeats import Partitions, beat, raw_topics
+from jobs.ingest.outbox import AwayError
 from jobs.ingest.outbox_table import OutboxTable
 from jobs.ingest.publisher import Publisher
 from jobs.ingest.stopping import Stopping
@@ -90,5 +91,10 @@ class Voice:
         hours = self._settings.outbox.keep_hours
         end = time.monotonic() + TIDY_SECONDS
         while hours is not None and time.monotonic() < end:
-            if self._outbox.tidy(hours, TIDY_ROWS) < TIDY_ROWS:
+            try:
+                if self._outbox.tidy(hours, TIDY_ROWS) < TIDY_ROWS:
+                    return
+            except AwayError as error:
+                # No reason to publish later; a connection that is gone is found by the next who asks.
+                self._log.error("old rows stay", why=str(error))
                 return

@@ -47,7 +47,13 @@ class Shop:
         data = {
             "kafka": {"bootstrap_servers": servers},
             "topics": {f"{side}_raw": topic for side, topic in self.topics.items()} | {"partitions": 3},
-            "outbox": {"dsn": database.dsn, "table": name, "heartbeat_seconds": 1, "poll_milliseconds": 20},
+            "outbox": {
+                "dsn": database.dsn,
+                "table": name,
+                "sides": ["agoda", "supplier"],
+                "heartbeat_seconds": 1,
+                "poll_milliseconds": 20,
+            },
         }
         self.settings = Settings.model_validate(data)
         create_topics(servers, self.settings)

@@ -94,6 +94,28 @@ def test_the_command_sends_one_round(shop: Shop, monkeypatch: pytest.MonkeyPatch
     assert len(shop.beats()) == 3
 
 
+@pytest.mark.parametrize(
+    ("side", "sides", "message"),
+    [
+        ("agoda", '["agoda"]', "--side agoda: outbox.sides names it"),
+        ("supplier", '["agoda", "supplier"]', "--side supplier: outbox.sides names it"),
+        ("supplier", "[]", "outbox.sides is not set"),
+        ("supplier", '["agoda"]', "no Kafka broker answers"),
+    ],
+)
+def test_a_side_whose_time_the_relay_tells_is_refused(
+    side: str, sides: str, message: str, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    monkeypatch.setattr(heartbeats, "_PATIENCE_SECONDS", 0.5)
+    monkeypatch.setenv("RECO_KAFKA__BOOTSTRAP_SERVERS", "127.0.0.1:1")
+    monkeypatch.setenv("RECO_OUTBOX__DSN", "postgresql://db/shop")
+    monkeypatch.setenv("RECO_OUTBOX__SIDES", sides)
+    with pytest.raises(SystemExit) as ended:
+        main(["heartbeat", "--side", side, "--lag", "0", "--once"])
+    assert ended.value.code == (1 if "broker" in message else 2)
+    assert message in " ".join(capsys.readouterr().err.split())
+
+
 def test_without_a_broker_once_is_an_error_that_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(heartbeats, "_PATIENCE_SECONDS", 0.5)
     settings = Settings.model_validate({"kafka": {"bootstrap_servers": "127.0.0.1:1"}})

@@ -1,5 +1,6 @@
 """Claims and the truth of heartbeats, on real databases, without anything that runs beside the test."""
 
+import re
 import threading
 from datetime import timedelta
 
@@ -183,7 +184,9 @@ def test_missing_tables_are_named_with_the_remedy_and_made_once(shop: Shop) -> N
 
 def test_a_database_without_an_encoding_is_refused(postgres: Postgres) -> None:
     postgres.run_alone("create database ascii encoding 'SQL_ASCII' locale 'C' template template0")
-    settings = load_settings().outbox.model_copy(update={"dsn": postgres.server.get_uri(database="ascii")})
+    settings = load_settings().outbox.model_copy(
+        update={"sides": ["agoda"], "dsn": postgres.server.get_uri(database="ascii")}
+    )
     outbox = open_outbox(settings)
     outbox.open()
     try:
@@ -196,7 +199,9 @@ def test_a_database_without_an_encoding_is_refused(postgres: Postgres) -> None:
 
 def test_names_may_have_a_schema(postgres: Postgres) -> None:
     postgres.run("create schema if not exists booking")
-    settings = load_settings().outbox.model_copy(update={"dsn": postgres.dsn, "table": "booking.Outbox"})
+    settings = load_settings().outbox.model_copy(
+        update={"sides": ["agoda"], "dsn": postgres.dsn, "table": "booking.Outbox"}
+    )
     outbox = open_outbox(settings)
     outbox.open()
     try:
@@ -216,12 +221,24 @@ def test_names_may_have_a_schema(postgres: Postgres) -> None:
         ("mysql://db:3306", "names no database"),
         ("mysql://db:x/shop", "the port is no number"),
         ("mysql://db/shop?sslmode=require", "knows no option sslmode"),
+        ("postgresql://relay:hun@ter2@db/shop", "write %40 for @"),
+        ("mysql://relay:hun@ter2@db/shop", "write %40 for @"),
+        ("postgresql://relay:hun/ter2@db/shop", "%2F for /"),
+        ("mysql://relay:1?ter2@db/shop", "%3F for ?"),
     ],
 )
 def test_a_dsn_that_makes_no_sense_is_said_so(dsn: str, message: str) -> None:
-    settings = load_settings().outbox.model_copy(update={"dsn": dsn})
-    with pytest.raises(UserError, match=message):
+    settings = load_settings().outbox.model_copy(update={"sides": ["agoda"], "dsn": dsn})
+    with pytest.raises(UserError, match=re.escape(message)) as caught:
         open_outbox(settings).open()
+    assert "ter2" not in str(caught.value)
+
+
+def test_whose_outbox_it_is_must_be_said() -> None:
+    settings = load_settings().outbox.model_copy(update={"dsn": "postgresql://db/shop"})
+    assert settings.sides == []
+    with pytest.raises(UserError, match=r"outbox\.sides is not set: .*RECO_OUTBOX__SIDES"):
+        open_outbox(settings)
 
 
 def _user(shop: Shop, user: str, password: str) -> list[str]:

@@ -1,13 +1,18 @@
 """The relay, from real databases to a real broker: what is committed is published, in order."""
 
 import json
+import threading
 from pathlib import Path
 
 import pytest
 
 from jobs.cli.broker import Broker, free_port
+from jobs.cli.main import main
+from jobs.common.errors import FAILED, UserError
 from jobs.common.metrics import REGISTRY
-from jobs.ingest.relay import create
+from jobs.ingest.outbox import open_outbox
+from jobs.ingest.relay import Relay, create
+from jobs.ingest.stopping import Stopping
 from tests.ingest.databases import ROOT, Database
 from tests.ingest.shop import Shop, assert_in_order, wait_for
 
@@ -147,3 +152,81 @@ def test_published_rows_stay_so_long_and_then_go_to_the_archive(shop: Shop) -> N
     with shop.relaying(keep_hours=0):
         wait_for(lambda: not shop.rows("id"), "the removal without an archive")
     assert len(shop.database.run(f"select 1 from {archive}")) == 31
+
+
+def test_an_archive_that_cannot_be_written_is_named_at_the_start(shop: Shop) -> None:
+    schema = "public" if shop.database.kind == "postgresql" else "shop"
+    for name in (shop.table, f"{schema}.{shop.table}"):
+        with pytest.raises(UserError, match=r"outbox\.archive_table is the outbox .* itself"):
+            shop.outbox(archive_table=name).check()
+    with pytest.raises(UserError, match=r"outbox\.archive_table nowhere cannot be written .*grant insert"):
+        shop.drain(archive_table="nowhere")
+    other = f"{shop.table}_else"
+    shop.database.run(f"create table {other} (id integer)")
+    with pytest.raises(UserError, match=rf"outbox\.archive_table {other} cannot be written"):
+        shop.outbox(archive_table=other).check()
+
+
+def test_an_archive_that_is_lost_later_does_not_hold_rows_up(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
+    archive = f"{shop.table}_old"
+    create(shop.told(archive_table=archive))
+    shop.add("A-1")
+    with shop.relaying(archive_table=archive, keep_hours=0) as relay:
+        wait_for(lambda: not shop.rows("id"), "the move of the first row")
+        shop.database.run(f"drop table {archive}")
+        shop.add("A-2")
+        told = [""]
+
+        def is_told() -> bool:
+            told[0] += capsys.readouterr().err
+            return "old rows stay" in told[0]
+
+        wait_for(is_told, "its mention")
+        beats = relay.done.heartbeats
+        shop.add("A-3")
+        wait_for(lambda: shop.unpublished() == 0, "the publication of the rows after it")
+        wait_for(lambda: relay.done.heartbeats >= beats + 4, "heartbeats after it")
+        assert REGISTRY.value("reco_relay_waiting", what="database") == 0
+    assert '"event": "waiting"' not in told[0] + capsys.readouterr().err
+    assert [activity for (activity,) in shop.rows("aggregateid")] == ["A-2", "A-3"]
+
+
+def test_until_empty_that_is_stopped_before_is_a_failure(shop: Shop) -> None:
+    shop.add("A-1", "A-2")
+    locking = shop.connect()
+    with locking.cursor() as cursor:
+        cursor.execute(f"select id from {shop.table} for update")
+    stopping = Stopping()
+    relay = Relay(shop.settings, open_outbox(shop.settings.outbox), stopping)
+    raised: list[UserError] = []
+
+    def work() -> None:
+        try:
+            relay.run(until_empty=True)
+        except UserError as error:
+            raised.append(error)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        wait_for(lambda: relay.done.heartbeats > 0, "its work")
+    finally:
+        stopping.ask()
+        thread.join(60)
+        locking.rollback()
+    assert "Stopped before the outbox was empty, after 0 rows" in str(raised[0])
+    assert raised[0].exit_code == FAILED
+
+
+def test_a_relay_that_hangs_is_not_the_voice_for_long(shop: Shop) -> None:
+    asked = "show idle_session_timeout" if shop.database.kind == "postgresql" else "select @@session.wait_timeout"
+    assert shop.outbox().ask(asked)[0][0] in ("1min", 60)
+    assert shop.outbox(heartbeat_seconds=600).ask(asked)[0][0] in ("645s", 645)
+
+
+@pytest.mark.parametrize(("kind", "says"), [("postgresql", "timestamptz"), ("mysql", "timestamp(6)")])
+def test_the_ddl_is_printed_without_a_database(kind: str, says: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["relay", "--print-ddl", kind])
+    assert ended.value.code == 0
+    assert says in capsys.readouterr().out

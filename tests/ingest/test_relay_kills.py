@@ -109,6 +109,7 @@ def _relay(shop: Shop, log: Path) -> subprocess.Popen[bytes]:
         "TOPICS__SUPPLIER_RAW": shop.topics["supplier"],
         "OUTBOX__DSN": outbox.dsn,
         "OUTBOX__TABLE": outbox.table,
+        "OUTBOX__SIDES": '["agoda", "supplier"]',
         "OUTBOX__BATCH_SIZE": "50",
         "OUTBOX__HEARTBEAT_SECONDS": "1",
         "OUTBOX__POLL_MILLISECONDS": "20",

@@ -1,10 +1,12 @@
 """The suppliers' files, conf/suppliers/*.yaml: how each API is asked, checked whole before anything is asked."""
 
+import re
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import parse_qsl
 
 from pydantic import BaseModel, Field, SkipValidation, ValidationError
 
@@ -30,6 +32,8 @@ from jobs.ingest.polling.config_parts import (
 )
 
 _FORMAT = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+_HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_BY_REFERENCE = "looks like a secret; give it under auth, by reference"
 _OURS = ("accept-encoding", "connection", "content-length", "host", "transfer-encoding")
 
 
@@ -108,6 +112,7 @@ def read_supplier(path: Path) -> SupplierApi:
         wrong += complaints(error, _known(SupplierApi))
     else:
         wrong += _together(api) if paging is not None else []
+    wrong += _written(document.data)
     if wrong:
         in_order = sorted(wrong, key=lambda item: document.line(item[0]))
         raise UserError("\n".join(document.sentence(*item) for item in in_order))
@@ -134,13 +139,6 @@ def _chosen(document: Document, name: str, kinds: Mapping[str, type[Part]], wron
 def _together(api: SupplierApi) -> list[tuple[Key, str]]:
     """What is wrong though each value is right by itself."""
     found: list[tuple[Key, str]] = []
-    for name in api.headers:
-        if name.lower() in _OURS:
-            found.append((("headers", name), "is set by the poller itself"))
-    for part, names in (("headers", api.headers), ("params", api.params)):
-        for name in names:
-            if _is_secret(name):
-                found.append(((part, name), "looks like a secret; give it under auth, by reference"))
     addresses: list[tuple[Key, str]] = [(("url",), api.url)] if api.auth is not None else []
     if (token_url := getattr(api.auth, "token_url", None)) is not None:
         addresses.append((("auth", "token_url"), token_url))
@@ -152,12 +150,37 @@ def _together(api: SupplierApi) -> list[tuple[Key, str]]:
     return found
 
 
+def _written(data: Mapping[str, Any]) -> list[tuple[Key, str]]:
+    """What is wrong with headers, params and addresses, whatever else is."""
+    found: list[tuple[Key, str]] = []
+    parts = {part: names for part in ("headers", "params") if isinstance(names := data.get(part), dict)}
+    for name, value in parts.get("headers", {}).items():
+        if str(name).lower() in _OURS:
+            found.append((("headers", name), "is set by the poller itself"))
+        if not _HEADER.fullmatch(str(name)) or not str(value).isascii() or not str(value).isprintable():
+            found.append((("headers", name), "has letters that no header may have; write it in plain ASCII"))
+    for part, names in parts.items():
+        found += [((part, name), _BY_REFERENCE) for name in names if _is_secret(str(name))]
+    auth = data.get("auth")
+    addresses: list[tuple[Key, Any]] = [(("url",), data.get("url"))]
+    if isinstance(auth, dict):
+        addresses.append((("auth", "token_url"), auth.get("token_url")))
+    for key, url in addresses:
+        if isinstance(url, str) and any(_is_secret(name) for name, _ in parse_qsl(url.partition("?")[2], True)):
+            found.append((key, _BY_REFERENCE))
+    return found
+
+
 def _since(api: SupplierApi, paging: SincePaging) -> list[tuple[Key, str]]:
     found: list[tuple[Key, str]] = []
     if api.overlap == 0:
         found.append((("overlap",), "must be at least 1s for updated_since: several items can have one time"))
     if paging.start is not None and read_time(paging.start) is None:
         found.append((("paging", "start"), "must be a time with its offset, like 2026-03-01T00:00:00Z"))
+    elif paging.start is not None and is_future(paging.start):
+        found.append(
+            (("paging", "start"), "lies in the future, from where nothing would be read; give a time before now")
+        )
     return found
 
 
@@ -168,6 +191,12 @@ def read_time(text: str) -> datetime | None:
     except ValueError:
         return None
     return found if found.tzinfo is not None else None
+
+
+def is_future(text: str) -> bool:
+    """Whether a time with its offset is later than this machine's clock."""
+    at = read_time(text)
+    return at is not None and at > datetime.now(UTC)
 
 
 def _is_secret(name: str) -> bool:

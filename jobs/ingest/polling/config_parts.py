@@ -3,6 +3,7 @@
 import re
 from decimal import Decimal
 from typing import Annotated, Any, ClassVar, Literal
+from zoneinfo import ZoneInfo
 
 import httpx
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -39,8 +40,9 @@ def _bytes(value: Any) -> Any:
 
 
 def _rate(value: Any) -> Any:
-    if isinstance(value, bool) or not isinstance(value, int | Decimal) or not 0 < value <= 1_000:
-        raise ValueError("must be a number of requests a second, over 0 and at most 1000, like 5 or 0.2")
+    number = isinstance(value, int | Decimal) and not isinstance(value, bool)
+    if not number or not 1 <= value * 600 <= 600_000:
+        raise ValueError("must be a number of requests a second, from 1 in 10 minutes (0.0017) to 1000, like 5 or 0.2")
     return Decimal(value)
 
 
@@ -74,6 +76,14 @@ def _text(value: Any) -> Any:
     if isinstance(value, bool):
         return str(value).lower()
     return str(value) if isinstance(value, int | Decimal) else value
+
+
+def _zone(value: Any) -> Any:
+    try:
+        ZoneInfo(value)
+    except (ValueError, TypeError, KeyError, OSError):
+        raise ValueError("must be the name of a time zone, like Europe/Berlin") from None
+    return value
 
 
 Text = Annotated[str, BeforeValidator(_text)]
@@ -178,6 +188,7 @@ class SincePaging(_Pages):
 
     `order: ascending` promises the list by that time, oldest first, so that the time alone leads from page to page.
     `start` is where the very first poll begins; without it there is none and the supplier's own beginning holds.
+    `zone`: whose times these are where they come without an offset; it is asked for so too.
     """
 
     kind: ClassVar[str] = "updated_since"
@@ -186,6 +197,15 @@ class SincePaging(_Pages):
     time: Literal["iso", "iso_seconds", "epoch_seconds", "epoch_millis"] = "iso"
     order: Literal["any", "ascending"] = "any"
     start: Text | None = None
+    zone: Annotated[str, BeforeValidator(_zone)] | None = None
+
+    @model_validator(mode="after")
+    def _by_clock(self) -> Any:
+        if self.zone is not None and self.time.startswith("epoch"):
+            raise ValueError(f"zone is for times without an offset; {self.time} needs none")
+        if self.zone is not None and self.order == "ascending":
+            raise ValueError("times of a zone do not lead on in the hour that is repeated; leave order ascending out")
+        return self
 
     @model_validator(mode="after")
     def _by_time_alone(self) -> Any:

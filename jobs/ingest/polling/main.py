@@ -23,7 +23,7 @@ from jobs.common.options import AsJson, Debug, SettingsFile
 from jobs.common.output import print_json, print_table, say
 from jobs.common.settings import Settings, load_settings
 from jobs.ingest.polling.circuit import CircuitState
-from jobs.ingest.polling.config import SupplierApi, choose, read_suppliers, read_time
+from jobs.ingest.polling.config import SupplierApi, choose, is_future, read_suppliers, read_time
 from jobs.ingest.polling.config_parts import CursorPaging, PagePaging
 from jobs.ingest.polling.deliver import Sink
 from jobs.ingest.polling.poller import Outcome, Poller
@@ -61,7 +61,7 @@ def command(
     if reset_to is not None:
         if len(supplier or []) != 1:
             raise UserError("--reset-to is for one supplier: name it with --supplier.")
-        return _reset(settings, apis[0], reset_to)
+        return _reset(settings, apis[0], reset_to, as_json=as_json)
     _check_broker(settings)
     stamina.instrumentation.set_on_retry_hooks([])
     metrics = settings.metrics.model_copy(update={"port": settings.poll.metrics_port})
@@ -136,7 +136,7 @@ def _print(outcomes: Sequence[Outcome]) -> None:
     say(*(f"{outcome.supplier!a} FAILED: {outcome.why}" for outcome in outcomes if outcome.why))
 
 
-def _reset(settings: Settings, api: SupplierApi, to: str) -> int:
+def _reset(settings: Settings, api: SupplierApi, to: str, *, as_json: bool) -> int:
     """Forget how far it was read and note another place."""
     store = Store(Path(settings.poll.state), api)
     state = State(store.source)
@@ -149,12 +149,19 @@ def _reset(settings: Settings, api: SupplierApi, to: str) -> int:
         elif to != "start":
             raise UserError(f"--reset-to {to}: {api.supplier!a} is read by cursor; give start, or cursor:VALUE.")
     elif at is not None:
+        if is_future(to):
+            raise UserError(
+                f"--reset-to {to}: lies in the future, from where nothing would be read; give a time before now."
+            )
         state.high = at.astimezone(UTC).timestamp()
     elif to != "start":
         raise UserError(f"--reset-to {to}: give a time with its offset, like 2026-03-01T00:00:00Z, or start.")
     with locked(Path(settings.poll.state), api.supplier):
         store.save(state)
-    say(f"The next poll of {api.supplier!a} goes on from {to}; what was published before counts once.")
+    if as_json:
+        print_json({"supplier": api.supplier, "goes_on_from": to})
+    else:
+        say(f"The next poll of {api.supplier!a} goes on from {to}; what was published before counts once.")
     return DONE
 
 

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from hashlib import sha256
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from jobs.ingest.polling.config import SupplierApi
 from jobs.ingest.polling.config_parts import SincePaging
@@ -100,8 +101,17 @@ def _updated(value: Any, api: SupplierApi) -> datetime | None:
         if isinstance(found, str) and paging.time in _EPOCH_UNITS:
             return _EPOCH + timedelta(microseconds=int(Decimal(found) * _EPOCH_UNITS[paging.time]))
         if isinstance(found, str) and not isinstance(found, Number):
-            read = datetime.fromisoformat(found)
-            return read.replace(tzinfo=UTC) if read.tzinfo is None else read.astimezone(UTC)
+            return _in_utc(datetime.fromisoformat(found), paging.zone)
     except (ValueError, OverflowError, InvalidOperation):
         pass
     return None
+
+
+def _in_utc(read: datetime, zone: str | None) -> datetime | None:
+    """None for a time without an offset where no zone is said. One that a clock showed twice is the earlier one."""
+    if read.tzinfo is not None:
+        return read.astimezone(UTC)
+    if zone is None:
+        return None
+    there = ZoneInfo(zone)
+    return min(read.replace(tzinfo=there, fold=fold).astimezone(UTC) for fold in (0, 1))

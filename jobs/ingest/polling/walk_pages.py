@@ -11,6 +11,7 @@ The time moves to the greatest time of a change, but never past the beginning of
 from array import array
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 from jobs.ingest.polling.config import read_time
 from jobs.ingest.polling.config_parts import PagePaging, SincePaging
@@ -25,6 +26,8 @@ from jobs.ingest.polling.web import Answer, RefusedError
 READINGS = 6
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+#: No clock is put back by more.
+_REPEATED = timedelta(hours=3)
 _UNITS = {"iso": 0.001, "iso_seconds": 1.0, "epoch_seconds": 1.0, "epoch_millis": 0.001}
 _Marks = list["array[int]"]
 
@@ -49,7 +52,7 @@ class _Newest:
             if self._items:
                 raise PollFailedError(
                     f"None of its items says a time at {shown_path(paging.updated)} (paging.updated) that reads as "
-                    f"paging.time: {paging.time}.",
+                    f"paging.time: {paging.time}; a time without an offset is read only where paging.zone says whose.",
                     lasting=True,
                 )
             return None
@@ -95,7 +98,15 @@ def told(since: float, paging: SincePaging) -> str:
     if paging.time.startswith("epoch"):
         return str(whole)
     at = _EPOCH + (timedelta(seconds=whole) if unit == 1.0 else timedelta(milliseconds=whole))
+    if paging.zone is not None:
+        at = _by_the_clock(at, ZoneInfo(paging.zone))
     return at.isoformat(timespec="seconds" if unit == 1.0 else "milliseconds").replace("+00:00", "Z")
+
+
+def _by_the_clock(at: datetime, zone: ZoneInfo) -> datetime:
+    """The earliest that a zone's clock shows at that time or later, without an offset: an hour may be repeated soon."""
+    offsets = [(at + ahead).astimezone(zone).utcoffset() or timedelta(0) for ahead in (timedelta(0), _REPEATED)]
+    return at.replace(tzinfo=None) + min(offsets)
 
 
 def _first_since(job: Job, paging: SincePaging) -> float | None:

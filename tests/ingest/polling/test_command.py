@@ -90,6 +90,7 @@ def test_wrong_usage(rig: Rig, typed: Callable[..., tuple[int, str, str]]) -> No
         (FEED, "2026-03-01T00:00:00Z", 2, "is read by cursor; give start, or cursor:VALUE"),
         (SINCE, "2026-03-01T00:00:00Z", 0, "goes on from 2026"),
         (SINCE, "yesterday", 2, "give a time with its offset"),
+        (SINCE, "2999-01-01T00:00:00Z", 2, "lies in the future"),
         ({"kind": "page"}, "start", 2, "is read whole in each poll"),
     ],
 )
@@ -100,6 +101,11 @@ def test_the_place_can_be_set(
     found, out, err = typed("--supplier", "SUP-1", "--reset-to", to)
     assert found == code
     assert said in out + err
+    if code == 0:
+        _, out, _ = typed("--supplier", "SUP-1", "--reset-to", to, "--json")
+        assert json.loads(out) == {"supplier": "SUP-1", "goes_on_from": to}
+    else:
+        assert not file_of(Path(rig.settings.poll.state), "SUP-1", ".json").exists()
     assert typed("--reset-to", "start")[0] == 2
 
 

@@ -79,6 +79,47 @@ def test_a_short_file_has_sound_defaults(tmp_path: Path) -> None:
         ("items: data", "items: data\nparams: {api_key: x}", 4, "params.api_key: looks like a secret"),
         ("items: data", "items: data\nheaders: {Host: x}", 4, "headers.Host: is set by the poller itself"),
         ("items: data", "items: data\nfile: x", 4, "file: unknown key"),
+        ("items: data", "items: data\nrate_limit: 0.0000001", 4, "rate_limit: must be a number of requests a second"),
+        ("items: data", "items: data\nrate_limit: 0.0016", 4, "rate_limit: must be a number of requests a second"),
+        ("items: data", "items: data\nheaders: {X-Tenant: zürich}", 4, "headers.X-Tenant: has letters that no header"),
+        ("items: data", "items: data\nheaders: {Mandant ü: x}", 4, "headers.Mandant ü: has letters that no header"),
+        ("https://a.example/x", "https://a.example/x?v=1&api_key=hunter2", 2, "url: looks like a secret"),
+        (
+            "items: data",
+            "items: data\nauth: {kind: oauth, token_url: 'https://a.example/t?token=x', client_id: c}",
+            4,
+            "auth.token_url: looks like a secret",
+        ),
+        (
+            "{kind: page}",
+            "{kind: updated_since, param: s, updated: u, start: '2999-01-01T00:00:00Z'}",
+            4,
+            "paging.start: lies in the future",
+        ),
+        (
+            "{kind: page}",
+            "{kind: updated_since, param: s, updated: u, zone: Mars/X}",
+            4,
+            "paging.zone: must be the name",
+        ),
+        (
+            "{kind: page}",
+            "{kind: updated_since, param: s, updated: u, zone: Europe}",
+            4,
+            "paging.zone: must be the name",
+        ),
+        (
+            "{kind: page}",
+            "{kind: updated_since, param: s, updated: u, zone: Asia/Tokyo, time: epoch_millis}",
+            4,
+            "paging: zone is for times without an offset",
+        ),
+        (
+            "{kind: page}",
+            "{kind: updated_since, param: s, updated: u, zone: Asia/Tokyo, order: ascending, size: 5}",
+            4,
+            "paging: times of a zone do not lead on",
+        ),
         (
             "items: data",
             "items: data\nauth: {kind: magic}",
@@ -127,7 +168,7 @@ def test_a_secret_that_is_written_down_is_refused_and_not_shown(tmp_path: Path) 
 
 
 def test_everything_that_is_wrong_in_all_files_is_said_at_once(tmp_path: Path) -> None:
-    (tmp_path / "a.yaml").write_text(SHORT + "evry: 1m\nauth: {kind: bearer}\noverlap: x\n")
+    (tmp_path / "a.yaml").write_text(SHORT + "evry: 1m\nauth: {kind: bearer}\noverlap: x\nparams: {api_key: hunter2}\n")
     (tmp_path / "b.yaml").write_text(SHORT.replace("url", "uri"))
     (tmp_path / "c.yaml").write_text(SHORT)
     (tmp_path / "d.yml").write_text(SHORT)
@@ -135,10 +176,12 @@ def test_everything_that_is_wrong_in_all_files_is_said_at_once(tmp_path: Path) -
     with pytest.raises(UserError) as caught:
         read_suppliers(tmp_path)
     said = str(caught.value).splitlines()
+    assert "hunter2" not in str(said)
     assert [(Path(one.split(": ")[0].split(":")[0]).name, one.split(": ")[1]) for one in said] == [
         ("a.yaml", "evry"),
         ("a.yaml", "auth.token"),
         ("a.yaml", "overlap"),
+        ("a.yaml", "params.api_key"),
         ("b.yaml", "url"),
         ("b.yaml", "uri"),
         ("d.yml", "supplier"),

@@ -179,7 +179,7 @@ def test_the_key_is_the_activity() -> None:
     [
         ('"2026-03-09T10:00:00.5Z"', "iso", 1_773_050_400.5),
         ('"2026-03-09T17:00:00+07:00"', "iso", 1_773_050_400),
-        ('"2026-03-09T10:00:00"', "iso", 1_773_050_400),
+        ('"2026-03-09T10:00:00"', "iso", None),
         ("1773050400", "epoch_seconds", 1_773_050_400),
         ('"1773050400500"', "epoch_millis", 1_773_050_400.5),
         ("1773050400", "iso", None),
@@ -193,6 +193,22 @@ def test_the_time_of_a_change(written: str, time: str, seconds: float | None) ->
     paging = SincePaging.model_validate({"param": "s", "updated": "u", "time": time})
     found = item(f'{{"u":{written}}}', paging=paging).updated
     assert (None if found is None else found.timestamp()) == seconds
+
+
+@pytest.mark.parametrize(
+    ("written", "utc"),
+    [
+        ("2026-07-01T12:00:00", "2026-07-01T10:00:00+00:00"),
+        ("2026-07-01T12:00:00Z", "2026-07-01T12:00:00+00:00"),
+        ("2026-10-25T02:30:00", "2026-10-25T00:30:00+00:00"),  # twice: the earlier one
+        ("2026-03-29T02:30:00", "2026-03-29T00:30:00+00:00"),  # never: likewise
+    ],
+)
+def test_a_time_by_a_zones_clock_is_the_earlier_one(written: str, utc: str) -> None:
+    paging = SincePaging.model_validate({"param": "s", "updated": "u", "zone": "Europe/Berlin"})
+    found = item(f'{{"u":"{written}"}}', paging=paging).updated
+    assert found is not None
+    assert found.isoformat() == utc
 
 
 def test_a_deep_item_has_an_id_too(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from pytest_httpserver import HTTPServer
@@ -234,6 +235,47 @@ def test_times_are_rounded_down(time: str, told: str) -> None:
     paging = SincePaging.model_validate({"param": "s", "updated": "u", "time": time})
     moment = datetime(2026, 3, 9, 10, 0, 0, 123_999, tzinfo=UTC).timestamp()
     assert told_time(moment, paging) == told
+
+
+@pytest.mark.parametrize(
+    ("moment", "told"),
+    [
+        ("2026-07-01T00:00:00+00:00", "2026-07-01T02:00:00.000"),
+        ("2026-10-24T21:59:00+00:00", "2026-10-24T23:59:00.000"),
+        ("2026-10-25T00:50:00+00:00", "2026-10-25T01:50:00.000"),  # 02:50 of the first round
+        ("2026-10-25T01:00:00+00:00", "2026-10-25T02:00:00.000"),
+        ("2026-10-25T01:50:00+00:00", "2026-10-25T02:50:00.000"),
+        ("2026-03-29T00:59:00+00:00", "2026-03-29T01:59:00.000"),
+    ],
+)
+def test_a_zone_is_asked_by_its_clock_early_enough_for_the_repeated_hour(moment: str, told: str) -> None:
+    paging = SincePaging.model_validate({"param": "s", "updated": "u", "zone": "Europe/Berlin"})
+    assert told_time(datetime.fromisoformat(moment).timestamp(), paging) == told
+
+
+def test_nothing_is_skipped_in_the_hour_that_a_clock_shows_twice(
+    rig: Rig, httpserver: HTTPServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [datetime(2026, 10, 25, 0, 0, tzinfo=UTC)]
+    monkeypatch.setattr(time, "time", lambda: now[0].timestamp())
+    berlin, made = ZoneInfo("Europe/Berlin"), dict[int, str]()
+
+    def answer(request: Request) -> Any:
+        since = request.args.get("since", "")
+        return {"items": [row(number, at=at) for number, at in made.items() if at >= since]}
+
+    poller = rig.poller(serve(httpserver, answer), paging={**SINCE, "zone": "Europe/Berlin"}, overlap="1m")
+    for number in range(18):
+        now[0] += timedelta(minutes=10)
+        made[number] = now[0].astimezone(berlin).replace(tzinfo=None).isoformat(timespec="milliseconds")
+        assert why(poller) is None
+        assert set(rig.numbers()) == set(range(number + 1)), made[number]
+
+
+def test_times_without_an_offset_need_a_zone(rig: Rig, httpserver: HTTPServer) -> None:
+    url = serve(httpserver, lambda _: {"items": [row(1, at="2026-03-09T10:00:00")]})
+    assert "only where paging.zone says whose" in str(rig.poll(url, paging=SINCE).why)
+    assert rig.numbers() == [1]
 
 
 def test_items_without_a_time_are_a_mistake_in_the_file(rig: Rig, httpserver: HTTPServer) -> None:
