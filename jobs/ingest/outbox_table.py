@@ -40,6 +40,7 @@ class OutboxTable(ABC):
         others = [side for side in ("agoda", "supplier") if side not in settings.sides]
         # What is nobody's is everybody's: it has to be parked by someone.
         self.mine = "published_at is null" + "".join(f" and aggregatetype <> '{side}'" for side in others)
+        self._marked: set[Any] = set()
         self.work: Any = None
         self.watch: Any = None
 
@@ -66,6 +67,7 @@ class OutboxTable(ABC):
                 with suppress(self.errors):
                     connection.close()
         self.work = self.watch = None
+        self._marked = set()
 
     @contextmanager
     def asking(self) -> Iterator[None]:
@@ -133,15 +135,25 @@ class OutboxTable(ABC):
                     before[key] = min(seq, before.get(key, seq))
         return [row for row in rows if row.seq < before.get(row.aggregate, row.seq + 1)]
 
+    def mark_early(self, rows: Sequence[Row]) -> None:
+        """Mark rows while the broker still has them; nobody sees it before `settle`, and nothing is kept without it."""
+        with self.asking(), self.work.cursor() as cursor:
+            self.mark(cursor, [row.id for row in rows])
+        self._marked = {row.id for row in rows}
+
     def settle(self, published: Sequence[Row], parked: Sequence[tuple[Row, str]]) -> None:
         """Mark what the broker has confirmed, move what it never will to the dead letters, let go of the rest."""
+        confirmed = {row.id for row in published}
         with self.asking():
             with self.work.cursor() as cursor:
-                if published:
-                    self.mark(cursor, [row.id for row in published])
+                if new := confirmed - self._marked:
+                    self.mark(cursor, list(new))
                 for row, reason in parked:
                     self.park(cursor, row, reason)
+                for row_id in self._marked - confirmed:
+                    cursor.execute(f"update {self.table} set published_at = null where id = %s", (row_id,))
             self.work.commit()
+        self._marked = set()
 
     def release(self) -> None:
         """Let go of what was claimed."""

@@ -51,8 +51,10 @@ class Publisher:
         self._waiting, self._stop = waiting, stop
         self._producer = Producer({**_OPTIONS, **options, **kafka.client_options(settings)})
 
-    def publish(self, records: Sequence[Outgoing]) -> list[Refused]:
+    def publish(self, records: Sequence[Outgoing], meanwhile: Callable[[], None] | None = None) -> list[Refused]:
         """Send all and wait until the broker has confirmed each; returns those it refuses for good.
+
+        `meanwhile` is called once all are on their way; what it raises ends the waiting.
 
         Records never time out: one that were sent again after its successors would change their order. Raises
         GivenUpError where `stop` said so first, KafkaException where the client can go on no more.
@@ -73,6 +75,12 @@ class Publisher:
                     break
                 else:
                     break
+        if meanwhile is not None:
+            try:
+                meanwhile()
+            except BaseException:
+                self._producer.purge()
+                raise
         # Only refusals call back, so all that were not refused are confirmed once nothing is on its way any more.
         while left := self._producer.flush(_POLL_SECONDS):
             self._look(waited, left)

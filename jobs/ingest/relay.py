@@ -120,10 +120,13 @@ class Relay:
             self._outbox.release()
             return None
         parked = [
-            (row, f"aggregatetype is {row.aggregatetype!r:.60}, not agoda or supplier") for row in self._odd(rows)
+            (row, f"aggregatetype is {row.aggregatetype!r:.60}, not agoda or supplier")
+            for row in rows
+            if row.aggregatetype not in self._topics
         ]
         known = [row for row in rows if row.aggregatetype in self._topics]
-        refused = self._publish(known)
+        # The database writes while the broker does; it keeps that only once the broker has confirmed.
+        refused = self._publish(known, lambda: self._outbox.mark_early(known)) if known else []
         too_large, others = self._sort_out(known, refused)
         published = known
         if refused:
@@ -137,17 +140,15 @@ class Relay:
         self._answers("broker")
         return len(published) + len(parked) + len(too_large)
 
-    def _odd(self, rows: Sequence[Row]) -> list[Row]:
-        return [row for row in rows if row.aggregatetype not in self._topics]
-
-    def _publish(self, rows: Sequence[Row]) -> list[Refused]:
+    def _publish(self, rows: Sequence[Row], meanwhile: Callable[[], None] | None = None) -> list[Refused]:
         self._waited = 0.0
         topics = self._topics
         return self._publisher.publish(
             [
                 Outgoing(topics[side], activity.encode(), payload, (("id", str(row_id).encode()),))
                 for row_id, side, activity, payload, _seq in rows
-            ]
+            ],
+            meanwhile,
         )
 
     def _sort_out(

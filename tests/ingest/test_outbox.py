@@ -28,6 +28,23 @@ def test_a_row_is_kept_back_until_those_before_it_are_published(shop: Shop) -> N
     assert len(other.claim()) == 3
 
 
+def test_a_mark_is_kept_only_of_what_was_confirmed(shop: Shop) -> None:
+    shop.add("A-1", "A-2", "A-3")
+    outbox = shop.outbox()
+    claimed = outbox.claim()
+    outbox.mark_early(claimed)
+    assert shop.unpublished() == 3
+    outbox.settle(claimed[:1], [(claimed[1], "too large")])
+    assert [(name, at is None) for name, at in shop.rows("aggregateid, published_at")] == [
+        ("A-1", False),
+        ("A-3", True),
+    ]
+    again = outbox.claim()
+    outbox.mark_early(again)
+    outbox.close()
+    wait_for(lambda: shop.unpublished() == 1, "the mark of a relay that died to be gone")
+
+
 def test_a_row_that_commits_late_is_neither_lost_nor_overtaken(shop: Shop) -> None:
     early = shop.connect()
     shop.write(early, "A-1")

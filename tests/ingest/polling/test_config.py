@@ -158,3 +158,10 @@ def test_suppliers_are_chosen_by_name(tmp_path: Path) -> None:
 def test_a_folder_without_files_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"There is no supplier's file .*docs/poll\.md"):
         read_suppliers(tmp_path)
+
+
+def test_the_manuals_example_is_a_file(tmp_path: Path) -> None:
+    manual = (Path(__file__).parents[3] / "docs/poll.md").read_text()
+    path = tmp_path / "a.yaml"
+    path.write_text(manual.partition("```yaml\n")[2].partition("```")[0])
+    assert read_supplier(path).supplier == "SUP-007"

@@ -6,6 +6,7 @@ from decimal import Decimal, InvalidOperation
 from random import Random
 from zoneinfo import ZoneInfo
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pyspark.sql import SparkSession
@@ -54,9 +55,9 @@ def clocks(random: Random, zone: str) -> datetime:
 
 @settings(max_examples=1, deadline=None, database=None, suppress_health_check=list(HealthCheck))
 @given(seed=st.integers(0, 2**32))
-def test_money_and_times_are_pythons(spark: SparkSession, tmp_path_factory: object, seed: int) -> None:
+def test_money_and_times_are_pythons(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory, seed: int) -> None:
     random = Random(seed)
-    folder = tmp_path_factory.mktemp("zones")  # type: ignore[attr-defined]
+    folder = tmp_path_factory.mktemp("zones")
     texts = {
         f"z{number}": JSON_FORMAT.replace("Europe/Paris", zone)
         .replace("yyyy HH:mm", "yyyy HH:mm:ss")
