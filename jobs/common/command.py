@@ -15,7 +15,14 @@ from jobs.common.errors import DONE, FAILED, UserError
 
 INTERRUPTED = 130
 #: The extra of setup.py that brings a package which only some commands need.
-_EXTRAS = {"currency_converter": "demo", **dict.fromkeys(("httpx", "psycopg", "pymysql", "stamina"), "ingest")}
+_EXTRAS = {
+    "currency_converter": "demo",
+    **dict.fromkeys(("httpx", "psycopg", "pymysql", "stamina"), "ingest"),
+    **dict.fromkeys(
+        ("argon2", "fastapi", "itsdangerous", "jinja2", "multipart", "plotly", "starlette", "uvicorn", "xlsxwriter"),
+        "console",
+    ),
+}
 
 
 def load(target: str) -> Any:

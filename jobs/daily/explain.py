@@ -23,7 +23,7 @@ from jobs.daily import explain_text, inputs, verdicts
 from jobs.daily.close import Judged, anomalies_from
 from jobs.daily.explain_text import Break, Delivery, Explanation, Published
 from jobs.daily.inputs import Inputs
-from jobs.daily.margins import Rate, rules_of
+from jobs.common.margins import Rate, rules_of
 from jobs.daily.timeline import deliveries_of
 from jobs.daily.totals import Profile
 from reco_rules.money import MAX_RATE_AGE_DAYS

@@ -5,7 +5,7 @@ from datetime import date
 from typing import Any
 
 from jobs.daily.explain_text import Delivery
-from jobs.daily.margins import major
+from jobs.common.margins import major
 from reco_rules.latest import VERSION_ORDER
 from reco_rules.ownership import IDENTITY
 from reco_rules.vocabulary import Side

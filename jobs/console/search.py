@@ -1,0 +1,100 @@
+"""Finding exceptions: filters, search, order and pages, all of them in a link's query."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Literal
+from urllib.parse import urlencode
+
+import polars as pl
+from pydantic import BaseModel, ConfigDict, Field
+
+from jobs.console.exceptions import AGES, age_bucket
+
+SORTS = ("amount_at_risk_usd", "since", "changed_at", "supplier_id", "anomaly_type", "severity", "state", "activity_id")
+MAX_PAGE = 500
+_RANK = {"CRITICAL": 4, "HIGH": 3, "MEDIUM": 2, "LOW": 1}
+
+
+class Query(BaseModel):
+    """What is looked for; each list is any of its values, and an empty one anything."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    state: list[Literal["OPEN", "PENDING", "RESOLVED"]] = Field(default=["OPEN", "PENDING"], max_length=3)
+    supplier: list[str] = Field(default=[], max_length=500, description="supplier_id")
+    type: list[str] = Field(default=[], max_length=20, description="anomaly_type")
+    severity: list[Literal["CRITICAL", "HIGH", "MEDIUM", "LOW"]] = Field(default=[], max_length=4)
+    age: int | None = Field(default=None, ge=0, lt=len(AGES), description="index of the age bucket, the youngest is 0")
+    verdict: Literal["", "FINAL", "PROVISIONAL"] = ""
+    acknowledged: Literal["", "yes", "no"] = ""
+    assignee: str = Field(default="", max_length=64, description="a user; `-` for nobody")
+    held: Literal["", "yes", "no"] = ""
+    q: str = Field(default="", max_length=200, description="part of an activity, a supplier or an exception's id")
+    sort: Literal[
+        "amount_at_risk_usd", "since", "changed_at", "supplier_id", "anomaly_type", "severity", "state", "activity_id"
+    ] = "amount_at_risk_usd"
+    order: Literal["asc", "desc"] = "desc"
+    page: int = Field(default=1, ge=1, le=1_000_000)
+    size: int = Field(default=50, ge=1, le=MAX_PAGE)
+
+    def link(self, **changes: object) -> str:
+        """The query of a link to the same search with other values; defaults are left out."""
+        wanted = self.model_copy(update={"page": 1, **changes})
+        values = {name: value for name, value in wanted if value != Query.model_fields[name].default}
+        if values.get("state") == []:
+            values["state"] = [""]
+        return urlencode(values, doseq=True)
+
+
+def found(rows: pl.DataFrame, query: Query, now: datetime | None = None) -> pl.DataFrame:
+    """The rows that the query asks for, in no order."""
+    conditions = list(_conditions(query, now or datetime.now(UTC)))
+    return rows.filter(*conditions) if conditions else rows
+
+
+def page(rows: pl.DataFrame, query: Query) -> pl.DataFrame:
+    """One page of the rows in the query's order; equals by exception id, what has no value last."""
+    key = pl.col(query.sort)
+    if query.sort == "severity":
+        key = key.cast(pl.String).replace_strict(_RANK, default=0, return_dtype=pl.Int8)
+    elif query.sort in ("supplier_id", "anomaly_type", "state"):
+        key = key.cast(pl.String)
+    start, end = (query.page - 1) * query.size, query.page * query.size
+    order = rows.lazy().select(key.alias("key"), pl.col("exception_id").alias("id")).with_row_index("row")
+    # Only what stands before the page's end is sorted, which a million rows need not be.
+    first = order.sort("key", "id", descending=[query.order == "desc", False], nulls_last=True).slice(0, end)
+    return rows[first.select("row").collect()["row"][start:]]
+
+
+def ordered(rows: pl.DataFrame, query: Query) -> pl.DataFrame:
+    """All rows in the query's order."""
+    return page(rows, query.model_copy(update={"page": 1, "size": max(rows.height, 1)}))
+
+
+def _conditions(query: Query, now: datetime) -> Iterator[pl.Expr]:
+    for name, wanted in (
+        ("state", query.state),
+        ("supplier_id", query.supplier),
+        ("anomaly_type", query.type),
+        ("severity", query.severity),
+    ):
+        if wanted and not (name == "state" and len(wanted) == 3):
+            yield pl.any_horizontal(pl.col(name) == one for one in wanted)
+    if query.age is not None:
+        yield age_bucket(now) == query.age
+    if query.verdict:
+        yield pl.col("verdict") == query.verdict
+    if query.acknowledged:
+        yield pl.col("acknowledged") == (query.acknowledged == "yes")
+    if query.held:
+        yield pl.col("held") == (query.held == "yes")
+    if query.assignee:
+        yield pl.col("assignee").is_null() if query.assignee == "-" else pl.col("assignee") == query.assignee
+    words = query.q.strip()
+    if words:
+        lower = words.lower()
+        in_text = pl.col("activity_id").str.contains(words, literal=True)
+        in_supplier = pl.col("supplier_id").cast(pl.String).str.to_lowercase().str.contains(lower, literal=True)
+        # An activity is mostly pasted whole, as written; in the other case of letters it is looked for too.
+        in_upper = pl.col("activity_id").str.contains(words.upper(), literal=True)
+        yield (in_text | in_upper | in_supplier | (pl.col("exception_id") == lower)).fill_null(False)
