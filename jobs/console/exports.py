@@ -54,7 +54,7 @@ def _write(sheet: Any, row: int, place: int, value: Any, money: Any) -> None:
     if isinstance(value, bool):
         sheet.write_boolean(row, place, value)
     elif isinstance(value, Decimal) and abs(value) < 10**9:
-        sheet.write_number(row, place, value, money)
+        sheet.write_number(row, place, value.normalize(), money)
     else:  # Excel keeps 15 digits of a number: what is longer stays exact as text
         sheet.write_string(row, place, _text(value)[:32_767])
 

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 import uvicorn
+from fastapi import FastAPI
 from pydantic import ValidationError
 
 from jobs.common.command import new_app
@@ -41,23 +42,28 @@ def serve(
         sys.stdout.flush()
     else:
         say(f"The console answers at {url}; stop it with Ctrl-C.")
-    config = uvicorn.Config(
-        served,
-        host=console.host,
-        port=at,
-        log_config=None,
-        access_log=False,
-        proxy_headers=False,
-        server_header=False,
-        timeout_graceful_shutdown=5,
-    )
     try:
-        uvicorn.Server(config).run()
+        uvicorn.Server(server_config(served, console.host, at)).run()
     except SystemExit:
         raise UserError(
             f"Port {at} of {console.host} cannot be had: set console.port to a free one, or console.host to an "
             "address of this machine."
         ) from None
+
+
+def server_config(served: FastAPI, host: str, port: int) -> uvicorn.Config:
+    """How the console is served: the peer's address is believed, what a header says of it only by our own rules."""
+    return uvicorn.Config(
+        served,
+        host=host,
+        port=port,
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        lifespan="off",
+        timeout_graceful_shutdown=5,
+    )
 
 
 @app.command("add-user", epilog="Example: reco console add-user ann --role operator --supplier SUP-001")
