@@ -124,7 +124,7 @@ def close(tables: Tables, user: User, close_id: str) -> dict[str, Any] | None:
         "sides": _by_side(row["control_totals"] or []),
         "changes": _of_close(tables, user, "close_changes", close_id),
         "drift": _of_close(tables, user, "verdict_drift", close_id),
-        "docs": str(docs_folder(tables, row["reco_date"])) if user.sees_all else None,
+        "docs": user.sees_all and docs_folder(tables, row["reco_date"]) is not None,
     }
 
 

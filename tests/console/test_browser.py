@@ -5,11 +5,15 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.console.conftest import PASSWORD, Ask
 from tests.console.lake import HOSTILE, OURS, PRICE, THEIRS
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
@@ -20,7 +24,7 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium: 
 class Person:
     """A browser of somebody's, that remembers what its console complained of."""
 
-    def __init__(self, browser: "sync_api.Browser", url: str, shots: Path | None, **looks: object) -> None:
+    def __init__(self, browser: "Browser", url: str, shots: Path | None, **looks: Any) -> None:
         self.context = browser.new_context(base_url=url, accept_downloads=True, **looks)
         self.page = self.context.new_page()
         self.page.set_default_timeout(20_000)
@@ -48,7 +52,7 @@ class Person:
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator["sync_api.Browser"]:
+def browser() -> Iterator["Browser"]:
     with sync_api.sync_playwright() as play:
         running = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
         yield running
@@ -71,9 +75,7 @@ def until(holds: Callable[[], bool]) -> None:
         time.sleep(0.02)
 
 
-def test_sign_in_find_drill_down_act_and_export(
-    browser: "sync_api.Browser", own: tuple[str, Ask], shots: Path | None
-) -> None:
+def test_sign_in_find_drill_down_act_and_export(browser: "Browser", own: tuple[str, Ask], shots: Path | None) -> None:
     url, ask = own
     ann = Person(browser, url, shots, color_scheme="light", viewport={"width": 1280, "height": 900})
     ann.signs_in("ann")
@@ -116,7 +118,7 @@ def test_sign_in_find_drill_down_act_and_export(
 
 
 def test_somebody_limited_sees_their_own_on_a_phone_in_the_dark(
-    browser: "sync_api.Browser", own: tuple[str, Ask], shots: Path | None
+    browser: "Browser", own: tuple[str, Ask], shots: Path | None
 ) -> None:
     olga = Person(browser, own[0], shots, color_scheme="dark", viewport={"width": 390, "height": 844})
     olga.signs_in("olga")
@@ -132,7 +134,7 @@ def test_somebody_limited_sees_their_own_on_a_phone_in_the_dark(
     olga.context.close()
 
 
-def test_it_works_by_keyboard_and_without_javascript(browser: "sync_api.Browser", url: str, shots: Path | None) -> None:
+def test_it_works_by_keyboard_and_without_javascript(browser: "Browser", url: str, shots: Path | None) -> None:
     plain = Person(browser, url, shots, java_script_enabled=False)
     plain.signs_in("vera")
     plain.page.keyboard.press("Tab")

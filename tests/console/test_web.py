@@ -2,10 +2,12 @@
 
 import io
 import zipfile
+from pathlib import Path
 
 import httpx
 import pytest
 
+from jobs.common.settings import Settings
 from tests.console.conftest import Ask, sign_in
 from tests.console.lake import (
     HOSTILE,
@@ -127,6 +129,7 @@ def test_the_close_balances_and_says_what_it_changed(ask: Ask) -> None:
         ("SUPPLIER", 6, True),
     ]
     assert [one["activity_id"] for one in told["changes"]] == ["BK-SECRET"]
+    assert told["docs"] is False
     limited = ask("olga", "GET", "/api/v1/closes/2026-03-09-r1").json()
     assert [side["keys_in"] for side in limited["sides"]] == [3, 3]
     assert (limited["changes"], limited["facts"], limited["moved_usd"]) == ([], None, None)
@@ -211,3 +214,16 @@ def test_bulk_by_the_page_needs_the_forms_token(own: tuple[str, Ask]) -> None:
         assert (done.status_code, done.headers["location"]) == (303, "/?done=1")
         whole = {"action": "ACKNOWLEDGE", "request_id": "request-2", "csrf": csrf, "whole": "yes", "query": "q=BK-2"}
         assert client.post("/exceptions/act", data=whole).headers["location"] == "/exceptions?done=1"
+
+
+def test_data_docs_are_shown_without_scripts_and_nothing_beside_them(settings: Settings, own: tuple[str, Ask]) -> None:
+    _, ask = own
+    folder = Path(settings.lake.root) / "_expectations" / "2026-03-09"
+    folder.mkdir(parents=True)
+    (folder / "index.html").write_text("<script>1</script>expected")
+    page = ask("ann", "GET", "/closes/2026-03-09-r1/docs/index.html")
+    assert page.text.endswith("expected")
+    assert page.headers["content-security-policy"].startswith("sandbox; default-src 'none'")
+    assert "/docs/index.html" in ask("ann", "GET", "/closes/2026-03-09-r1").text
+    assert ask("olga", "GET", "/closes/2026-03-09-r1/docs/index.html").status_code == 403
+    assert ask("ann", "GET", "/closes/2026-03-09-r1/docs/..%2F..%2Fgold").status_code == 404
