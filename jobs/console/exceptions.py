@@ -24,10 +24,13 @@ def everything(tables: Tables) -> pl.DataFrame:
 
     Columns: the key, `state` (OPEN, PENDING, RESOLVED, by job and people together), `verdict` (FINAL where a close
     has seen it, else PROVISIONAL), `severity`, `amount_at_risk_usd`, `since` (UTC, first seen), `last_seen_date`,
-    `changed_at`, `held`, `reopened`, `acknowledged`, `assignee`, `resolved_by` (JOB or a user), `came_back`.
+    `changed_at`, `held`, `reopened`, `acknowledged`, `assignee`, `resolved_by` (JOB or a user), `came_back`,
+    `row` (its place here).
     """
     jobs = tables.made_behind("jobs' exceptions", SOURCES[:2], lambda: _joined(tables))
-    return tables.made("exceptions", SOURCES[2:], lambda: _with_actions(tables, jobs), also=id(jobs))
+    return tables.made(
+        "exceptions", SOURCES[2:], lambda: _with_actions(tables, jobs).with_row_index("row"), also=id(jobs)
+    )
 
 
 def visible(tables: Tables, user: User) -> pl.DataFrame:

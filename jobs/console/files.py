@@ -56,7 +56,7 @@ def export(request: Request, ours: Ours, caller: Known, kind: Literal["csv", "xl
 
 def exported(request: Request, ours: Context, caller: Caller, kind: str, query: Query) -> Response:
     """The file, in the search's order; noted in the audit."""
-    rows = search.ordered(search.found(visible(ours.tables, caller.user), query), query)
+    rows = search.ordered(ours.tables, search.found(visible(ours.tables, caller.user), query), query)
     ours.audit.note("exported", caller.user.name, ours.gate.address(request), kind=kind, exceptions=rows.height)
     headers = {"Content-Disposition": f'attachment; filename="exceptions.{kind}"'}
     if kind == "csv":

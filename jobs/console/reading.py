@@ -169,8 +169,12 @@ def drift(tables: Tables, user: User, days: int = 7) -> list[dict[str, Any]]:
 
 def policy(tables: Tables, supplier: str | None) -> dict[str, Any]:
     """What holds for the supplier now, and the version it is of."""
-    version, known = tables.made("policies", ("policies",), lambda: policies.current_policies(tables.settings))
+    version, known = _in_force(tables)
     return {"policy_version": version, "listed": supplier in known, **policies.effective(known, supplier).model_dump()}
+
+
+def _in_force(tables: Tables) -> tuple[int, policies.Policies]:
+    return tables.made("policies", ("policies",), lambda: policies.current_policies(tables.settings))
 
 
 def policy_history(tables: Tables, supplier: str) -> list[dict[str, Any]]:
@@ -190,15 +194,22 @@ def suppliers(tables: Tables, user: User) -> list[dict[str, Any]]:
     """Each supplier's scorecard: of the newest close its keys, matched and money, and what is unresolved."""
     newest = next(iter(closes(tables, user)), None)
     cards: dict[str, dict[str, Any]] = {}
+
+    def card_of(supplier: str) -> dict[str, Any]:
+        blank = {"agoda": None, "supplier": None, "exceptions": 0, "amount_at_risk_usd": Decimal(0), "unpriced": 0}
+        return cards.setdefault(supplier, {"supplier_id": supplier, **blank})
+
     for one in (newest or {}).get("control_totals") or []:
-        card = cards.setdefault(one["supplier_id"], {"supplier_id": one["supplier_id"]})
-        card[one["side"].lower()] = one
+        card_of(one["supplier_id"])[one["side"].lower()] = one
     for row in _sums(limited(cube(tables).lazy(), user).collect(), ["supplier_id"]):
-        cards.setdefault(row["supplier_id"], {"supplier_id": row["supplier_id"]}).update(row)
+        card_of(row["supplier_id"]).update(row)
+    for one in feeds(tables, user):
+        card_of(one["supplier_id"])
+    version, known = _in_force(tables)
     for card in cards.values():
-        agoda = card.get("agoda")
+        agoda = card["agoda"]
         card["matched_share"] = Decimal(agoda["matched"]) / agoda["keys_in"] if agoda and agoda["keys_in"] else None
-        card["mode"] = policy(tables, card["supplier_id"])["mode"]
+        card["mode"], card["policy_version"] = policies.effective(known, card["supplier_id"]).mode, version
     return [cards[name] for name in sorted(cards)]
 
 

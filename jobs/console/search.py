@@ -8,7 +8,8 @@ from urllib.parse import urlencode
 import polars as pl
 from pydantic import BaseModel, ConfigDict, Field
 
-from jobs.console.exceptions import AGES, age_bucket
+from jobs.console.exceptions import AGES, age_bucket, everything
+from jobs.console.tables import Tables
 
 SORTS = ("amount_at_risk_usd", "since", "changed_at", "supplier_id", "anomaly_type", "severity", "state", "activity_id")
 MAX_PAGE = 500
@@ -52,23 +53,43 @@ def found(rows: pl.DataFrame, query: Query, now: datetime | None = None) -> pl.D
     return rows.filter(*conditions) if conditions else rows
 
 
-def page(rows: pl.DataFrame, query: Query) -> pl.DataFrame:
+def page(tables: Tables, rows: pl.DataFrame, query: Query) -> pl.DataFrame:
     """One page of the rows in the query's order; equals by exception id, what has no value last."""
+    start = (query.page - 1) * query.size
+    return rows[_places(tables, rows, query).slice(start, query.size)]
+
+
+def ordered(tables: Tables, rows: pl.DataFrame, query: Query) -> pl.DataFrame:
+    """All rows in the query's order."""
+    return rows[_places(tables, rows, query)]
+
+
+def _places(tables: Tables, rows: pl.DataFrame, query: Query) -> pl.Series:
+    """Where in `rows` the first, second, … of them are."""
+    whole = everything(tables)
+    name = f"ranks by {query.sort} {query.order}"
+    ranks = tables.made(name, (), lambda: _ranks(whole, query), also=id(whole))
+    if whole.height and rows.height and int(rows["row"].max() or 0) >= whole.height:  # type: ignore[arg-type]
+        return rows["row"].arg_sort()  # the lake changed between two looks at it: no order is better than an error
+    return ranks.gather(rows["row"]).arg_sort()
+
+
+def _ranks(whole: pl.DataFrame, query: Query) -> pl.Series:
+    """Each exception's place in the order. A million are sorted once, not with every page: numbers are then quick."""
     key = pl.col(query.sort)
     if query.sort == "severity":
         key = key.cast(pl.String).replace_strict(_RANK, default=0, return_dtype=pl.Int8)
     elif query.sort in ("supplier_id", "anomaly_type", "state"):
         key = key.cast(pl.String)
-    start, end = (query.page - 1) * query.size, query.page * query.size
-    order = rows.lazy().select(key.alias("key"), pl.col("exception_id").alias("id")).with_row_index("row")
-    # Only what stands before the page's end is sorted, which a million rows need not be.
-    first = order.sort("key", "id", descending=[query.order == "desc", False], nulls_last=True).slice(0, end)
-    return rows[first.select("row").collect()["row"][start:]]
-
-
-def ordered(rows: pl.DataFrame, query: Query) -> pl.DataFrame:
-    """All rows in the query's order."""
-    return page(rows, query.model_copy(update={"page": 1, "size": max(rows.height, 1)}))
+    order = (
+        whole.lazy()
+        .select(key.alias("key"), pl.col("exception_id").alias("id"), "row")
+        .sort("key", "id", descending=[query.order == "desc", False], nulls_last=True)
+        .select("row")
+        .with_row_index("rank")
+        .sort("row")
+    )
+    return order.select("rank").collect()["rank"]
 
 
 def _conditions(query: Query, now: datetime) -> Iterator[pl.Expr]:

@@ -50,7 +50,8 @@ class Tables:
     def scan(self, name: str) -> pl.LazyFrame | None:
         """The rows of the newest version; None where the table has not been created yet."""
         found = self.table(name)
-        return None if found is None else scan(found)
+        # Listing a table's files costs more than most of our questions.
+        return None if found is None else self.made(f"scan of {name}", (name,), lambda: scan(found))
 
     def made(self, what: str, of: tuple[str, ...], make: Callable[[], Found], also: object = None) -> Found:
         """What `make` makes of the tables named, made again when one of them has a new version, or `also` changed."""

@@ -59,7 +59,7 @@ def searched(ours: Context, caller: Caller, query: Query) -> dict[str, Any]:
         "unpriced": risk.null_count(),
         "page": query.page,
         "pages": max(1, -(-rows.height // query.size)),
-        "exceptions": search.page(rows, query).to_dicts(),
+        "exceptions": search.page(ours.tables, rows, query).to_dicts(),
     }
 
 

@@ -145,6 +145,7 @@ def _events() -> list[dict[str, Any]]:
         event("AGODA", "BK-2", 2, amount_minor=20_000),
         event("SUPPLIER", "BK-2-by-another-name", 3, amount_minor=20_100, event_time=later),
         event("SUPPLIER", "BK-far-away", 4, amount_minor=90_000),
+        event("AGODA", "BK-of-a-newcomer", 7, "SUP-NEW"),
         event("AGODA", "BK-SECRET", 5, THEIRS),
         event("SUPPLIER", "BK-2-of-others", 6, THEIRS, amount_minor=20_000),
     ]

@@ -199,12 +199,12 @@ def test_a_search_finds_what_it_says_of_the_users_suppliers(
 
 def test_pages_follow_each_other_in_order_and_what_has_no_value_is_last(tables: Tables) -> None:
     rows = search.found(visible(tables, User(name="olga", suppliers=(OURS,))), Query())
-    pages = [search.page(rows, Query(size=2, page=number)) for number in (1, 2, 3, 4)]
+    pages = [search.page(tables, rows, Query(size=2, page=number)) for number in (1, 2, 3, 4)]
     assert [page.height for page in pages] == [2, 2, 1, 0]
     assert ids(pl.concat(pages))[0] == "BK-1"
     assert ids(pl.concat(pages))[-1] == "BK-5"
-    assert ids(search.ordered(rows, Query(sort="severity")))[0] == "BK-1"
-    assert ids(search.ordered(rows, Query(sort="activity_id", order="asc")))[:2] == ["BK-1", "BK-2"]
+    assert ids(search.ordered(tables, rows, Query(sort="severity")))[0] == "BK-1"
+    assert ids(search.ordered(tables, rows, Query(sort="activity_id", order="asc")))[:2] == ["BK-1", "BK-2"]
 
 
 def test_a_search_is_a_link_and_a_link_a_search() -> None:

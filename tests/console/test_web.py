@@ -135,6 +135,14 @@ def test_the_close_balances_and_says_what_it_changed(ask: Ask) -> None:
     assert (limited["changes"], limited["facts"], limited["moved_usd"]) == ([], None, None)
 
 
+def test_a_supplier_without_close_and_exceptions_has_a_scorecard(ask: Ask) -> None:
+    cards = {one["supplier_id"]: one for one in ask("ann", "GET", "/api/v1/suppliers").json()}
+    assert (cards["SUP-NEW"]["agoda"], cards["SUP-NEW"]["exceptions"]) == (None, 0)
+    assert cards[OURS]["exceptions"] == 5
+    assert "SUP-NEW" in ask("ann", "GET", "/suppliers").text
+    assert ask("ann", "GET", "/suppliers/SUP-NEW").status_code == 200
+
+
 def test_quarantine_is_whole_and_says_whose_it_is(ask: Ask) -> None:
     told = ask("ann", "GET", "/api/v1/quarantine").json()
     assert {(one["reason"], one["supplier_id"]) for one in told["counts"]} == {
