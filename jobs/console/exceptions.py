@@ -27,10 +27,13 @@ def everything(tables: Tables) -> pl.DataFrame:
     `changed_at`, `held`, `reopened`, `acknowledged`, `assignee`, `resolved_by` (JOB or a user), `came_back`,
     `row` (its place here).
     """
-    jobs = tables.made_behind("jobs' exceptions", SOURCES[:2], lambda: _joined(tables))
-    return tables.made(
-        "exceptions", SOURCES[2:], lambda: _with_actions(tables, jobs).with_row_index("row"), also=id(jobs)
-    )
+    jobs = of_jobs(tables)
+    return tables.made("exceptions", SOURCES[2:], lambda: _with_actions(tables, jobs), also=id(jobs))
+
+
+def of_jobs(tables: Tables) -> pl.DataFrame:
+    """Every exception as close and stream say, without what people did; the same rows in the same order."""
+    return tables.made_behind("jobs' exceptions", SOURCES[:2], lambda: _joined(tables).with_row_index("row"))
 
 
 def visible(tables: Tables, user: User) -> pl.DataFrame:
@@ -94,7 +97,9 @@ def _with_actions(tables: Tables, jobs: pl.DataFrame) -> pl.DataFrame:
     if people.is_empty():
         texts = [pl.lit(value, pl.String if value is None else pl.Boolean).alias(name) for name, value in plain.items()]
         return jobs.with_columns(texts)
-    joined = jobs.join(people, on="exception_id", how="left", maintain_order="left")
+    # Of few columns: the long ones are then shared with the frame without actions, not copied.
+    few = jobs.select("exception_id", "state", "amount_at_risk_usd", "last_seen_date", "reopened")
+    joined = few.join(people, on="exception_id", how="left", maintain_order="left")
     by_job = pl.col("state").cast(pl.String) == "RESOLVED"
     worse = pl.col("amount_at_risk_usd") > pl.col("seen_amount_at_risk_usd")
     seen_again = pl.col("last_seen_date") > pl.coalesce("seen_last_seen_date", pl.col("decided_at").dt.date())
@@ -102,13 +107,14 @@ def _with_actions(tables: Tables, jobs: pl.DataFrame) -> pl.DataFrame:
     person = pl.col("resolved").fill_null(False)
     back = person & ~by_job & pl.any_horizontal(worse, seen_again, reopened).fill_null(False)
     closed = person & ~back & ~by_job
-    return joined.with_columns(
+    told = joined.select(
         pl.when(closed).then(pl.lit("RESOLVED")).otherwise(pl.col("state").cast(pl.String)).cast(_WORDS).alias("state"),
         (pl.col("acknowledged").fill_null(False) & ~person).alias("acknowledged"),
         "assignee",
         pl.when(closed).then(pl.col("decided_by")).when(by_job).then(pl.lit("JOB")).alias("resolved_by"),
         back.alias("came_back"),
-    ).select(*jobs.columns, *plain)
+    )
+    return jobs.with_columns(told.get_columns())
 
 
 def cube(tables: Tables) -> pl.DataFrame:

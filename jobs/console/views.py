@@ -51,15 +51,16 @@ def query_of_request(request: Request) -> Query:
 
 def searched(ours: Context, caller: Caller, query: Query) -> dict[str, Any]:
     """How many exceptions there are, their money at risk, and one page of them."""
-    rows = search.found(visible(ours.tables, caller.user), query)
-    risk = rows["amount_at_risk_usd"]
+    rows = visible(ours.tables, caller.user)
+    hits = search.found(rows, query)
+    risk = hits["amount_at_risk_usd"]
     return {
-        "total": rows.height,
+        "total": hits.height,
         "amount_at_risk_usd": risk.cast(_EXACT).sum(),
         "unpriced": risk.null_count(),
         "page": query.page,
-        "pages": max(1, -(-rows.height // query.size)),
-        "exceptions": search.page(ours.tables, rows, query).to_dicts(),
+        "pages": max(1, -(-hits.height // query.size)),
+        "exceptions": search.page(ours.tables, rows, hits, query).to_dicts(),
     }
 
 
@@ -67,7 +68,7 @@ def chosen(ours: Context, caller: Caller, ids: Sequence[str], query: Query | Non
     """The exceptions named, or all that a search finds; 404 where one is not there for this user, 422 for too many."""
     rows = visible(ours.tables, caller.user)
     if query is not None:
-        found = search.found(rows, query)
+        found = rows[search.found(rows, query)["at"]]
     else:
         wanted = set(ids)
         found = rows.filter(pl.col("exception_id").is_in(list(wanted)))
