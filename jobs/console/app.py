@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from typing import Any
+from urllib.parse import quote
 
 from fastapi import FastAPI, HTTPException, Request
 from fastapi.exceptions import RequestValidationError
@@ -77,7 +78,8 @@ async def _refused(request: Request, error: Exception) -> Response:
     if error.status_code == 401 and not _is_api(request):
         if "hx-request" in request.headers:  # a part of a page cannot be the sign-in
             return Response(status_code=401, headers={"HX-Redirect": "/sign-in"})
-        return RedirectResponse(f"/sign-in?next={sign_in.safe_target(request.url.path)}", 303)
+        wanted = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+        return RedirectResponse(f"/sign-in?next={quote(sign_in.safe_target(wanted), safe='/')}", 303)
     sentence = str(error.detail) if error.detail != "Not Found" else "There is no such page, or not for you."
     return _answer(request, error.status_code, sentence, dict(error.headers or {}))
 

@@ -22,6 +22,8 @@ def test_nobody_sees_anything_without_signing_in(url: str) -> None:
     for path in ("/", "/exceptions", "/closes", "/export/exceptions.csv", "/system"):
         answer = httpx.get(url + path)
         assert (answer.status_code, answer.headers["location"]) == (303, f"/sign-in?next={path}")
+    view = httpx.get(url + "/exceptions?severity=HIGH&q=a%26b", follow_redirects=True)
+    assert 'name="next" value="/exceptions?severity=HIGH&amp;q=a%26b"' in view.text
     assert httpx.get(url + "/exceptions", headers={"HX-Request": "true"}).headers["hx-redirect"] == "/sign-in"
     assert httpx.get(url + "/api/v1/me", headers={"Authorization": "Bearer wrong"}).status_code == 401
     assert httpx.get(url + "/api/v1/me", headers={"X-Forwarded-User": "ann"}).status_code == 401
