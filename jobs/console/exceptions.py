@@ -11,6 +11,8 @@ from jobs.console.users import User
 from schemas.tables import TABLES
 
 SOURCES = ("exceptions", "nrt_exceptions", "exception_actions")
+#: Under what names the frames are kept.
+OF_JOBS, WHOLE = "exceptions of jobs", "exceptions"
 SEVERITIES = ("CRITICAL", "HIGH", "MEDIUM", "LOW")
 STATES = ("OPEN", "PENDING", "RESOLVED")
 #: Words that come back in a million rows are kept once.
@@ -27,13 +29,14 @@ def everything(tables: Tables) -> pl.DataFrame:
     `changed_at`, `held`, `reopened`, `acknowledged`, `assignee`, `resolved_by` (JOB or a user), `came_back`,
     `row` (its place here).
     """
-    jobs = of_jobs(tables)
-    return tables.made("exceptions", SOURCES[2:], lambda: _with_actions(tables, jobs), also=id(jobs))
+    of_jobs(tables)
+    number, jobs = tables.held(OF_JOBS)
+    return tables.made(WHOLE, SOURCES[2:], lambda: _with_actions(tables, jobs), also=number)
 
 
 def of_jobs(tables: Tables) -> pl.DataFrame:
     """Every exception as close and stream say, without what people did; the same rows in the same order."""
-    return tables.made_behind("jobs' exceptions", SOURCES[:2], lambda: _joined(tables).with_row_index("row"))
+    return tables.made_behind(OF_JOBS, SOURCES[:2], lambda: _joined(tables).with_row_index("row"))
 
 
 def visible(tables: Tables, user: User) -> pl.DataFrame:
@@ -119,8 +122,9 @@ def _with_actions(tables: Tables, jobs: pl.DataFrame) -> pl.DataFrame:
 
 def cube(tables: Tables) -> pl.DataFrame:
     """Counts and money by supplier, type, severity, state and age in days (unresolved ones), for sums of any kind."""
-    rows, now = everything(tables), datetime.now(UTC)
-    return tables.made("cube", (), lambda: _counted(rows, now), also=(id(rows), now.date(), now.hour, now.minute // 5))
+    everything(tables)
+    (number, rows), now = tables.held(WHOLE), datetime.now(UTC)
+    return tables.made("cube", (), lambda: _counted(rows, now), also=(number, now.date(), now.hour, now.minute // 5))
 
 
 def _counted(rows: pl.DataFrame, now: datetime) -> pl.DataFrame:

@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 import polars as pl
 from pydantic import BaseModel, ConfigDict, Field
 
-from jobs.console.exceptions import AGES, age_bucket, everything, of_jobs
+from jobs.console.exceptions import AGES, OF_JOBS, WHOLE, age_bucket, everything
 from jobs.console.tables import Tables
 
 SORTS = ("amount_at_risk_usd", "since", "changed_at", "supplier_id", "anomaly_type", "severity", "state", "activity_id")
@@ -73,9 +73,9 @@ def _places(tables: Tables, hits: pl.DataFrame, query: Query) -> pl.Series:
     """Where in `hits` the first, second, … of them are."""
     whole = everything(tables)
     # What people do changes no order but that of states.
-    made_of = whole if query.sort == "state" else of_jobs(tables)
+    number, _ = tables.held(WHOLE if query.sort == "state" else OF_JOBS)
     name = f"ranks by {query.sort} {query.order}"
-    ranks = tables.made(name, (), lambda: _ranks(whole, query), also=id(made_of))
+    ranks = tables.made(name, (), lambda: _ranks(whole, query), also=number)
     rows = hits["row"]
     if rows.is_empty() or rows.cast(pl.Int64).to_frame().max().item() >= ranks.len():
         return rows.arg_sort()  # the lake changed between two looks at it: another order is better than an error

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 from threading import RLock, Thread
 from typing import Any, TypeVar
@@ -25,7 +26,8 @@ class Tables:
         self.settings = settings
         self._lock = RLock()
         self._open: dict[str, tuple[DeltaTable, float]] = {}
-        self._made: dict[str, tuple[tuple[object, ...], Any]] = {}
+        self._made: dict[str, tuple[tuple[object, ...], Any, int]] = {}
+        self._numbers = count(1)
         self._making: set[str] = set()
 
     def table(self, name: str) -> DeltaTable | None:
@@ -60,7 +62,7 @@ class Tables:
             held = self._made.get(what)
             if held is None or held[0] != versions:
                 self._made.pop(what, None)  # let go first: two of the largest need not fit in memory
-                held = (versions, make())
+                held = (versions, make(), next(self._numbers))
                 self._made[what] = held
             found: Found = held[1]
             return found
@@ -78,11 +80,17 @@ class Tables:
             found: Found = held[1]
             return found
 
+    def held(self, what: str) -> tuple[int, Any]:
+        """What was made last under that name, and a number that no other making has: an `also` for what rests on it."""
+        with self._lock:
+            _, found, number = self._made[what]
+            return number, found
+
     def _make(self, what: str, versions: tuple[object, ...], make: Callable[[], Any]) -> None:
         try:
             made = make()
             with self._lock:
-                self._made[what] = (versions, made)
+                self._made[what] = (versions, made, next(self._numbers))
         except Exception:  # a table that cannot be read now is read with the next request
             log.get_logger(__name__).warning("not read", what=what, exc_info=True)
         finally:

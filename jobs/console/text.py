@@ -68,7 +68,9 @@ def size(value: int | None) -> str:
 def words(value: Any) -> str:
     """`MISSING_SUPPLIER` as `Missing supplier`; other text as it is, made printable."""
     text = printable(str(value if value is not None else "–"))
-    return text.replace("_", " ").capitalize().replace("agoda", "AGODA") if text.isupper() else text
+    return (
+        text.replace("_", " ").capitalize().replace("agoda", "AGODA").replace("Fx ", "FX ") if text.isupper() else text
+    )
 
 
 def shown(value: Any) -> str:
