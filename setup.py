@@ -13,7 +13,8 @@ setup(
     python_requires=">=3.11",
     packages=find_packages(include=["schemas", "schemas.*", "reco_rules", "reco_rules.*", "jobs", "jobs.*"]),
     package_data={
-        "": ["py.typed", "formats/*.yaml", "*.yaml", "*.csv", "*.xml", "*.json", "*.html", "*.properties", "*.sql"]
+        "": ["py.typed", "formats/*.yaml", "*.yaml", "*.csv", "*.xml", "*.json", "*.html", "*.properties", "*.sql"],
+        "jobs.console": ["templates/*.html", "static/*"],
     },
     install_requires=[
         "confluent-kafka>=2.16",

@@ -1,6 +1,6 @@
 """Every table of the lake, by name."""
 
-from schemas import bronze, gold, nrt, ref, silver
+from schemas import bronze, gold, nrt, people, ref, silver
 from schemas.types import Table
 
 TABLES: dict[str, Table] = {
@@ -21,5 +21,6 @@ TABLES: dict[str, Table] = {
         nrt.NRT_EXCEPTIONS,
         nrt.HOURLY_SUMMARY,
         nrt.VERDICT_DRIFT,
+        people.EXCEPTION_ACTIONS,
     )
 }

@@ -69,6 +69,11 @@ COMMANDS = {
         "Check Java, Spark, jars, broker, lake, policies, FX; say how to mend each.",
         "reco doctor",
     ),
+    "console": Row(
+        "jobs.console.main:app",
+        "The web console: money at risk, exceptions and what people do about them, closes.",
+        "reco console --port 8088",
+    ),
     "poll": Row(
         "jobs.ingest.polling.main:command",
         "Read the suppliers' APIs and publish what is new to the supplier topic.",

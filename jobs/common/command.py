@@ -19,6 +19,10 @@ _EXTRAS = {
     "currency_converter": "demo",
     "slack_sdk": "alerts",
     **dict.fromkeys(("httpx", "psycopg", "pymysql", "stamina"), "ingest"),
+    **dict.fromkeys(
+        ("argon2", "fastapi", "itsdangerous", "jinja2", "multipart", "plotly", "starlette", "uvicorn", "xlsxwriter"),
+        "console",
+    ),
 }
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, IPvAnyNetwork, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from jobs.common.errors import UserError
@@ -190,6 +190,27 @@ class Alerts(Section):
     metrics_port: int | None = Field(default=None, ge=1, le=65535)
 
 
+class Console(Section):
+    """The web console: where it answers, who may sign in, and which proxies may say who somebody is.
+
+    session_secret: `env:NAME` or `file:PATH`; where it is empty, sessions end when the console stops. session_hours:
+    how long a session lasts. https: whether browsers reach it by https only, then its cookie travels by nothing else.
+    proxies: addresses or networks whose header proxy_header names the user. sign_in_attempts: wrong passwords of one
+    address or user in 15 minutes before both have to wait. audit_file: where sign-ins, actions, exports are noted.
+    """
+
+    host: str = Field(default="127.0.0.1", min_length=1)
+    port: int = Field(default=8088, ge=1, le=65535)
+    users_file: Place = Path("conf/console-users.yaml")
+    session_secret: str = Field(default="", pattern=r"^((env|file):.+)?$", repr=False)
+    session_hours: int = Field(default=12, ge=1, le=24 * 31)
+    https: bool = False
+    proxies: list[IPvAnyNetwork] = Field(default_factory=list)
+    proxy_header: str = Field(default="X-Forwarded-User", pattern=r"^[A-Za-z0-9-]{1,64}$")
+    sign_in_attempts: int = Field(default=5, ge=1, le=1000)
+    audit_file: Place = Path(".reco/console-audit.jsonl")
+
+
 class Settings(BaseSettings):
     """Everything a program is told; one value for the whole run."""
 
@@ -213,6 +234,7 @@ class Settings(BaseSettings):
     alerts: Alerts = Field(default_factory=Alerts)
     spark: Spark = Field(default_factory=Spark)
     outbox: Outbox = Field(default_factory=Outbox)
+    console: Console = Field(default_factory=Console)
     local: Local = Field(default_factory=Local)
     policies_file: Place = Path("conf/policies.yaml")
     fx_file: Place | None = None

@@ -15,6 +15,7 @@ from jobs.common import log, tables
 from jobs.common.errors import UserError
 from jobs.common.kept import Kept
 from jobs.common.local_rows import held
+from jobs.common.margins import Rate, rules_of
 from jobs.common.options import AsJson, Debug, SettingsFile
 from jobs.common.output import print_json
 from jobs.common.session import quick_plans, spark_session
@@ -23,7 +24,6 @@ from jobs.daily import explain_text, inputs, verdicts
 from jobs.daily.close import Judged, anomalies_from
 from jobs.daily.explain_text import Break, Delivery, Explanation, Published
 from jobs.daily.inputs import Inputs
-from jobs.daily.margins import Rate, rules_of
 from jobs.daily.timeline import deliveries_of
 from jobs.daily.totals import Profile
 from reco_rules.money import MAX_RATE_AGE_DAYS

@@ -5,8 +5,8 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
+from jobs.common.margins import Rate, RuleResult, duration, instant
 from jobs.common.output import plain_decimal, print_table, printable, say, shown
-from jobs.daily.margins import Rate, RuleResult, duration, instant
 
 
 @dataclass(frozen=True)

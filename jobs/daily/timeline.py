@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Any
 
+from jobs.common.margins import major
 from jobs.daily.explain_text import Delivery
-from jobs.daily.margins import major
 from reco_rules.latest import VERSION_ORDER
 from reco_rules.ownership import IDENTITY
 from reco_rules.vocabulary import Side

@@ -8,11 +8,11 @@ from pyspark.sql import SparkSession
 
 from jobs.common.command import run_function
 from jobs.common.errors import DONE, USAGE, UserError
+from jobs.common.margins import allowed_amounts, duration
 from jobs.common.settings import Settings
 from jobs.daily.close import Report
 from jobs.daily.explain import Key, command, explain
 from jobs.daily.explain_text import Explanation, show
-from jobs.daily.margins import allowed_amounts, duration
 from tests.daily.small_lake import DAY, SUPPLIER
 
 Closed = tuple[Settings, Report]

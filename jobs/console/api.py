@@ -1,0 +1,169 @@
+"""The JSON API: everything that the pages do; with a token, or a session and its CSRF token."""
+
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, HTTPException, Request
+from fastapi import Query as Parameters
+from fastapi.openapi.utils import get_openapi
+from fastapi.responses import JSONResponse, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from jobs.common.output import plain_decimal
+from jobs.console import actions, quarantine, reading, views
+from jobs.console.context import Acting, Known, Ours, require_admin, require_all
+from jobs.console.detail import detail
+from jobs.console.files import exported
+from jobs.console.search import Query
+
+router = APIRouter(prefix="/api/v1", tags=["v1"])
+#: A search by link: every field is a parameter.
+Search = Annotated[Query, Parameters()]
+
+
+class Json(JSONResponse):
+    """JSON with decimals as text, times as ISO 8601 in UTC, and raw bytes left out."""
+
+    def render(self, content: Any) -> bytes:
+        """The bytes."""
+        return super().render(_plain(content))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(name): _plain(item) for name, item in value.items() if not isinstance(item, bytes)}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, Decimal):
+        return plain_decimal(value)
+    if isinstance(value, datetime):
+        return value.isoformat().replace("+00:00", "Z")
+    return value.isoformat() if isinstance(value, date) else value
+
+
+class Asked(BaseModel):
+    """An action on the exceptions named, or on all that `search` finds. The same request_id does it once."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    action: actions.Action
+    request_id: str = Field(description="8 to 64 letters, digits, - or _; a new one for each action")
+    ids: list[str] = Field(default=[], max_length=10_000)
+    search: Query | None = None
+    assignee: str | None = None
+    reason: str | None = Field(default=None, description=f"for RESOLVE: {', '.join(actions.REASONS)}")
+    comment: str | None = None
+
+
+@router.get("/openapi.json", include_in_schema=False)
+def openapi(request: Request, caller: Known) -> Response:
+    """This API, described."""
+    app = request.app
+    return JSONResponse(get_openapi(title=app.title, version=app.version, routes=app.routes))
+
+
+@router.get("/me")
+def me(caller: Known) -> Response:
+    """Who asks, what they may do, and the CSRF token that a session needs."""
+    user = caller.user
+    told = {"name": user.name, "role": user.role.value, "suppliers": user.suppliers, "csrf": caller.csrf}
+    return Json(told)
+
+
+@router.get("/overview")
+def overview(ours: Ours, caller: Known) -> Response:
+    """Money at risk of what is unresolved; feeds, stream, drift."""
+    user = caller.user
+    told = reading.overview(ours.tables, user)
+    more = {"feeds": reading.feeds(ours.tables, user), "drift": reading.drift(ours.tables, user)}
+    return Json({**told, **more, "stream": reading.stream(ours.tables) if user.sees_all else None})
+
+
+@router.get("/exceptions")
+def exceptions(ours: Ours, caller: Known, query: Search) -> Response:
+    """One page of a search, with the sums of all that it finds."""
+    return Json(views.searched(ours, caller, query))
+
+
+@router.get("/exceptions.{kind}")
+def export(request: Request, ours: Ours, caller: Known, kind: Literal["csv", "xlsx"], query: Search) -> Response:
+    """Everything that a search finds, as a file."""
+    return exported(request, ours, caller, kind, query)
+
+
+@router.post("/exceptions/actions")
+def act(request: Request, ours: Ours, caller: Acting, asked: Asked) -> Response:
+    """Acknowledge, assign, comment, resolve or reopen; `written` is 0 for a request that was done before."""
+    rows = views.chosen(ours, caller, asked.ids, asked.search)
+    what = actions.Request(asked.action, asked.request_id, asked.assignee, asked.reason, asked.comment)
+    return Json({"exceptions": rows.height, "written": views.act(ours, caller, rows, what, ours.gate.address(request))})
+
+
+@router.get("/exceptions/{exception_id}")
+def one_exception(ours: Ours, caller: Known, exception_id: str) -> Response:
+    """Everything about one exception."""
+    return _found(detail(ours.tables, caller.user, exception_id), "exception")
+
+
+@router.get("/closes")
+def closes(ours: Ours, caller: Known) -> Response:
+    """Every close, the newest first."""
+    return Json(reading.closes(ours.tables, caller.user))
+
+
+@router.get("/closes/{close_id}")
+def one_close(ours: Ours, caller: Known, close_id: str) -> Response:
+    """One close: control totals, changes, drift."""
+    return _found(reading.close(ours.tables, caller.user, close_id), "close")
+
+
+@router.get("/quarantine")
+def quarantined(
+    ours: Ours,
+    caller: Known,
+    reason: str = "",
+    supplier: str = "",
+    page: Annotated[int, Parameters(ge=1, le=1_000_000)] = 1,
+) -> Response:
+    """Counts by reason and supplier, and one page of records."""
+    total, records = quarantine.records(ours.tables, caller.user, reason, supplier, page)
+    counts = quarantine.counts(quarantine.known(ours.tables, caller.user))
+    return Json({"counts": counts, "total": total, "page": page, "records": records})
+
+
+@router.get("/suppliers")
+def suppliers(ours: Ours, caller: Known) -> Response:
+    """Every supplier's scorecard."""
+    return Json(reading.suppliers(ours.tables, caller.user))
+
+
+@router.get("/suppliers/{supplier:path}")
+def one_supplier(ours: Ours, caller: Known, supplier: str) -> Response:
+    """One supplier's scorecard, policy and its history."""
+    card = next((one for one in reading.suppliers(ours.tables, caller.user) if one["supplier_id"] == supplier), None)
+    if card is None:
+        return _found(None, "supplier")
+    told = {"policy": reading.policy(ours.tables, supplier), "history": reading.policy_history(ours.tables, supplier)}
+    return Json({**card, **told})
+
+
+@router.get("/system")
+def system(ours: Ours, caller: Known) -> Response:
+    """Topics, queries and tables."""
+    require_all(caller)
+    told = {"topics": ours.settings.topics.model_dump(), "queries": reading.stream(ours.tables)}
+    return Json({**told, "tables": reading.system(ours.tables)})
+
+
+@router.get("/audit")
+def audit(ours: Ours, caller: Known) -> Response:
+    """Who did what, the newest first; for admins."""
+    require_admin(caller)
+    return Json(ours.audit.newest())
+
+
+def _found(told: dict[str, Any] | None, what: str) -> Response:
+    if told is None:
+        raise HTTPException(404, f"There is no such {what}, or not for you.")
+    return Json(told)

@@ -1,0 +1,102 @@
+"""The application: everything that all pages and the API share, put together."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+from urllib.parse import quote
+
+from fastapi import FastAPI, HTTPException, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
+from starlette.exceptions import HTTPException as StarletteHTTPException
+
+from jobs.common import log
+from jobs.common.errors import UserError
+from jobs.common.settings import Settings
+from jobs.console import api, files, pages, sign_in
+from jobs.console.context import Context, render
+from jobs.console.security import HEADERS
+
+_WORDS = {
+    403: "You may not do this",
+    404: "There is nothing here",
+    405: "That cannot be done here",
+    409: "That did not work",
+    422: "That cannot be understood",
+    429: "Please wait",
+    500: "Something went wrong",
+}
+#: Forms and JSON of ours are small; whoever sends more is refused before it is read.
+_MAX_BODY = 1 << 20
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The console for these settings. UserError where users or the session's secret are not there."""
+    app = FastAPI(title="reco console", version="1", docs_url=None, redoc_url=None, openapi_url=None)
+    app.state.context = Context.of(settings)
+    app.middleware("http")(_guarded)
+    app.add_exception_handler(StarletteHTTPException, _refused)
+    app.add_exception_handler(RequestValidationError, _not_understood)
+    app.add_exception_handler(UserError, _user_error)
+    app.add_exception_handler(Exception, _failed)
+    for part in (sign_in, pages, files, api):
+        app.include_router(part.router)
+    return app
+
+
+async def _guarded(request: Request, go_on: Callable[[Request], Awaitable[Response]]) -> Response:
+    length = request.headers.get("content-length", "0")
+    if request.method == "POST" and not (length.isdigit() and int(length) <= _MAX_BODY and _told(request)):
+        response: Response = JSONResponse({"detail": "The request is too large, or does not say how large."}, 413)
+    else:
+        response = await go_on(request)
+    for name, value in HEADERS.items():
+        response.headers.setdefault(name, value)
+    if request.app.state.context.settings.console.https:
+        response.headers.setdefault("Strict-Transport-Security", "max-age=31536000")
+    return response
+
+
+def _told(request: Request) -> bool:
+    return "content-length" in request.headers
+
+
+def _is_api(request: Request) -> bool:
+    return request.url.path.startswith("/api/")
+
+
+def _answer(request: Request, status: int, sentence: str, headers: dict[str, str] | None = None) -> Response:
+    if _is_api(request):
+        return JSONResponse({"detail": sentence}, status, headers)
+    title = _WORDS.get(status, "That did not work")
+    page: HTMLResponse = render(request, "problem.html", status, title=title, sentence=sentence)
+    page.headers.update(headers or {})
+    return page
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException | StarletteHTTPException)
+    if error.status_code == 401 and not _is_api(request):
+        if "hx-request" in request.headers:  # a part of a page cannot be the sign-in
+            return Response(status_code=401, headers={"HX-Redirect": "/sign-in"})
+        wanted = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+        return RedirectResponse(f"/sign-in?next={quote(sign_in.safe_target(wanted), safe='/')}", 303)
+    sentence = str(error.detail) if error.detail != "Not Found" else "There is no such page, or not for you."
+    return _answer(request, error.status_code, sentence, dict(error.headers or {}))
+
+
+async def _not_understood(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    first: dict[str, Any] = dict(next(iter(error.errors()), {"loc": ("request",), "msg": "is wrong"}))
+    return _answer(request, 422, f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}.")
+
+
+async def _user_error(request: Request, error: Exception) -> Response:
+    return _answer(request, 409, str(error))
+
+
+async def _failed(request: Request, error: Exception) -> Response:
+    log.get_logger(__name__).error("page failed", path=request.url.path, exc_info=error)
+    answer = _answer(request, 500, "This page could not be made; the console's log says why. Try again in a moment.")
+    for name, value in HEADERS.items():  # this one is made outside of the middleware
+        answer.headers.setdefault(name, value)
+    return answer

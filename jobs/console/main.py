@@ -1,0 +1,121 @@
+"""`reco console`: serve it, add users, make tokens."""
+
+import getpass
+import os
+import sys
+from typing import Annotated
+
+import typer
+import uvicorn
+from fastapi import FastAPI
+from pydantic import ValidationError
+
+from jobs.common.command import new_app
+from jobs.common.errors import UserError
+from jobs.common.options import AsJson, Debug, SettingsFile
+from jobs.common.output import print_json, say
+from jobs.common.settings import load_settings
+from jobs.console.app import create_app
+from jobs.console.users import Role, User, add_token, add_user
+
+app = new_app(invoke_without_command=True)
+_PASSWORD = "RECO_CONSOLE_PASSWORD"  # noqa: S105 - the name of where it is
+
+
+@app.callback(epilog="Example: reco console --port 8088")
+def serve(
+    context: typer.Context,
+    port: Annotated[int | None, typer.Option(help="In place of console.port.", min=1, max=65535)] = None,
+    settings_file: SettingsFile = None,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """The web console, until it is stopped; `add-user` and `token` say who may use it."""
+    if context.invoked_subcommand is not None:
+        return
+    settings = load_settings(settings_file)
+    console = settings.console
+    served, at = create_app(settings), port or console.port
+    url = f"http://{'[' + console.host + ']' if ':' in console.host else console.host}:{at}"
+    if as_json:
+        print_json({"url": url, "users_file": str(console.users_file)})
+        sys.stdout.flush()
+    else:
+        say(f"The console answers at {url}; stop it with Ctrl-C.")
+    try:
+        uvicorn.Server(server_config(served, console.host, at)).run()
+    except SystemExit:
+        raise UserError(
+            f"Port {at} of {console.host} cannot be had: set console.port to a free one, or console.host to an "
+            "address of this machine."
+        ) from None
+
+
+def server_config(served: FastAPI, host: str, port: int) -> uvicorn.Config:
+    """How the console is served: the peer's address is believed, what a header says of it only by our own rules."""
+    return uvicorn.Config(
+        served,
+        host=host,
+        port=port,
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        lifespan="off",
+        timeout_graceful_shutdown=5,
+    )
+
+
+@app.command("add-user", epilog="Example: reco console add-user ann --role operator --supplier SUP-001")
+def add(
+    name: Annotated[str, typer.Argument(help="Letters, digits, . _ @ -")],
+    role: Annotated[Role, typer.Option(help="viewer looks; operator acts; admin also sees the audit.")] = Role.VIEWER,
+    supplier: Annotated[
+        list[str] | None, typer.Option(help="The only suppliers the user knows of; all where left out.")
+    ] = None,
+    no_password: Annotated[
+        bool, typer.Option("--no-password", help="The user comes through a proxy, or by token only.")
+    ] = False,
+    settings_file: SettingsFile = None,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Add a user, or change one; the password is asked for, or taken from the variable RECO_CONSOLE_PASSWORD."""
+    path = load_settings(settings_file).console.users_file
+    try:
+        user = User(name=name, role=role, suppliers=tuple(supplier) if supplier else None)
+    except ValidationError:
+        raise UserError(f"{name!a} is no user's name: letters, digits and . _ @ -, at most 64.") from None
+    add_user(path, user, None if no_password else _asked_password(name))
+    if as_json:
+        print_json({"user": name, "role": role.value, "users_file": str(path)})
+    else:
+        say(f"{name} is {role.value} in {path}; a running console knows it from now on.")
+
+
+@app.command(epilog="Example: reco console token nightly-report --user ann")
+def token(
+    name: Annotated[str, typer.Argument(help="What the token is for; the same name again replaces it.")],
+    user: Annotated[str, typer.Option(help="Whose rights it has.")],
+    settings_file: SettingsFile = None,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Make a token for the JSON API, shown once: Authorization: Bearer TOKEN."""
+    made = add_token(load_settings(settings_file).console.users_file, name, user)
+    if as_json:
+        print_json({"token": made, "user": user})
+    else:
+        say(made)
+
+
+def _asked_password(name: str) -> str:
+    given = os.environ.get(_PASSWORD)
+    if given is not None:
+        return given
+    if not sys.stdin.isatty():
+        raise UserError(f"No terminal to ask for {name}'s password: put it into the variable {_PASSWORD}.")
+    first, again = getpass.getpass(f"Password of {name}: "), getpass.getpass("Again: ")
+    if first != again:
+        raise UserError("The two passwords differ; nothing was changed.")
+    return first

@@ -1,0 +1,129 @@
+"""Finding exceptions: filters, search, order and pages, all of them in a link's query."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Literal
+from urllib.parse import urlencode
+
+import polars as pl
+from pydantic import BaseModel, ConfigDict, Field
+
+from jobs.console.exceptions import AGES, OF_JOBS, WHOLE, age_bucket, everything
+from jobs.console.tables import Tables
+
+SORTS = ("amount_at_risk_usd", "since", "changed_at", "supplier_id", "anomaly_type", "severity", "state", "activity_id")
+MAX_PAGE = 500
+_RANK = {"CRITICAL": 4, "HIGH": 3, "MEDIUM": 2, "LOW": 1}
+
+
+class Query(BaseModel):
+    """What is looked for; each list is any of its values, and an empty one anything."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    state: list[Literal["OPEN", "PENDING", "RESOLVED"]] = Field(default=["OPEN", "PENDING"], max_length=3)
+    supplier: list[str] = Field(default=[], max_length=500, description="supplier_id")
+    type: list[str] = Field(default=[], max_length=20, description="anomaly_type")
+    severity: list[Literal["CRITICAL", "HIGH", "MEDIUM", "LOW"]] = Field(default=[], max_length=4)
+    age: int | None = Field(default=None, ge=0, lt=len(AGES), description="index of the age bucket, the youngest is 0")
+    verdict: Literal["", "FINAL", "PROVISIONAL"] = ""
+    acknowledged: Literal["", "yes", "no"] = ""
+    assignee: str = Field(default="", max_length=64, description="a user; `-` for nobody")
+    held: Literal["", "yes", "no"] = ""
+    q: str = Field(default="", max_length=200, description="part of an activity, a supplier or an exception's id")
+    sort: Literal[
+        "amount_at_risk_usd", "since", "changed_at", "supplier_id", "anomaly_type", "severity", "state", "activity_id"
+    ] = "amount_at_risk_usd"
+    order: Literal["asc", "desc"] = "desc"
+    page: int = Field(default=1, ge=1, le=1_000_000)
+    size: int = Field(default=50, ge=1, le=MAX_PAGE)
+
+    def link(self, **changes: object) -> str:
+        """The query of a link to the same search with other values; defaults are left out."""
+        wanted = self.model_copy(update={"page": 1, **changes})
+        values = {name: value for name, value in wanted if value != Query.model_fields[name].default}
+        if values.get("state") == []:
+            values["state"] = [""]
+        return urlencode(values, doseq=True)
+
+
+def found(rows: pl.DataFrame, query: Query, now: datetime | None = None) -> pl.DataFrame:
+    """What the query finds among the rows, in no order: where (`at`), `row` and `amount_at_risk_usd` only.
+
+    Copies of all columns of a million rows would take longer than everything else together.
+    """
+    conditions = list(_conditions(query, now or datetime.now(UTC)))
+    numbered = rows.lazy().with_row_index("at")
+    chosen = numbered.filter(*conditions) if conditions else numbered
+    return chosen.select("at", "row", "amount_at_risk_usd").collect()
+
+
+def page(tables: Tables, rows: pl.DataFrame, hits: pl.DataFrame, query: Query) -> pl.DataFrame:
+    """One page of what was found among the rows, in the query's order; equals by exception id, without value last."""
+    start = (query.page - 1) * query.size
+    return rows[hits["at"].gather(_places(tables, hits, query).slice(start, query.size))]
+
+
+def ordered(tables: Tables, rows: pl.DataFrame, hits: pl.DataFrame, query: Query) -> pl.DataFrame:
+    """All that was found among the rows, in the query's order."""
+    return rows[hits["at"].gather(_places(tables, hits, query))]
+
+
+def _places(tables: Tables, hits: pl.DataFrame, query: Query) -> pl.Series:
+    """Where in `hits` the first, second, … of them are."""
+    whole = everything(tables)
+    # What people do changes no order but that of states.
+    number, _ = tables.held(WHOLE if query.sort == "state" else OF_JOBS)
+    name = f"ranks by {query.sort} {query.order}"
+    ranks = tables.made(name, (), lambda: _ranks(whole, query), also=number)
+    rows = hits["row"]
+    if rows.is_empty() or rows.cast(pl.Int64).to_frame().max().item() >= ranks.len():
+        return rows.arg_sort()  # the lake changed between two looks at it: another order is better than an error
+    return ranks.gather(rows).arg_sort()
+
+
+def _ranks(whole: pl.DataFrame, query: Query) -> pl.Series:
+    """Each exception's place in the order. A million are sorted once, not with every page: numbers are then quick."""
+    key = pl.col(query.sort)
+    if query.sort == "severity":
+        key = key.cast(pl.String).replace_strict(_RANK, default=0, return_dtype=pl.Int8)
+    elif query.sort in ("supplier_id", "anomaly_type", "state"):
+        key = key.cast(pl.String)
+    order = (
+        whole.lazy()
+        .select(key.alias("key"), pl.col("exception_id").alias("id"), "row")
+        .sort("key", "id", descending=[query.order == "desc", False], nulls_last=True)
+        .select("row")
+        .with_row_index("rank")
+        .sort("row")
+    )
+    return order.select("rank").collect()["rank"]
+
+
+def _conditions(query: Query, now: datetime) -> Iterator[pl.Expr]:
+    for name, wanted in (
+        ("state", query.state),
+        ("supplier_id", query.supplier),
+        ("anomaly_type", query.type),
+        ("severity", query.severity),
+    ):
+        if wanted and not (name == "state" and len(wanted) == 3):
+            yield pl.any_horizontal(pl.col(name) == one for one in wanted)
+    if query.age is not None:
+        yield age_bucket(now) == query.age
+    if query.verdict:
+        yield pl.col("verdict") == query.verdict
+    if query.acknowledged:
+        yield pl.col("acknowledged") == (query.acknowledged == "yes")
+    if query.held:
+        yield pl.col("held") == (query.held == "yes")
+    if query.assignee:
+        yield pl.col("assignee").is_null() if query.assignee == "-" else pl.col("assignee") == query.assignee
+    words = query.q.strip()
+    if words:
+        lower = words.lower()
+        in_text = pl.col("activity_id").str.contains(words, literal=True)
+        in_supplier = pl.col("supplier_id").cast(pl.String).str.to_lowercase().str.contains(lower, literal=True)
+        # An activity is mostly pasted whole, as written; in the other case of letters it is looked for too.
+        in_upper = pl.col("activity_id").str.contains(words.upper(), literal=True)
+        yield (in_text | in_upper | in_supplier | (pl.col("exception_id") == lower)).fill_null(False)

@@ -1,0 +1,23 @@
+// The chart of the overview, from the numbers of its table.
+"use strict";
+function draw() {
+  const place = document.getElementById("chart");
+  if (!place || !window.Plotly) return;
+  const rows = [...document.querySelectorAll("#over-time tbody tr")];
+  const style = getComputedStyle(document.documentElement);
+  const text = style.getPropertyValue("--muted").trim();
+  const line = style.getPropertyValue("--line").trim();
+  const axis = { color: text, gridcolor: line, zerolinecolor: line, fixedrange: true };
+  Plotly.react(
+    place,
+    [{ type: "bar", x: rows.map((r) => r.dataset.day), y: rows.map((r) => Number(r.dataset.usd)),
+       marker: { color: style.getPropertyValue("--accent").trim() }, hovertemplate: "%{x}: %{y:,.2f} USD<extra></extra>" }],
+    { height: 240, margin: { l: 64, r: 8, t: 8, b: 32 }, paper_bgcolor: "transparent", plot_bgcolor: "transparent", bargap: 0.4,
+      font: { color: text, family: "system-ui, sans-serif", size: 12 },
+      xaxis: { ...axis, type: "date", tickformat: "%d %b", dtick: rows.length < 15 ? 86400000 : null },
+      yaxis: { ...axis, tickformat: ",.0f", rangemode: "tozero" } },
+    { displayModeBar: false, responsive: true }
+  );
+}
+document.addEventListener("DOMContentLoaded", draw);
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);

@@ -1,0 +1,106 @@
+"""The lake as the console reads it: each table opened once a version, without a JVM."""
+
+import time
+from collections.abc import Callable
+from itertools import count
+from pathlib import Path
+from threading import RLock, Thread
+from typing import Any, TypeVar
+
+import polars as pl
+from deltalake import DeltaTable
+
+from jobs.common import log
+from jobs.common.lake import open_table, scan
+from jobs.common.settings import Settings
+
+Found = TypeVar("Found")
+#: How long a table of a lake that is no folder counts as new, seconds: asking for its version is a request.
+_FRESH_SECONDS = 5.0
+
+
+class Tables:
+    """Keeps tables open and what was made of them, until one has a new version; thread-safe."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._lock = RLock()
+        self._open: dict[str, tuple[DeltaTable, float]] = {}
+        self._made: dict[str, tuple[tuple[object, ...], Any, int]] = {}
+        self._numbers = count(1)
+        self._making: set[str] = set()
+
+    def table(self, name: str) -> DeltaTable | None:
+        """The table at its newest version; None where it has not been created yet."""
+        with self._lock:
+            held = self._open.get(name)
+            if held is not None and self._is_newest(name, *held):
+                return held[0]
+            # A new object a version: readers of the older one keep theirs.
+            fresh = open_table(self.settings, name)
+            if fresh is None:
+                self._open.pop(name, None)
+            else:
+                self._open[name] = fresh, time.monotonic()
+            return fresh
+
+    def version(self, name: str) -> int | None:
+        """The newest version of the table; None where there is none."""
+        found = self.table(name)
+        return None if found is None else found.version()
+
+    def scan(self, name: str) -> pl.LazyFrame | None:
+        """The rows of the newest version; None where the table has not been created yet."""
+        found = self.table(name)
+        # Listing a table's files costs more than most of our questions.
+        return None if found is None else self.made(f"scan of {name}", (name,), lambda: scan(found))
+
+    def made(self, what: str, of: tuple[str, ...], make: Callable[[], Found], also: object = None) -> Found:
+        """What `make` makes of the tables named, made again when one of them has a new version, or `also` changed."""
+        with self._lock:
+            versions = (*(self.version(name) for name in of), also)
+            held = self._made.get(what)
+            if held is None or held[0] != versions:
+                self._made.pop(what, None)  # let go first: two of the largest need not fit in memory
+                held = (versions, make(), next(self._numbers))
+                self._made[what] = held
+            found: Found = held[1]
+            return found
+
+    def made_behind(self, what: str, of: tuple[str, ...], make: Callable[[], Found]) -> Found:
+        """The same, for what takes long: whoever asks while it is made again gets what there was before."""
+        with self._lock:
+            versions = tuple(self.version(name) for name in of)
+            held = self._made.get(what)
+            if held is None:
+                return self.made(what, of, make, None)
+            if held[0] != (*versions, None) and what not in self._making:
+                self._making.add(what)
+                Thread(target=self._make, args=(what, (*versions, None), make), daemon=True).start()
+            found: Found = held[1]
+            return found
+
+    def held(self, what: str) -> tuple[int, Any]:
+        """What was made last under that name, and a number that no other making has: an `also` for what rests on it."""
+        with self._lock:
+            _, found, number = self._made[what]
+            return number, found
+
+    def _make(self, what: str, versions: tuple[object, ...], make: Callable[[], Any]) -> None:
+        try:
+            made = make()
+            with self._lock:
+                self._made[what] = (versions, made, next(self._numbers))
+        except Exception:  # a table that cannot be read now is read with the next request
+            log.get_logger(__name__).warning("not read", what=what, exc_info=True)
+        finally:
+            with self._lock:
+                self._making.discard(what)
+
+    def _is_newest(self, name: str, held: DeltaTable, opened: float) -> bool:
+        """Where the lake is a folder, the names of files tell."""
+        if not self.settings.is_local_lake:
+            return time.monotonic() - opened < _FRESH_SECONDS
+        log = Path(self.settings.table_path(name)) / "_delta_log"
+        here, after = (log / f"{held.version() + step:020}.json" for step in (0, 1))
+        return here.exists() and not after.exists()

@@ -1,0 +1,90 @@
+"""What several pages and the API ask in the same way: a search's answer, an action's carrying out."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import polars as pl
+from fastapi import HTTPException, Request
+from pydantic import ValidationError
+
+from jobs.console import actions, search
+from jobs.console.context import Context, colleagues
+from jobs.console.exceptions import visible
+from jobs.console.search import Query
+from jobs.console.security import Caller
+
+#: Exceptions that one action may be about.
+BULK = 50_000
+UNRESOLVED = "UNRESOLVED"
+_LISTS = ("state", "supplier", "type", "severity")
+_EXACT = pl.Decimal(38, 6)
+
+
+def query_of(pairs: Sequence[tuple[str, str]]) -> Query:
+    """The search that a page's link or form says; what is blank says nothing, except a blank state: any.
+
+    422 where a value is none of the allowed ones.
+    """
+    values: dict[str, Any] = {}
+    for name, value in pairs:
+        text = value.strip()
+        if name in _LISTS:
+            held = values.setdefault(name, [])
+            held += (
+                [one.strip() for one in text.split(",") if one.strip()] if name == "supplier" else [text][: bool(text)]
+            )
+        elif text and name in Query.model_fields:
+            values[name] = text
+    if UNRESOLVED in values.get("state", ()):
+        del values["state"]
+    try:
+        return Query.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise HTTPException(422, f"The filter {first['loc'][0]} is not understood: {first['msg']}.") from None
+
+
+def query_of_request(request: Request) -> Query:
+    """The same of a request's query."""
+    return query_of(request.query_params.multi_items())
+
+
+def searched(ours: Context, caller: Caller, query: Query) -> dict[str, Any]:
+    """How many exceptions there are, their money at risk, and one page of them."""
+    rows = visible(ours.tables, caller.user)
+    hits = search.found(rows, query)
+    risk = hits["amount_at_risk_usd"]
+    return {
+        "total": hits.height,
+        "amount_at_risk_usd": risk.cast(_EXACT).sum(),
+        "unpriced": risk.null_count(),
+        "page": query.page,
+        "pages": max(1, -(-hits.height // query.size)),
+        "exceptions": search.page(ours.tables, rows, hits, query).to_dicts(),
+    }
+
+
+def chosen(ours: Context, caller: Caller, ids: Sequence[str], query: Query | None) -> pl.DataFrame:
+    """The exceptions named, or all that a search finds; 404 where one is not there for this user, 422 for too many."""
+    rows = visible(ours.tables, caller.user)
+    if query is not None:
+        found = rows[search.found(rows, query)["at"]]
+    else:
+        wanted = set(ids)
+        found = rows.filter(pl.col("exception_id").is_in(list(wanted)))
+        if found.height < len(wanted):
+            raise HTTPException(404, "One of these exceptions is not there, or not for you; nothing was done.")
+    if found.is_empty():
+        raise HTTPException(422, "Nothing was chosen; tick an exception first.")
+    if found.height > BULK:
+        raise HTTPException(422, f"{found.height:,} exceptions are too many at once; narrow it down to {BULK:,}.")
+    return found
+
+
+def act(ours: Context, caller: Caller, rows: pl.DataFrame, asked: actions.Request, address: str) -> int:
+    """Carry the action out and note it; how many exceptions it was written on. UserError says what is wrong with it."""
+    names = colleagues(ours, set(rows["supplier_id"].cast(pl.String).unique()))
+    written = actions.act(ours.tables, caller.user, rows, asked.checked(names))
+    more = {"action": asked.action.value, "exceptions": rows.height, "written": written, "request": asked.request_id}
+    ours.audit.note("acted", caller.user.name, address, **more)
+    return written
