@@ -4,211 +4,57 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, IPvAnyNetwork, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from jobs.common.errors import UserError
+from jobs.common.sections import (
+    SCHEME,
+    Alerts,
+    Console,
+    Daily,
+    Formats,
+    Kafka,
+    Lake,
+    Local,
+    Metrics,
+    Outbox,
+    Place,
+    Poll,
+    Section,
+    Spark,
+    Stream,
+    Topics,
+    as_lake_root,
+)
 from jobs.common.yaml_file import Document, complaints, read_yaml, unknown_key
 from schemas.tables import TABLES
 
+__all__ = [
+    "DEFAULT_FILE",
+    "PREFIX",
+    "Alerts",
+    "Console",
+    "Daily",
+    "Formats",
+    "Kafka",
+    "Lake",
+    "Local",
+    "Metrics",
+    "Outbox",
+    "Poll",
+    "Section",
+    "Settings",
+    "Spark",
+    "Stream",
+    "Topics",
+    "load_settings",
+]
+
 DEFAULT_FILE = Path("conf/local.yaml")
 PREFIX = "RECO_"
-
-_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/")
-_INTERVAL = r"^[1-9][0-9]{0,8} (millisecond|second|minute|hour)s?$"
-_MEMORY = r"^[1-9][0-9]{0,5}[kmgKMG]$"
-#: With its schema or without; the names of the tables beside it are made of it, and have room for 63 characters.
-_TABLE = r"^([A-Za-z_][A-Za-z0-9_]{0,62}\.)?[A-Za-z_][A-Za-z0-9_]{0,45}$"
-_TOPIC = r"^[A-Za-z0-9._-]{1,249}$"
-
-
-def _as_text(value: Any) -> Any:
-    """Options of Spark and Kafka are text; YAML's true and 200 are meant as such."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    return str(value) if isinstance(value, int) else value
-
-
-def _as_lake_root(value: Any) -> Any:
-    """A local path becomes absolute, seen from the current directory; a URI loses only its trailing slashes."""
-    if not isinstance(value, str):
-        return value
-    if not value.strip():
-        raise ValueError("must not be empty; give a folder, or a URI like s3a://bucket/lake")
-    scheme = _SCHEME.match(value)
-    if scheme is None:
-        return str(Path(value).expanduser().absolute())
-    if scheme.group(1).lower() == "file":
-        return str(Path("/" + value[len("file:") :].lstrip("/")))
-    return value.rstrip("/")
-
-
-def _as_path(value: Any) -> Any:
-    return Path(value).expanduser().absolute() if isinstance(value, str | Path) and str(value) else value
-
-
-Text = Annotated[str, BeforeValidator(_as_text)]
-Name = Annotated[str, Field(pattern=_TOPIC)]
-Place = Annotated[Path, BeforeValidator(_as_path)]
-
-
-class Section(BaseModel):
-    """A part of the settings; cannot be changed, knows only its keys, shows no values in errors."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, validate_default=True)
-
-
-class Lake(Section):
-    """Where the tables lie."""
-
-    root: Annotated[str, BeforeValidator(_as_lake_root)] = ".reco/lake"
-
-
-class Kafka(Section):
-    """How to reach the broker; options are client options, the same for Spark (there with `kafka.`) and confluent."""
-
-    bootstrap_servers: str = Field(default="127.0.0.1:9092", min_length=1)
-    options: dict[str, Text] = Field(default_factory=dict, repr=False)
-
-
-class Topics(Section):
-    """Topic names of the contract; partitions is used only where topics are created, locally."""
-
-    agoda_raw: Name = "agoda.raw.activity"
-    supplier_raw: Name = "supplier.raw.activity"
-    agoda_canonical: Name = "canonical.agoda.activity"
-    supplier_canonical: Name = "canonical.supplier.activity"
-    agoda_nrt: Name = "canonical.agoda.activity.nrt"
-    supplier_nrt: Name = "canonical.supplier.activity.nrt"
-    results: Name = "reco.results.nrt"
-    partitions: int = Field(default=4, ge=1, le=1000)
-
-
-class Stream(Section):
-    """The streaming job; checkpoint_root is `<lake.root>/_checkpoints` unless set.
-
-    nrt_horizon_hours: how far back the stream knows the events of a key that it judges. sweep_minutes: how often it
-    looks for what nothing called for and for feeds that have stopped; 0 for never. silence_floor_minutes: no feed is
-    silent sooner; 0 for never. silence_learn_days: how many days before its last event tell a feed's usual gap.
-    summary_minutes: how often at most gold/hourly_summary is brought up to date within an hour; 0 for never, not even
-    when it is over.
-    """
-
-    checkpoint_root: str = ""
-    trigger: str = Field(default="2 seconds", pattern=_INTERVAL)
-    max_offsets_per_trigger: int = Field(default=500_000, ge=1)
-    match_trigger: str = Field(default="2 seconds", pattern=_INTERVAL)
-    nrt_horizon_hours: int = Field(default=48, ge=7, le=24 * 366)
-    sweep_minutes: int = Field(default=10, ge=0, le=24 * 60)
-    silence_floor_minutes: int = Field(default=30, ge=0, le=7 * 24 * 60)
-    silence_learn_days: int = Field(default=7, ge=1, le=31)
-    summary_minutes: int = Field(default=5, ge=0, le=60)
-    state_store: Literal["rocksdb", "memory"] = "rocksdb"
-
-
-class Daily(Section):
-    """The close; history_days is how many days before a date latest versions are looked for."""
-
-    history_days: int = Field(default=7, ge=0, le=366)
-
-
-class Metrics(Section):
-    """Where the streaming job, or the relay, answers Prometheus; nowhere where port is null."""
-
-    port: int | None = Field(default=None, ge=1, le=65535)
-    host: str = Field(default="127.0.0.1", min_length=1)
-
-
-class Formats(Section):
-    """Suppliers' payload formats; folder is the folder `formats` beside the policies file unless set."""
-
-    folder: Annotated[Path | None, BeforeValidator(_as_path)] = None
-
-
-class Poll(Section):
-    """The poller of suppliers' APIs: where their files are, and where it keeps how far each was read.
-
-    metrics_port: where `reco poll` answers Prometheus, on metrics.host; nowhere where it is null.
-    """
-
-    folder: Place = Path("conf/suppliers")
-    state: Place = Path(".reco/poll")
-    metrics_port: int | None = Field(default=None, ge=1, le=65535)
-
-
-class Spark(Section):
-    """The Spark session; where master is null, or jars is [], whoever submits the job brings them."""
-
-    master: str | None = "local[*]"
-    shuffle_partitions: int = Field(default=2, ge=1)
-    driver_memory: str = Field(default="2g", pattern=_MEMORY)
-    jars: list[str] | None = None
-    conf: dict[str, Text] = Field(default_factory=dict, repr=False)
-
-
-class Local(Section):
-    """This machine's broker; its port is a free one unless set."""
-
-    home: Place = Path(".reco")
-    broker_port: int | None = Field(default=None, ge=1, le=65535)
-
-
-class Outbox(Section):
-    """The outbox table that `reco relay` publishes from; `sides`: whose rows are its own, and whose time it tells.
-
-    `sides` has no default: for a side that does not write there, heartbeats would say what nobody knows.
-    dsn: `env:NAME` or `file:PATH`, or a URL without a password. poll_milliseconds: how soon at the latest a new row is
-    seen. longest_transaction_minutes: what is assumed of transactions that the database does not show. keep_hours: how
-    long published rows stay, null for ever; then they go to archive_table, or are deleted where that is empty.
-    """
-
-    dsn: str = Field(default="", repr=False)
-    table: str = Field(default="outbox", pattern=_TABLE)
-    sides: list[Literal["agoda", "supplier"]] = Field(default_factory=list)
-    batch_size: int = Field(default=1000, ge=1, le=50_000)
-    poll_milliseconds: int = Field(default=200, ge=10, le=5_000)
-    heartbeat_seconds: int = Field(default=10, ge=1, le=3600)
-    longest_transaction_minutes: int = Field(default=10, ge=1, le=24 * 60)
-    keep_hours: int | None = Field(default=7 * 24, ge=0, le=24 * 3660)
-    archive_table: str = Field(default="", pattern=rf"{_TABLE}|^$")
-
-
-class Alerts(Section):
-    """The alerting service: the file of its routes, the topic of its state, the folder in which it tells how it is.
-
-    group: instances of one group share one state, and one of them leads. close_seconds: how often it looks for a new
-    close. metrics_port: where `reco alerts` answers Prometheus, on metrics.host; nowhere where it is null.
-    """
-
-    routes: Place = Path("conf/alerts.yaml")
-    topic: Name = "reco.alerts.state"
-    group: Name = "reco-alerts"
-    folder: Place = Path(".reco/alerts")
-    close_seconds: int = Field(default=30, ge=1, le=3600)
-    metrics_port: int | None = Field(default=None, ge=1, le=65535)
-
-
-class Console(Section):
-    """The web console: where it answers, who may sign in, and which proxies may say who somebody is.
-
-    session_secret: `env:NAME` or `file:PATH`; where it is empty, sessions end when the console stops. session_hours:
-    how long a session lasts. https: whether browsers reach it by https only, then its cookie travels by nothing else.
-    proxies: addresses or networks whose header proxy_header names the user. sign_in_attempts: wrong passwords of one
-    address or user in 15 minutes before both have to wait. audit_file: where sign-ins, actions, exports are noted.
-    """
-
-    host: str = Field(default="127.0.0.1", min_length=1)
-    port: int = Field(default=8088, ge=1, le=65535)
-    users_file: Place = Path("conf/console-users.yaml")
-    session_secret: str = Field(default="", pattern=r"^((env|file):.+)?$", repr=False)
-    session_hours: int = Field(default=12, ge=1, le=24 * 31)
-    https: bool = False
-    proxies: list[IPvAnyNetwork] = Field(default_factory=list)
-    proxy_header: str = Field(default="X-Forwarded-User", pattern=r"^[A-Za-z0-9-]{1,64}$")
-    sign_in_attempts: int = Field(default=5, ge=1, le=1000)
-    audit_file: Place = Path(".reco/console-audit.jsonl")
 
 
 class Settings(BaseSettings):
@@ -254,14 +100,14 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _place_checkpoints(self) -> Self:
         root = self.stream.checkpoint_root
-        filled = _as_lake_root(root) if root else f"{self.lake.root}/_checkpoints"
+        filled = as_lake_root(root) if root else f"{self.lake.root}/_checkpoints"
         object.__setattr__(self, "stream", self.stream.model_copy(update={"checkpoint_root": filled}))
         return self
 
     @property
     def is_local_lake(self) -> bool:
         """True where the lake is a folder of this machine."""
-        return _SCHEME.match(self.lake.root) is None
+        return SCHEME.match(self.lake.root) is None
 
     def table_path(self, name: str) -> str:
         """`<lake.root>/<path of the table>`, for a name in schemas.tables.TABLES."""
