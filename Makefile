@@ -54,7 +54,7 @@ test-duckdb: ## the truth tables of the rules on DuckDB, without Spark; they mus
 
 test-alerts: setup ## the alert rules with promtool, which is fetched into the cache folder where it can be had
 	@$(BIN)/python tools/promtool.py --fetch --version || [ $$? = 77 ]
-	$(PYTEST) tests/alerts $(ARGS)
+	$(PYTEST) tests/alerts/test_alerts.py $(ARGS)
 
 clean: ## remove what make made in this folder (not the jars in the cache folder)
 	rm -rf .venv .venv-* build dist ./*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage htmlcov .reco
