@@ -34,8 +34,8 @@ def _bytes(value: Any) -> Any:
     if found is None:
         raise ValueError("must be a size like 8MB, 512KB or 65536")
     size = int(found.group(1)) * _UNITS[found.group(2)]
-    if not 1_024 <= size <= 64 * 1_048_576:
-        raise ValueError(f"must be from 1KB to 64MB, not {value}")
+    if not 1_024 <= size <= 32 * 1_048_576:
+        raise ValueError(f"must be from 1KB to 32MB, not {value}")
     return size
 
 

@@ -188,9 +188,9 @@ def test_what_was_told_and_cannot_be_read_is_named(rig: Rig) -> None:
 def test_an_endless_answer_is_refused_in_little_memory(rig: Rig) -> None:
     piece = b"8000\r\n" + b'{"activityId":"x"},'.ljust(0x8000) + b"\r\n"
     head = b'HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nb\r\n{"items": [\r\n'
-    # 500 MB, if anybody would read so far; the largest answer that is read at all is 64 MB.
+    # 500 MB, if anybody would read so far; the largest answer that is read at all is 32 MB.
     with server(endless(head, piece, 0, 500 * 2**20 // 0x8000)) as url:
-        rig.file(url, max_bytes="64MB")
+        rig.file(url, max_bytes="32MB")
         with _child(rig, "--once") as child:
             _, state, usage = os.wait4(child.pid, 0)
             child.returncode = os.waitstatus_to_exitcode(state)
@@ -201,17 +201,17 @@ def test_an_endless_answer_is_refused_in_little_memory(rig: Rig) -> None:
 
 def test_the_largest_answer_is_published_in_bounded_memory(rig: Rig) -> None:
     filler = "x" * 40_000
-    rows = [row(number, text=filler) for number in range(1_600)]
+    rows = [row(number, text=filler) for number in range(800)]
     body = json.dumps({"items": rows}).encode()
-    assert len(body) > 60 * 2**20
+    assert len(body) > 30 * 2**20
     head = f"HTTP/1.1 200 OK\r\ncontent-length: {len(body)}\r\n\r\n".encode()
     with server(lambda connection: connection.sendall(head + body)) as url:
-        rig.file(url, max_bytes="64MB")
+        rig.file(url, max_bytes="32MB")
         with _child(rig, "--once") as child:
             _, state, usage = os.wait4(child.pid, 0)
             child.returncode = os.waitstatus_to_exitcode(state)
     assert child.returncode == 0
-    assert rig.numbers() == list(range(1_600))
+    assert rig.numbers() == list(range(800))
     assert usage.ru_maxrss < 300 * 1024, f"{usage.ru_maxrss} KiB"
 
 

@@ -74,7 +74,7 @@ def test_a_short_file_has_sound_defaults(tmp_path: Path) -> None:
         ("items: data", "items: data\nevery: 60", 4, "every: must be a duration with a unit"),
         ("items: data", "items: data\nevery: 2d", 4, "every: must be from 1s to 24h"),
         ("items: data", "items: data\nrate_limit: 0", 4, "rate_limit: must be a number of requests a second"),
-        ("items: data", "items: data\nmax_bytes: 500MB", 4, "max_bytes: must be from 1KB to 64MB"),
+        ("items: data", "items: data\nmax_bytes: 500MB", 4, "max_bytes: must be from 1KB to 32MB"),
         ("items: data", "items: data\nheaders: {Authorization: x}", 4, "headers.Authorization: looks like a secret"),
         ("items: data", "items: data\nparams: {api_key: x}", 4, "params.api_key: looks like a secret"),
         ("items: data", "items: data\nheaders: {Host: x}", 4, "headers.Host: is set by the poller itself"),
