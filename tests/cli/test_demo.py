@@ -24,7 +24,7 @@ from jobs.common.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 DEMO = [sys.executable, "-m", "jobs.cli.main", "demo", "--activities", "300"]
-WHOLE = [*DEMO, "--json", "--home"]
+WHOLE = [*DEMO, "--days", "1", "--json", "--home"]
 
 
 def of(folder: Path) -> list[int]:

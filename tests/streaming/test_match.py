@@ -239,6 +239,7 @@ def test_new_tolerances_judge_open_exceptions_anew(spark: SparkSession, broker: 
     assert stream.exceptions("t") == {("t", "PRICE_MISMATCH"): "RESOLVED"}
 
 
+@pytest.mark.long
 def test_a_redelivery_changes_nothing_however_late_it_comes(
     spark: SparkSession, broker: Broker, tmp_path: Path
 ) -> None:
