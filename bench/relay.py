@@ -45,7 +45,7 @@ def main() -> None:
             settings = Settings.model_validate(
                 {
                     "kafka": {"bootstrap_servers": broker.bootstrap_servers},
-                    "outbox": {"dsn": dsn, "batch_size": options.batch},
+                    "outbox": {"dsn": dsn, "batch_size": options.batch, "sides": ["agoda", "supplier"]},
                 }
             )
             create_topics(broker.bootstrap_servers, settings)

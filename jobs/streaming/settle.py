@@ -181,7 +181,7 @@ class Settler:
         spark = rows.sparkSession
         asked = [rows, *self._sweeper.keys(spark, batch.moment, batch.is_due)]
         horizon = timedelta(hours=self._settings.stream.nrt_horizon_hours)
-        remembered = F.broadcast(remembered_keys(spark, self._settings, batch.moment.at - horizon))
+        remembered = remembered_keys(spark, self._settings, batch.moment.at - horizon)
         awaited = remembered.where("is_unresolved")
         if arrived is not None:
             if clean is not None:  # what looks plain by itself may answer what is open
@@ -189,7 +189,7 @@ class Settler:
             awaited = arrived.join(F.broadcast(awaited), on=list(KEY), how="inner")
         asked.append(awaited.select(*KEY, "known_since"))
         once = reduce(DataFrame.unionByName, asked).groupBy(*KEY).agg(F.min("known_since").alias("called_at"))
-        both = once.join(remembered, on=list(KEY), how="left")
+        both = once.join(F.broadcast(remembered), on=list(KEY), how="left")
         return both.select(*KEY, F.least("called_at", "known_since").alias("known_since"))
 
     def _new(self, results: DataFrame, since: datetime | None, batch: Batch) -> DataFrame:
