@@ -45,6 +45,7 @@ setup(
             "uvicorn>=0.54",
             "xlsxwriter>=3.3",
         ],
+        "notebooks": ["ipykernel>=7", "jupytext>=1.19", "matplotlib>=3.11", "nbclient>=0.11", "nbformat>=5.11"],
         "test": [
             "aiosmtpd>=1.4",
             "chispa>=0.12",
