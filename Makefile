@@ -6,7 +6,7 @@ PYTEST := $(BIN)/python -m pytest
 # Two processes, each with a Spark session, that take a file of tests at a time: what a file prepares is prepared once.
 SIDE_BY_SIDE := -n 2 --dist loadfile
 
-.PHONY: help setup demo test test-long lint bench bench-relay test-spark40 test-duckdb test-alerts mutate clean
+.PHONY: help setup demo test test-long lint notebooks bench bench-relay test-spark40 test-duckdb test-alerts mutate clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -34,6 +34,9 @@ lint: setup ## ruff and mypy, both strict
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+notebooks: setup ## the notebooks anew, run over the demo's lake (ARGS='--lake DIR --set DAY=2026-10-16')
+	$(BIN)/python tools/notebooks.py $(ARGS)
 
 bench: ## speed and size against bare Spark and other tools; results go to bench/results
 	@tools/bootstrap.sh bench

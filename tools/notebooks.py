@@ -28,12 +28,13 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--lake", type=Path, default=ROOT / ".reco/demo/lake", help="the lake that they are run over")
     parser.add_argument("--out", type=Path, default=FOLDER, help="where the .ipynb go")
     parser.add_argument("--set", dest="changes", action="append", default=[], metavar="NAME=VALUE")
+    parser.add_argument("only", nargs="*", metavar="NAME", help="names of notebooks; all where left out")
     chosen = parser.parse_args(argv)
     if not (chosen.lake / "gold/closes/_delta_log").exists():
         print(f"{chosen.lake} has no closes: `make demo` makes a lake, --lake names another one.", file=sys.stderr)
         return 2
     changes = dict(change.split("=", 1) for change in chosen.changes)
-    sources = sorted(FOLDER.glob("*.py"))
+    sources = [FOLDER / f"{name}.py" for name in chosen.only] or sorted(FOLDER.glob("*.py"))
     with tempfile.TemporaryDirectory() as sockets:
         failed = asyncio.run(_all(sources, chosen.lake.resolve(), chosen.out, changes, sockets))
     for name, why in failed.items():

@@ -48,7 +48,10 @@ class Reader:
             return _collected(self.spark.sql(sql))
 
     def version_at(self, name: str, moment: datetime) -> int:
-        """The newest version of the table that was committed at `moment` or before."""
+        """The newest version of the table that was committed at `moment` or before; UserError where there is none.
+
+        Spark goes by the time of the log's files, which is lost where a lake is copied without it.
+        """
         if self.spark is None:
             history = self._open(name).history()
             commits = {row["version"]: datetime.fromtimestamp(row["timestamp"] / 1000, UTC) for row in history}
@@ -57,7 +60,14 @@ class Reader:
                 "version", "timestamp"
             )
             commits = {row["version"]: row["timestamp"].astimezone(UTC) for row in rows.collect()}
-        return max(version for version, at in commits.items() if at <= moment)
+        found = [version for version, at in commits.items() if at <= moment]
+        if not found:
+            raise UserError(
+                f"The table {TABLES[name].path} has no version as old as {moment}: its log was cut, or it was copied "
+                "without the times of its files (cp -p keeps them).",
+                FAILED,
+            )
+        return max(found)
 
     def _open(self, name: str) -> DeltaTable:
         table = open_table(self.settings, name)
