@@ -188,6 +188,7 @@ class Console(Section):
     how long a session lasts. https: whether browsers reach it by https only, then its cookie travels by nothing else.
     proxies: addresses or networks whose header proxy_header names the user. sign_in_attempts: wrong passwords of one
     address or user in 15 minutes before both have to wait. audit_file: where sign-ins, actions, exports are noted.
+    metrics_port: where `reco console` answers Prometheus, on metrics.host; nowhere where it is null.
     """
 
     host: str = Field(default="127.0.0.1", min_length=1)
@@ -200,3 +201,4 @@ class Console(Section):
     proxy_header: str = Field(default="X-Forwarded-User", pattern=r"^[A-Za-z0-9-]{1,64}$")
     sign_in_attempts: int = Field(default=5, ge=1, le=1000)
     audit_file: Place = Path(".reco/console-audit.jsonl")
+    metrics_port: int | None = Field(default=None, ge=1, le=65535)

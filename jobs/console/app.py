@@ -14,6 +14,7 @@ from jobs.common.errors import UserError
 from jobs.common.settings import Settings
 from jobs.console import api, files, pages, sign_in
 from jobs.console.context import Context, render
+from jobs.console.measured import Measured
 from jobs.console.security import HEADERS
 
 _WORDS = {
@@ -34,6 +35,7 @@ def create_app(settings: Settings) -> FastAPI:
     app = FastAPI(title="reco console", version="1", docs_url=None, redoc_url=None, openapi_url=None)
     app.state.context = Context.of(settings)
     app.middleware("http")(_guarded)
+    app.add_middleware(Measured)
     app.add_exception_handler(StarletteHTTPException, _refused)
     app.add_exception_handler(RequestValidationError, _not_understood)
     app.add_exception_handler(UserError, _user_error)
