@@ -14,8 +14,8 @@ help: ## list the targets
 setup: ## the Python environment in .venv and the jars in the cache folder; the other targets do it by themselves
 	@tools/bootstrap.sh
 
-demo: setup ## the main job, whole, on this machine: broker, stream, close, summary
-	@$(BIN)/reco demo
+demo: setup ## the main job, whole, on this machine: broker, stream, close, summary (KEEP=1: leave the console running)
+	@$(BIN)/reco demo $(if $(KEEP),--console) $(ARGS)
 
 test: setup ## the tests
 	$(PYTEST) $(SIDE_BY_SIDE) -m "not long" $(ARGS)
