@@ -140,10 +140,12 @@ class Spark(Section):
 
 
 class Local(Section):
-    """This machine's broker; its port is a free one unless set."""
+    """This machine's broker; its port is a free one unless set. console, alerts: whether `reco up` runs them too."""
 
     home: Place = Path(".reco")
     broker_port: int | None = Field(default=None, ge=1, le=65535)
+    console: bool = True
+    alerts: bool = False
 
 
 class Outbox(Section):
