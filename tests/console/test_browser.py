@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.console.conftest import PASSWORD, Ask
+from jobs.common.settings import Lake, Settings
+from tests.console.conftest import PASSWORD, Ask, make_users, serving
 from tests.console.lake import HOSTILE, OURS, PRICE, THEIRS
 
 if TYPE_CHECKING:
@@ -41,11 +42,11 @@ class Person:
         self.page.get_by_label("Password").press("Enter")
         self.page.get_by_role("heading", name="Exceptions", exact=True).wait_for()
 
-    def shows(self, name: str) -> None:
-        """A picture; and nothing is wider than the screen."""
+    def shows(self, name: str, *, whole: bool = True) -> None:
+        """A picture, of what the screen shows where it is not `whole`; and nothing is wider than the screen."""
         assert self.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
         if self._shots:
-            self.page.screenshot(path=self._shots / f"{name}.png", full_page=True)
+            self.page.screenshot(path=self._shots / f"{name}.png", full_page=whole)
 
     def rows(self) -> int:
         return int(self.page.locator("table.list tbody tr").count())
@@ -151,3 +152,24 @@ def test_it_works_by_keyboard_and_without_javascript(browser: "Browser", url: st
     assert plain.rows() == 1
     assert plain.page.get_by_role("link", name=HOSTILE).count() == 1
     plain.context.close()
+
+
+def test_from_what_is_at_risk_to_the_dearest_break(browser: "Browser", settings: Settings, shots: Path | None) -> None:
+    # The pictures of the README are made by this, over the demo's lake.
+    lake = os.environ.get("RECO_SCREENSHOTS_LAKE") or settings.lake.root
+    shown = settings.model_copy(update={"lake": Lake(root=lake)})
+    make_users(shown)
+    with serving(shown) as url:
+        ann = Person(browser, url, shots, color_scheme="light", viewport={"width": 1280, "height": 1000})
+        ann.signs_in("ann")
+        ann.page.goto("/")
+        ann.page.locator("#chart svg").first.wait_for()
+        ann.shows("readme-overview", whole=False)
+        ann.page.goto("/exceptions?type=PRICE_MISMATCH")
+        ann.shows("readme-exceptions", whole=False)
+        ann.page.locator("table.list tbody a").first.click()
+        ann.page.get_by_role("heading", name="Rules").wait_for()
+        ann.shows("readme-exception", whole=False)
+        assert ann.page.locator("tr", has_text="Would clear it").count() >= 1
+        assert ann.complaints == []
+        ann.context.close()
