@@ -69,16 +69,21 @@ def leave_running(file: Path, home: Path) -> Left:
     )
     if done.returncode:
         raise UserError(f"The console's user could not be made: {done.stderr.strip()}", FAILED)
-    log, port = home / "logs" / "console.log", told["console"]["port"]
+    log = home / "logs" / "console.log"
+    url = services.console_url(told["console"]["host"], told["console"]["port"])
     process = processes.spawn(services.command_of("console", file), log, env=env, detached=True)
-    processes.write_pid(_pid_file(home), process.pid)
-    settings = Settings(console={"port": port})  # type: ignore[arg-type]
-    if not services.wait_for_console(settings, lambda: process.poll() is not None):
+    try:
+        processes.write_pid(_pid_file(home), process.pid)
+        answers = services.wait_for_console(url, lambda: process.poll() is not None)
+    except BaseException:
+        processes.stop(process)
+        raise
+    if not answers:
         processes.stop(process)
         raise UserError(f"The console did not start, see {log}.", FAILED)
     # Outlives us on purpose; without this, Python would warn that nobody waited for it.
     process.returncode = 0
-    return Left(services.console_url(settings), USER, password, process.pid)
+    return Left(url, USER, password, process.pid)
 
 
 def stop_left(home: Path) -> None:

@@ -24,7 +24,7 @@ COMMANDS = {
     ),
     "up": Row(
         "jobs.cli.stack:up",
-        "Start the local broker, the topics and the streaming job, and keep them running.",
+        "Start the local broker, the topics, the streaming job and the console, and keep them running.",
         "reco up && reco status",
     ),
     "down": Row("jobs.cli.stack:down", "Stop what `reco up` started; what was written stays.", "reco down"),
@@ -66,7 +66,7 @@ COMMANDS = {
     ),
     "doctor": Row(
         "jobs.cli.doctor:command",
-        "Check Java, Spark, jars, broker, lake, policies, FX; say how to mend each.",
+        "Check Java, Spark, jars, broker, lake, policies, FX, console, alerts; say how to mend each.",
         "reco doctor",
     ),
     "console": Row(

@@ -6,6 +6,7 @@ import socket
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from jobs.cli import processes
 from jobs.common.settings import Settings
@@ -47,25 +48,24 @@ def lacking(name: str, settings: Settings) -> str | None:
     return None
 
 
-def console_url(settings: Settings, port: int | None = None) -> str:
-    """Where a browser of this machine finds the console."""
-    host = settings.console.host
+def console_url(host: str, port: int) -> str:
+    """Where a browser of this machine finds a console that listens there."""
     name = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104
-    return f"http://{name}:{port or settings.console.port}"
+    return f"http://{name}:{port}"
 
 
-def wait_for_console(settings: Settings, ended: Callable[[], bool], port: int | None = None) -> bool:
+def wait_for_console(url: str, ended: Callable[[], bool]) -> bool:
     """True once it takes connections, False where it has ended before, or takes none within CONSOLE_SECONDS."""
-    host, number = console_url(settings, port).removeprefix("http://").rsplit(":", 1)
+    place = urlsplit(url)
 
     def answers() -> bool:
         try:
-            with socket.create_connection((host.strip("[]"), int(number)), timeout=1):
+            with socket.create_connection((place.hostname, place.port), timeout=1):
                 return True
         except OSError:
             return False
 
-    processes.wait_until(lambda: answers() or ended(), CONSOLE_SECONDS)
+    processes.wait_until(lambda: ended() or answers(), CONSOLE_SECONDS)
     return not ended() and answers()
 
 

@@ -13,7 +13,7 @@ from jobs.cli.supervisor import Supervisor, pid_file, read_state
 from jobs.common.errors import FAILED, UserError
 from jobs.common.options import AsJson, Debug, SettingsFile
 from jobs.common.output import print_json, say
-from jobs.common.settings import Settings, load_settings
+from jobs.common.settings import load_settings
 
 START_SECONDS = 120.0
 
@@ -38,7 +38,7 @@ def up(
         return Supervisor(settings, services.commands_of(settings, settings_file, stream=stream)).run()
     if not running:
         _start(home, settings_file, stream)
-    told = _settled(settings)
+    told = _settled(home)
     if told is None:
         raise UserError(
             f"The stack of {home} is still starting or stopping: try again, or see {home / 'up.log'}.", FAILED
@@ -84,15 +84,14 @@ def services_said(told: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _settled(settings: Settings) -> dict[str, Any] | None:
+def _settled(home: Path) -> dict[str, Any] | None:
     """What the stack says of itself once the console answers, or is known not to."""
-    home = settings.local.home
 
     def ended() -> bool:
         return (read_state(home) or {}).get("console_pid") is None
 
     if not ended():
-        services.wait_for_console(settings, ended)
+        services.wait_for_console((read_state(home) or {}).get("console", ""), ended)
     return read_state(home)
 
 

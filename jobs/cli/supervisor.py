@@ -85,6 +85,7 @@ class Supervisor:
         self._stopping.set()
 
     def _tell(self, broker: Broker, children: list[Service]) -> None:
+        console = self.settings.console
         stream = next((child for child in children if child.name == "stream"), None)
         told = {
             "state": "restarting" if stream and stream.pid is None else "running",
@@ -95,7 +96,7 @@ class Supervisor:
             "stream_restarts": 0,
             **{name: value for child in children for name, value in child.told().items()},
             "metrics": self._metrics,
-            "console": services.console_url(self.settings) if "console" in self._commands else None,
+            "console": services.console_url(console.host, console.port) if "console" in self._commands else None,
             "lake": self.settings.lake.root,
             "home": str(self.home),
         }

@@ -69,9 +69,10 @@ def test_without_it_the_last_lines_are_commands_that_open_it(home: Path, capsys:
     with subprocess.Popen(serve, cwd=ROOT, stdout=subprocess.PIPE, text=True) as served:
         try:
             told = served.stdout.readline() if served.stdout else ""
-            assert f"http://127.0.0.1:{settings.console.port};" in told
-            assert services.wait_for_console(settings, lambda: served.poll() is not None)
-            assert httpx.get(f"http://127.0.0.1:{settings.console.port}/sign-in").status_code == 200
+            url = f"http://127.0.0.1:{settings.console.port}"
+            assert f"{url};" in told
+            assert services.wait_for_console(url, lambda: served.poll() is not None)
+            assert httpx.get(f"{url}/sign-in").status_code == 200
         finally:
             served.send_signal(signal.SIGTERM)
 

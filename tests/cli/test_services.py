@@ -86,4 +86,4 @@ def test_what_is_wanted_and_what_is_lacking(tmp_path: Path, monkeypatch: pytest.
     ("host", "url"), [("0.0.0.0", "127.0.0.1"), ("::1", "[::1]"), ("reco.example", "reco.example")]
 )
 def test_the_consoles_address_is_one_that_a_browser_takes(host: str, url: str) -> None:
-    assert services.console_url(Settings(console=Console(host=host, port=99))) == f"http://{url}:99"
+    assert services.console_url(host, 99) == f"http://{url}:99"
