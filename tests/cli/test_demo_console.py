@@ -17,6 +17,7 @@ from jobs.common.errors import UserError
 from jobs.common.settings import Console, Settings
 from tests.console.conftest import sign_in
 from tests.console.lake import small_lake
+from tests.scrape import scrape
 
 ROOT = Path(__file__).parents[2]
 
@@ -64,15 +65,17 @@ def test_without_it_the_last_lines_are_commands_that_open_it(home: Path, capsys:
     demo_console.show(demo_console.write_settings(settings), None)
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("reco ")]
     add, serve = ([sys.executable, "-m", "jobs.cli.main", *line.split()[1:]] for line in lines)
-    env = {**os.environ, "RECO_CONSOLE_PASSWORD": "correct horse battery"}
+    metrics = free_port(settings.console.port)
+    env = {**os.environ, "RECO_CONSOLE_PASSWORD": "correct horse", "RECO_CONSOLE__METRICS_PORT": str(metrics)}
     subprocess.run(add, env=env, cwd=ROOT, check=True, capture_output=True)
-    with subprocess.Popen(serve, cwd=ROOT, stdout=subprocess.PIPE, text=True) as served:
+    with subprocess.Popen(serve, env=env, cwd=ROOT, stdout=subprocess.PIPE, text=True) as served:
         try:
             told = served.stdout.readline() if served.stdout else ""
             url = f"http://127.0.0.1:{settings.console.port}"
             assert f"{url};" in told
             assert services.wait_for_console(url, lambda: served.poll() is not None)
             assert httpx.get(f"{url}/sign-in").status_code == 200
+            assert scrape(metrics)['reco_console_requests_total{page="/sign-in",status="200"}'] == 1
         finally:
             served.send_signal(signal.SIGTERM)
 
