@@ -11,6 +11,7 @@ import os
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import jupytext
 import nbformat
@@ -42,11 +43,11 @@ def main(argv: list[str] | None = None) -> int:
     return 1 if failed else 0
 
 
-def notebook_of(source: Path) -> nbformat.NotebookNode:
+def notebook_of(source: Path) -> Any:
     """The notebook without outputs."""
     notebook = jupytext.read(source)
-    # What changes with every run would make every run a change.
-    notebook.metadata = {"kernelspec": notebook.metadata["kernelspec"], "language_info": {"name": "python"}}
+    # What differs from run to run or machine to machine would make every run a change.
+    notebook.metadata = {"kernelspec": notebook.metadata["kernelspec"]}
     for number, cell in enumerate(notebook.cells):
         cell.id = f"cell-{number}"
     return notebook
@@ -66,7 +67,7 @@ async def _one(source: Path, out: Path, env: dict[str, str], changes: dict[str, 
     number = next(i for i, cell in enumerate(notebook.cells) if "parameters" in cell.metadata.get("tags", []))
     if changes:
         text = "\n".join(f"{name} = {_literal(value)!r}" for name, value in changes.items())
-        notebook.cells.insert(number + 1, nbformat.v4.new_code_cell(text, id="changed"))
+        notebook.cells.insert(number + 1, nbformat.v4.new_code_cell(text, id="changed"))  # type: ignore[no-untyped-call]
     # By sockets of files: what a kernel is told over TCP, everybody on this machine can listen to.
     kernel = AsyncKernelManager(kernel_name=notebook.metadata.kernelspec.name, transport="ipc", ip=socket)
     place = {"metadata": {"path": str(FOLDER)}}
@@ -79,7 +80,8 @@ async def _one(source: Path, out: Path, env: dict[str, str], changes: dict[str, 
         await kernel.shutdown_kernel(now=True)
     if changes:
         del notebook.cells[number + 1]
-    nbformat.write(notebook, out / source.with_suffix(".ipynb").name)
+    notebook.metadata["language_info"] = {"name": "python"}
+    nbformat.write(notebook, out / source.with_suffix(".ipynb").name)  # type: ignore[no-untyped-call]
     return None
 
 

@@ -60,7 +60,7 @@ class Reader:
                 "version", "timestamp"
             )
             commits = {row["version"]: row["timestamp"].astimezone(UTC) for row in rows.collect()}
-        found = [version for version, at in commits.items() if at <= moment]
+        found: list[int] = [version for version, at in commits.items() if at <= moment]
         if not found:
             raise UserError(
                 f"The table {TABLES[name].path} has no version as old as {moment}: its log was cut, or it was copied "
