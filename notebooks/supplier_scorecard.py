@@ -34,7 +34,6 @@ import polars as pl
 from matplotlib.ticker import EngFormatter, PercentFormatter
 
 from jobs.common.notebook import Reader
-from jobs.common.policies import effective, policies_of
 
 reader = Reader(LAKE, ENGINE)
 ask = reader.ask
@@ -123,7 +122,7 @@ days
 
 # %%
 version = ask("select max(policy_version) from closes").item()
-policy = effective(policies_of(reader.settings, version), supplier)
+policy = reader.policy(supplier, version)
 delays = ask(f"""
     select agoda_delay_seconds as agoda, supplier_delay_seconds as supplier
     from reconciliation_facts where {span} and {mine}

@@ -13,6 +13,8 @@ from jobs.common import tables
 from jobs.common.arrow import polars_schema
 from jobs.common.errors import FAILED, UserError
 from jobs.common.lake import open_table
+from jobs.common.policies import effective, policies_from
+from jobs.common.policy_file import BUILT_IN, Policy
 from jobs.common.session import spark_session
 from jobs.common.settings import Lake, Settings
 from schemas.tables import TABLES
@@ -46,6 +48,13 @@ class Reader:
             return pl.SQLContext(frames).execute(sql, eager=True)
         with self._views(self.spark, names, versions):
             return _collected(self.spark.sql(sql))
+
+    def policy(self, supplier: str, version: int) -> Policy:
+        """What held for the supplier by that version of the policies; 0 is the built-in defaults."""
+        if version == 0:
+            return BUILT_IN
+        rows = self.ask("select * from policies").filter(pl.col("policy_version") == version)
+        return effective(policies_from(rows), supplier)
 
     def version_at(self, name: str, moment: datetime) -> int:
         """The newest version of the table that was committed at `moment` or before; UserError where there is none.

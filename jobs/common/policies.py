@@ -94,7 +94,7 @@ def policies_of(settings: Settings, version: int) -> Policies:
     if version == 0:
         return {DEFAULTS: BUILT_IN}
     rows = read(open_table(settings, _TABLE), _TABLE)
-    found = _policies(rows.filter(pl.col("policy_version") == version))
+    found = policies_from(rows.filter(pl.col("policy_version") == version))
     if not found:
         known = sorted(rows["policy_version"].unique().to_list())
         have = f"there are 1 to {known[-1]}" if known else "none was applied yet; see `reco policies apply`"
@@ -116,7 +116,7 @@ def history(settings: Settings) -> list[Version]:
     before: Policies = {DEFAULTS: BUILT_IN}
     for number in rows["policy_version"].unique().sort().to_list():
         group = rows.filter(pl.col("policy_version") == number)
-        now = _policies(group)
+        now = policies_from(group)
         first = group.row(0, named=True)
         changes = len(diff(before, now))
         versions.append(Version(number, first["applied_at"], first["file_hash"], len(now) - 1, changes))
@@ -151,7 +151,7 @@ def _current(table: DeltaTable | None) -> tuple[int, Policies]:
     if rows.is_empty():
         return 0, {DEFAULTS: BUILT_IN}
     newest = rows.filter(pl.col("policy_version") == pl.col("policy_version").max())
-    return int(newest["policy_version"][0]), _policies(newest)
+    return int(newest["policy_version"][0]), policies_from(newest)
 
 
 def _applied_at(table: DeltaTable | None, version: int) -> datetime | None:
@@ -159,7 +159,8 @@ def _applied_at(table: DeltaTable | None, version: int) -> datetime | None:
     return None if rows.is_empty() else rows["applied_at"][0]
 
 
-def _policies(rows: pl.DataFrame) -> dict[str | None, Policy]:
+def policies_from(rows: pl.DataFrame) -> dict[str | None, Policy]:
+    """The policies by supplier of one version's rows of ref/policies; the defaults under None."""
     return {
         row["supplier_id"]: Policy(**{key: row[_COLUMNS.get(key, key)] for key in Policy.model_fields})
         for row in rows.sort("supplier_id", nulls_last=False).iter_rows(named=True)

@@ -12,7 +12,9 @@ from pyspark.sql import SparkSession
 
 from jobs.common.errors import FAILED, UserError
 from jobs.common.notebook import Reader
-from jobs.common.settings import Settings
+from jobs.common.policies import apply
+from jobs.common.policy_file import BUILT_IN
+from jobs.common.settings import Lake, Settings
 from jobs.daily.close import Report
 
 jupytext = pytest.importorskip("jupytext", reason="the extra notebooks is not installed")
@@ -119,6 +121,17 @@ def test_both_engines_answer_alike(spark: SparkSession, closed: Closed) -> None:
         pin = reader.ask(f"select silver_version from closes where close_id = '{report.close_id}'").item()
         assert reader.ask(deliveries).item() == reader.ask(deliveries, activity=pin).item() + 3
         assert reader.version_at("activity", datetime.now(UTC)) == pin + 1
+
+
+def test_the_policy_that_held_is_asked_of_either_engine(spark: SparkSession, tmp_path: Path) -> None:
+    settings = Settings(lake=Lake(root=str(tmp_path / "lake")))
+    file = tmp_path / "policies.yaml"
+    file.write_text("version: 1\ndefaults: {grace: 2h}\nsuppliers:\n  SUP-1: {grace: 5m}\n")
+    version = apply(settings, file, datetime.now(UTC))
+    for engine in ("polars", "spark"):
+        reader = Reader(settings.lake.root, engine)
+        assert [reader.policy(name, version).grace for name in ("SUP-1", "SUP-2")] == [300, 7200]
+        assert reader.policy("SUP-1", 0) == BUILT_IN
 
 
 def test_what_is_not_there_is_named(tmp_path: Path, spark: SparkSession) -> None:
