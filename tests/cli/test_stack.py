@@ -59,9 +59,19 @@ def users_of(env: dict[str, str], home: Path) -> None:
     env |= {"RECO_CONSOLE__PORT": port, "RECO_CONSOLE__USERS_FILE": users, "RECO_CONSOLE_PASSWORD": "correct horse"}
 
 
+def routes_of(env: dict[str, str], home: Path) -> None:
+    """Alerts for a sink where nobody listens."""
+    file = home / "routes.yaml"
+    sinks = "sinks: {here: {kind: alertmanager, url: 'http://127.0.0.1:9'}}"
+    file.write_text(f"version: 1\n{sinks}\nroutes: [{{name: all, sinks: [here]}}]\n")
+    folder = str(home / "alerts")
+    env |= {"RECO_LOCAL__ALERTS": "true", "RECO_ALERTS__ROUTES": str(file), "RECO_ALERTS__FOLDER": folder}
+
+
 @pytest.mark.usefixtures("leaves_nothing")
-def test_up_stays_with_the_console_and_down_stops(tmp_path: Path, env: dict[str, str]) -> None:
+def test_up_stays_with_console_and_alerts_and_down_stops(tmp_path: Path, env: dict[str, str]) -> None:
     users_of(env, tmp_path)
+    routes_of(env, tmp_path)
     first = reco(env, "up", "--no-stream", "--json")
     assert first.returncode == 0, first.stderr
     told = json.loads(first.stdout)
@@ -80,12 +90,14 @@ def test_up_stays_with_the_console_and_down_stops(tmp_path: Path, env: dict[str,
     found = {check["name"]: check["ok"] for check in doctor["checks"]}
     well = dict.fromkeys(("Java", "Spark", "jars", "broker", "lake", "policies", "console", "alerts"), True)
     assert found == {**well, "FX": False}
-    assert f"answers at {again['console']}" in {check["found"] for check in doctor["checks"]}
+    assert {f"answers at {again['console']}", "runs"} <= {check["found"] for check in doctor["checks"]}
+    # The alerting service tells how it is once it leads.
+    assert processes.wait_until((tmp_path / "alerts" / "status.json").exists, 60)
     second = reco(env, "up", "--foreground")
     assert second.returncode == 2
     assert "already runs" in second.stderr
     assert json.loads(reco(env, "down", "--json").stdout) == {"was_running": True, "clean": True}
-    assert not any(processes.is_alive(pid) for pid in (told["broker_pid"], again["console_pid"]))
+    assert not any(processes.is_alive(pid) for pid in (told["broker_pid"], again["console_pid"], told["alerts_pid"]))
     assert json.loads(reco(env, "down", "--json").stdout) == {"was_running": False, "clean": True}
 
 
