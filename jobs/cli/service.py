@@ -64,6 +64,11 @@ class Service:
         self._since = now
         return True
 
+    def ask_to_stop(self) -> None:
+        """Tell it to end, without waiting for it."""
+        if self._process and self._process.poll() is None:
+            self._process.terminate()
+
     def stop(self, seconds: float) -> None:
         """End it; by force after so many seconds."""
         if self._process:

@@ -49,8 +49,10 @@ class Supervisor:
             return self._watch(broker, children)
         finally:
             # The broker last: the stream commits what it holds, and would only complain about a broker that is gone.
-            for child in reversed(children):
-                child.stop(60 if child.name == "stream" else 20)
+            for child in children:
+                child.ask_to_stop()
+            for child in children:
+                child.stop(60)
             broker.stop()
             state_file(self.home).unlink(missing_ok=True)
             pid_file(self.home).unlink(missing_ok=True)
