@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from decimal import Decimal
 
-from jobs.alerts.model import Break, Incident, Life, Slot, Summary, digest, rank
+from jobs.alerts.model import Break, Incident, Slot, Summary, digest, rank
 from jobs.alerts.routes import Causes, Routes
 from jobs.alerts.state import State
 from reco_rules.vocabulary import FEED_SILENT
@@ -34,7 +34,7 @@ def lacking_evidence(state: State, suppliers: Iterable[str], causes: Causes) -> 
     found: list[str] = []
     for supplier in suppliers:
         breaks = [state.breaks[name] for name in state.of_supplier.get(supplier, ())]
-        ids = [one.id for one in breaks if one.life is Life.OPEN and not one.is_looked_up and one.activity]
+        ids = [one.id for one in breaks if one.is_open and not one.is_looked_up and one.activity]
         if len(ids) >= causes.min_count or any(slot.kind for slot in state.slots.get(supplier, ())):
             found += ids
     return sorted(found)
@@ -77,6 +77,8 @@ def summary_of(breaks: list[Break]) -> Summary:
         noun=top if count == len(breaks) else "",
         suppliers=tuple(sorted({one.supplier for one in breaks})),
         examples=tuple(one.activity for one in largest if one.activity),
+        came_back=sum(one.came_back for one in breaks),
+        acknowledged_by=_all_of(one.acknowledged_by for one in breaks),
     )
 
 
@@ -98,7 +100,15 @@ def merged(summaries: list[Summary]) -> Summary:
         kinds=tuple(sorted(kinds.items())),
         suppliers=tuple(sorted(by_supplier, key=lambda name: (*(-n for n in by_supplier[name]), name))),
         examples=worst.examples,
+        came_back=sum(one.came_back for one in summaries),
+        acknowledged_by=_all_of(one.acknowledged_by for one in summaries if one.count),
     )
+
+
+def _all_of(names: Iterable[str | None]) -> str | None:
+    """Who is at it; None where nobody is at some of it."""
+    found = set(names)
+    return None if None in found or not found else ", ".join(sorted(name for name in found if name))
 
 
 def begin(state: State, slot: Slot, summary: Summary, now: float, due: float) -> Incident:
@@ -139,7 +149,7 @@ def _refresh_one(state: State, routes: Routes, supplier: str, now: float) -> Non
 def _alerting(state: State, supplier: str, now: float) -> Iterator[Break]:
     for name in state.of_supplier.get(supplier, ()):
         one = state.breaks[name]
-        if one.life is Life.OPEN and one.since <= now:
+        if one.is_open and one.since <= now:
             yield one
 
 

@@ -97,6 +97,9 @@ def take(state: State, change: Change, now: float, release: int) -> None:
             activity_type=known.activity_type if known is not None else "",
             held_by=held_by,
             told_by=change.by,
+            settled_by=known.settled_by if known is not None else None,
+            acknowledged_by=known.acknowledged_by if known is not None else None,
+            came_back=known is not None and known.came_back,
         )
     )
 

@@ -90,7 +90,8 @@ def delivered(state: State, delivery: Delivery, handle: dict[str, str], now: flo
         loud=now if is_loud or before is None else before.loud,
         summary=delivery.summary,
         is_resolved=delivery.action is Action.RESOLVE,
-        is_acknowledged=delivery.action is Action.ACKNOWLEDGE or (before is not None and before.is_acknowledged),
+        is_acknowledged=delivery.action is Action.ACKNOWLEDGE
+        or (before is not None and before.is_acknowledged and incident.cared_for_by is not None),
         handle=handle or (before.handle if before is not None else {}),
     )
     state.add(incident)
@@ -208,17 +209,16 @@ def _action(
         return None
     if told is None or told.is_resolved:
         return Action.TRIGGER if now >= incident.due else None
-    if incident.acknowledged_by and not told.is_acknowledged:
+    if incident.cared_for_by and not told.is_acknowledged:
         return Action.ACKNOWLEDGE
-    is_worse = rank(summary.severity) > rank(told.summary.severity)
+    if now >= told.loud + group.repeat and not incident.cared_for_by:
+        return Action.REMIND
     if now >= told.at + group.interval and summary != told.summary:
-        if is_worse:
+        if rank(summary.severity) > rank(told.summary.severity):
             return Action.REMIND
         # A mail cannot be changed: another one is only sent when it has become twice as many.
         if not isinstance(sink, EmailSink) or summary.count >= 2 * told.summary.count:
             return Action.UPDATE
-    if now >= told.loud + group.repeat and not incident.acknowledged_by:
-        return Action.REMIND
     if isinstance(sink, AlertmanagerSink) and now >= told.at + sink.refresh:
         return Action.UPDATE
     return None

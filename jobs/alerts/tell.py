@@ -22,7 +22,7 @@ def tell(
     settings: Settings, state: State, desk: Desk, routes: Routes, results: Results, lake: str | None, now: float
 ) -> None:
     """Replace the file; a reader sees the old one or the new one."""
-    lives = Counter(one.life.value for one in state.breaks.values())
+    lives = Counter("SETTLED" if one.settled_by else one.life.value for one in state.breaks.values())
     incidents = sorted(state.incidents.values(), key=lambda one: (-one.summary.amount, one.id))
     told = {
         "told_at": _iso(now),
@@ -30,6 +30,7 @@ def tell(
         "open": lives["OPEN"],
         "pending": lives["PENDING"],
         "held": lives["HELD"],
+        "resolved_by_people": lives["SETTLED"],
         "unreadable": results.unreadable,
         "lake": lake,
         "incidents": len(incidents),
@@ -49,7 +50,7 @@ def _incident(incident: Incident) -> dict[str, Any]:
         "what": title(incident, incident.summary),
         "usd": f"{incident.summary.amount:.2f}",
         "since": _iso(incident.began),
-        "acknowledged_by": incident.acknowledged_by,
+        "acknowledged_by": incident.cared_for_by,
         "told": sorted(name for name, told in incident.told.items() if not told.is_resolved),
     }
 

@@ -11,6 +11,7 @@ from jobs.alerts.signature import say
 from jobs.common.output import printable
 
 _SUPPLIERS = 10
+_NAMES = 200
 _NOUNS = {"BOOKING": "booking", "PAYMENT": "payment", "REFUND": "refund", "CANCELLATION": "cancellation"}
 
 
@@ -113,8 +114,10 @@ def _lines(incident: Incident, summary: Summary, *, over: bool) -> list[str]:
     if summary.examples and not over:
         found.append(f"For example {', '.join(printable(name) for name in summary.examples)}")
     found.append(f"Since {instant(incident.began)}; incident {incident.id}")
-    if incident.acknowledged_by and not over:
-        found.append(f"Acknowledged by {printable(incident.acknowledged_by)}")
+    if summary.came_back and not over:
+        found.append(f"{summary.came_back:,} of them came back after somebody had resolved them")
+    if incident.cared_for_by and not over:
+        found.append(f"Acknowledged by {printable(incident.cared_for_by)[:_NAMES]}")
     return found
 
 

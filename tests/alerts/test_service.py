@@ -252,7 +252,7 @@ def test_what_a_silence_is_found_to_hold_does_not_alert(
     put(place, "nrt_exceptions", rows)
     send(broker.bootstrap_servers, place.topics.results, [*missing, silence])
     leader = run_once(place, read_routes(place.alerts.routes), Event())
-    assert leader.lake_trouble is None
+    assert leader.watch.trouble is None
     assert sorted(one["title"] for one in told(hook)) == [
         "SUP-007: 1 break, MEDIUM",
         "SUP-007: its feed is silent: is it down?",
