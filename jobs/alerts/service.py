@@ -60,9 +60,10 @@ class Leader:
             refresh(self.state, self.routes, now)
             self.left = plan(self.state, self.routes, self.desk.is_down, now)
         ready = self._ready()
-        self._store.save(self.state.records())
+        self._store.save(self.state.records(), is_sending=bool(ready))
+        noted = time.monotonic()
         for delivery in ready:
-            self.desk.give(delivery, worded(delivery, self.routes.link))
+            self.desk.give(delivery, worded(delivery, self.routes.link), noted)
         self._tell(now)
 
     @property
@@ -115,6 +116,8 @@ class Leader:
         REGISTRY.put("reco_alerts_incidents", len(self.state.incidents))
         if now - self._told_at >= _TELL_SECONDS:
             self._told_at = now
+            for name in filter(self.desk.stuck, self.routes.sinks):
+                REGISTRY.put("reco_alerts_sink_failing", 1, sink=name)
             open_ = sum(one.is_open for one in self.state.breaks.values())
             REGISTRY.put("reco_alerts_breaks", open_)
             tell(self.settings, self.state, self.desk, self.routes, self.results, self.watch.trouble, now)

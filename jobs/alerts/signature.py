@@ -12,9 +12,9 @@ from reco_rules.vocabulary import FEED_SILENT, AnomalyType
 _QUARTER = 900
 _SLACK_SECONDS = 120
 _FACTORS = (10, 100, 1000)
-_AMOUNT = r"(\d+) minor units of (\S+) \([^)]*\)"
+_AMOUNT = r"(\d{1,18}) minor units of (\S+) \([^)]*\)"
 _PRICES = re.compile(rf"AGODA {_AMOUNT}, SUPPLIER {_AMOUNT}", re.ASCII)
-_APART = re.compile(r"event times ([0-9.]+) s apart")
+_APART = re.compile(r"event times ([0-9]{1,12}(?:\.[0-9]{1,9})?) s apart")
 _STATUSES = re.compile(r"AGODA says ([A-Z]+), SUPPLIER says ([A-Z]+)")
 #: Kinds that are one cause by themselves, whatever the values.
 _WHOLE = {FEED_SILENT, *(kind.value for kind in AnomalyType if kind.value.startswith(("DUPLICATE", "DELAYED")))}

@@ -1,6 +1,7 @@
 """The state in Kafka: one compacted partition, written by whoever leads, in transactions that fence who led before."""
 
 import json
+import os
 import time
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -11,6 +12,7 @@ from confluent_kafka.cimpl import NewTopic
 from jobs.alerts.state import State
 from jobs.common import kafka, log
 from jobs.common.errors import FAILED, UserError
+from jobs.common.metrics import REGISTRY
 from jobs.common.settings import Settings
 
 #: A leader that is killed is missed after that, milliseconds; the takeover then takes as long as loading the state.
@@ -24,6 +26,7 @@ _FENCED = (
     KafkaError.PRODUCER_FENCED,
 )
 _PATIENCE = 30.0
+_LEADS = b"lead/"
 _LOAD_SECONDS = 300.0
 _log = log.get_logger("alerts")
 
@@ -115,7 +118,7 @@ class Store:
                 continue
             error = record.error()
             if error is None:
-                state.load(record.key() or b"", record.value())
+                self._load(state, record)
             elif error.code() == KafkaError._PARTITION_EOF:
                 break
             else:
@@ -127,15 +130,21 @@ class Store:
         """Keep the membership, and take up what was asked of the leader meanwhile. Raises NotLeaderError."""
         for record in self._consumer.consume(5_000, 0.0):
             if record.error() is None and (record.key() or b"").startswith(b"ack/"):
-                state.load(record.key() or b"", record.value())
+                self._load(state, record)
             else:
                 self._take(record)
         if not self.is_leader:
             raise NotLeaderError
 
-    def save(self, records: Iterable[tuple[bytes, bytes | None]]) -> None:
-        """Write what changed, all of it or nothing. Raises NotLeaderError where another instance leads by now."""
+    def save(self, records: Iterable[tuple[bytes, bytes | None]], *, is_sending: bool = False) -> None:
+        """Write what changed, all of it or nothing. Raises NotLeaderError where another instance leads by now.
+
+        `is_sending`: messages follow, so that something is written in any case: whoever was away for a while, and no
+        longer leads, learns it from nothing else.
+        """
         waiting, producer = list(records), self._producer
+        if is_sending and not waiting:
+            waiting = [(_LEADS, str(os.getpid()).encode())]
         if not waiting:
             return
         assert producer is not None
@@ -153,6 +162,14 @@ class Store:
         """Leave, so that another instance leads at once."""
         self._consumer.close()
         self._producer = None
+
+    def _load(self, state: State, record: Message) -> None:
+        """Take up a record; one that cannot be read is passed over, for the rest of the state must not go with it."""
+        try:
+            state.load(record.key() or b"", record.value())
+        except (ValueError, TypeError, KeyError, AttributeError, ArithmeticError, RecursionError) as error:
+            REGISTRY.add("reco_alerts_unreadable_total", 1)
+            _log.warning("unreadable", topic=self._topic, offset=record.offset(), why=type(error).__name__)
 
     def _guard(self, act: Callable[[], object]) -> None:
         try:

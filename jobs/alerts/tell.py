@@ -56,13 +56,13 @@ def _incident(incident: Incident) -> dict[str, Any]:
 
 
 def _sink(name: str, desk: Desk, routes: Routes) -> dict[str, Any]:
-    trouble = desk.troubles.get(name)
+    trouble = desk.troubles.get(name) or desk.stuck(name)
     return {
         "sink": name,
         "sent": desk.sent[name],
         "failing_since": _iso(trouble.since) if trouble else None,
         "failures": trouble.failures if trouble else 0,
-        "next_try_at": _iso(trouble.next_try) if trouble else None,
+        "next_try_at": _iso(trouble.next_try) if trouble and trouble.next_try else None,
         "why": trouble.why if trouble else None,
         "fallback": routes.sinks[name].fallback if trouble and desk.is_down(name, "") else None,
     }

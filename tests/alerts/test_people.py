@@ -144,7 +144,7 @@ def test_a_break_that_comes_back_alerts_again_with_its_history(
     (one,) = breaks(1)
     desk.tell(one)
     desk.act("ACKNOWLEDGE", one, hours=-1)
-    seen = {"seen_last_seen_date": DAY, "seen_reopened": 1, "seen_amount_at_risk_usd": Decimal(10)}
+    seen: dict[str, Any] = {"seen_last_seen_date": DAY, "seen_reopened": 1, "seen_amount_at_risk_usd": Decimal(10)}
     desk.act("RESOLVE", one, **seen)
     assert desk.run(60) == []
     happens(desk, one)

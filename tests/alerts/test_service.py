@@ -7,8 +7,10 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -17,6 +19,7 @@ import pytest
 import yaml
 from confluent_kafka import Producer
 
+from jobs.alerts.model import to_json
 from jobs.alerts.routes import read_routes
 from jobs.alerts.service import Leader, run_once
 from jobs.alerts.store import NotLeaderError, Store, ask_acknowledgement, ensure_topic
@@ -24,8 +27,9 @@ from jobs.cli.broker import Broker
 from jobs.cli.status import build_report
 from jobs.common.alerting import read_alerts
 from jobs.common.errors import UserError
+from jobs.common.metrics import REGISTRY
 from jobs.common.settings import Settings, load_settings
-from tests.alerts.support import FakeHttp, Request, change, make_topic, routes_of, send, wait_for
+from tests.alerts.support import FakeHttp, Request, change, make_topic, message_of, routes_of, send, wait_for
 from tests.alerts.test_lake import DAY, close_row, put
 
 SKEW = "event times 25200.000 s apart, 900 s allowed"
@@ -87,7 +91,8 @@ def test_once_tells_what_is_there_and_nothing_twice(
     place: Settings, tmp_path: Path, broker: Broker, hook: FakeHttp
 ) -> None:
     changes = [change(f"P-{n}", explanation=SKEW) for n in range(40)]
-    unreadable = [b"{", b'{"kind":"EXCEPTION"}', b'{"kind":"VERDICT"}', b"[]"]
+    hostile = json.dumps({**json.loads(message_of(change("X"))), "activityId": "\ud800"}).encode()
+    unreadable = [b"{", b'{"kind":"EXCEPTION"}', b'{"kind":"VERDICT"}', b"[]", hostile, b"[" * 100_000]
     send(broker.bootstrap_servers, place.topics.results, [*changes, *changes, *unreadable])
     first = start(tmp_path, "--once", "--json")
     out, _ = first.communicate(timeout=90)
@@ -96,7 +101,7 @@ def test_once_tells_what_is_there_and_nothing_twice(
     assert [one["title"] for one in told(hook)] == ["SUP-007: 40 activities, all 7 h apart: time zone?"]
     status = read_alerts(place)
     assert status is not None
-    assert (status["open"], status["incidents"], status["unreadable"]) == (40, 1, 3)
+    assert (status["open"], status["incidents"], status["unreadable"]) == (40, 1, 5)
     assert run_once(place, read_routes(place.alerts.routes), Event()).desk.sent == {"hook": 0}
 
 
@@ -158,10 +163,10 @@ def test_a_flood_is_a_handful_of_messages(
     end_leading(again)
 
 
-def lead(settings: Settings) -> Leader:
+def lead(settings: Settings, clock: Callable[[], float] = time.time) -> Leader:
     store = Store(settings)
     assert store.wait(30)
-    return Leader(settings, read_routes(settings.alerts.routes), store)
+    return Leader(settings, read_routes(settings.alerts.routes), store, clock)
 
 
 def end_leading(leader: Leader) -> None:
@@ -186,6 +191,46 @@ def test_who_is_shut_out_writes_no_more(place: Settings, tmp_path: Path, broker:
     wait_for(is_shut_out, 60, "end of leading")
     assert old.desk.sent == {"hook": 0}
     end_leading(old)
+
+
+def test_who_stood_still_and_leads_no_more_repeats_nothing(place: Settings, broker: Broker, hook: FakeHttp) -> None:
+    """A reminder is due, and nothing else is to be noted: what was noted before is no proof that it leads still."""
+    away = [0.0]
+    old = lead(place, lambda: time.time() + away[0])
+    send(broker.bootstrap_servers, place.topics.results, [change("A")])
+    wait_for(lambda: _stepped(old) and old.desk.sent == {"hook": 1}, 60, "message")
+    usurper = Producer({"bootstrap.servers": broker.bootstrap_servers, "transactional.id": place.alerts.group})
+    usurper.init_transactions(30)
+    away[0] = 7_200
+    with pytest.raises(NotLeaderError):
+        wait_for(lambda: _stepped(old) and len(hook.requests) > 1, 30, "reminder")
+    assert len(hook.requests) == 1
+    end_leading(old)
+
+
+def test_a_state_that_is_damaged_costs_the_damaged_records_only(
+    place: Settings, broker: Broker, hook: FakeHttp
+) -> None:
+    leader = lead(place)
+    send(broker.bootstrap_servers, place.topics.results, [change("A"), change("B", supplier="SUP-008")])
+    wait_for(lambda: _stepped(leader) and leader.desk.sent == {"hook": 2}, 60, "messages")
+    end_leading(leader)
+    producer = Producer({"bootstrap.servers": broker.bootstrap_servers})
+    damaged = {"incident/x": "{", "break/y": '{"id":"y"}', "offset/0": '"?"', "close/z": "[]", "digest/d": '{"a":1}'}
+    damaged |= {"break/w": to_json(replace(leader.state.breaks[change("A").id], amount=Decimal("NaN"))).decode()}
+    for key, value in {**damaged, "what": "is", "incident/w": "null"}.items():
+        producer.produce(place.alerts.topic, value, key)
+    producer.produce(place.alerts.topic, b"\xff", b"\xff")
+    producer.flush(30)
+    before = REGISTRY.value("reco_alerts_unreadable_total") or 0
+    again = lead(place)
+    assert (REGISTRY.value("reco_alerts_unreadable_total") or 0) - before == len(damaged) + 3
+    assert again.state.breaks == leader.state.breaks
+    assert again.state.incidents.keys() == leader.state.incidents.keys()
+    send(broker.bootstrap_servers, place.topics.results, [change("C", supplier="SUP-009")])
+    wait_for(lambda: _stepped(again) and again.desk.sent == {"hook": 1}, 60, "message")
+    assert len(hook.requests) == 3
+    end_leading(again)
 
 
 def test_an_acknowledgement_reaches_the_leader(place: Settings, broker: Broker, hook: FakeHttp) -> None:

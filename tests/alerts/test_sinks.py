@@ -412,6 +412,43 @@ def test_a_slow_sink_holds_nobody_else(tmp_path: Path, http: FakeHttp) -> None:
     desk.close()
 
 
+def test_a_sink_that_neither_takes_nor_refuses_is_stood_in_for(tmp_path: Path, http: FakeHttp) -> None:
+    """It sends a byte now and then, so that no timeout ends it."""
+    clock, hold = [1_000.0], [True]
+
+    def answer(_request: Request) -> tuple[int, dict[str, str], bytes]:
+        while hold[0]:
+            time.sleep(0.01)
+        return 200, {}, b""
+
+    http.answer = answer
+    desk = Desk(two_hooks(tmp_path, http.url, http.url), lambda: clock[0])
+    desk.give(delivery("first"), message())
+    clock[0] += 10
+    assert desk.stuck("first") is None
+    clock[0] += 1
+    stuck = desk.stuck("first")
+    assert stuck is not None
+    assert stuck.why == "first: it neither takes nor refuses a message"
+    assert not desk.is_down("first", "abc")
+    clock[0] += 109
+    assert desk.is_down("first", "abc")
+    assert not desk.is_down("second", "abc")
+    hold[0] = False
+    assert [result.why for result in desk.results(5)] == [None]
+    assert not desk.is_down("first", "abc")
+    desk.close()
+
+
+def test_what_was_given_before_the_process_stood_still_is_not_sent(tmp_path: Path, http: FakeHttp) -> None:
+    desk = Desk(two_hooks(tmp_path, http.url, http.url))
+    desk.give(delivery("first"), message(), time.monotonic() - 9)
+    assert [result.is_stale for result in desk.results(5)] == [True]
+    assert (http.requests, desk.troubles, desk.sent["first"]) == ([], {}, 0)
+    assert desk.can_take("first", "abc")
+    desk.close()
+
+
 def test_a_sink_that_fails_is_left_alone_for_longer_each_time_and_then_stood_in_for(
     tmp_path: Path, http: FakeHttp
 ) -> None:
