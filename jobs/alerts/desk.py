@@ -19,7 +19,7 @@ from jobs.common.metrics import REGISTRY
 
 _FIRST, _LONGEST = 1.0, 60.0
 #: Less than it takes until another instance leads.
-_STALE_SECONDS = 8.0
+_STALE_SECONDS = 5.0
 _log = log.get_logger("alerts")
 
 

@@ -16,6 +16,7 @@ from jobs.alerts.desk import sender_of
 from jobs.alerts.plan import Action
 from jobs.alerts.routes import Routes, read_routes
 from jobs.alerts.service import Leader, run, run_once
+from jobs.alerts.sink_config import lacking
 from jobs.alerts.sinks import SinkFailedError
 from jobs.alerts.store import ask_acknowledgement, ensure_topic
 from jobs.alerts.wording import Message
@@ -59,6 +60,8 @@ def command(
     routes = read_routes(Path(settings.alerts.routes))
     if test:
         return _test(routes, test, as_json=as_json)
+    if ack is None and (wrong := lacking(routes.sinks)):
+        raise UserError("\n".join(f"{settings.alerts.routes}: {sentence}" for sentence in wrong))
     ensure_topic(settings)
     if ack is not None and by is not None:
         ask_acknowledgement(settings, ack, by)

@@ -1,5 +1,6 @@
 """conf/alerts.yaml: routes, maintenance windows and sinks, checked whole before anything is sent."""
 
+import re
 from datetime import datetime
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -16,7 +17,7 @@ from jobs.common.yaml_file import Document, Key, complaints, read_yaml
 Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 Severity = Literal["LOW", "MEDIUM", "HIGH", "CRITICAL"]
 _DAYS: tuple[Day, ...] = get_args(Day)
-_CLOCK = r"^([01][0-9]|2[0-3]):[0-5][0-9]$|^24:00$"
+_CLOCK = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]|24:00", re.ASCII)
 
 
 def _moment(value: Any) -> Any:
@@ -37,6 +38,13 @@ def _zone(value: Any) -> Any:
     return value
 
 
+def _clock(value: Any) -> Any:
+    if not isinstance(value, str) or not _CLOCK.fullmatch(value):
+        raise ValueError("must be a time of day like 08:00 or 18:30, at most 24:00")
+    return value
+
+
+Clock = Annotated[str, BeforeValidator(_clock)]
 Moment = Annotated[float, BeforeValidator(_moment)]
 
 
@@ -64,8 +72,8 @@ class Hours(Part):
     """Local hours of a week; `until` before `since` goes over midnight and belongs to the day it began on."""
 
     days: list[Day] = Field(default=list(_DAYS), min_length=1)
-    since: str = Field(default="00:00", pattern=_CLOCK)
-    until: str = Field(default="24:00", pattern=_CLOCK)
+    since: Clock = "00:00"
+    until: Clock = "24:00"
     zone: Annotated[str, BeforeValidator(_zone)] = "UTC"
 
     def holds(self, at: float) -> bool:

@@ -24,6 +24,7 @@ from jobs.common.metrics import REGISTRY
 from jobs.common.settings import Settings
 
 _TICK_SECONDS = 0.5
+_SENDING_SECONDS = 0.05
 _TELL_SECONDS = 2.0
 #: With --once, a sink that failed so often is left.
 _TRIES = 3
@@ -48,7 +49,8 @@ class Leader:
         """Read, decide, note, send. Raises NotLeaderError where another instance leads."""
         self._take_results()
         now, release = self._clock(), self.routes.group.release
-        for change in self.results.read(tick):
+        # While there is more to send, nobody waits for a message that may not come.
+        for change in self.results.read(min(tick, _SENDING_SECONDS) if self.desk.busy else tick):
             take(self.state, change, now, release)
             self.watch.heard(change)
         self._store.heard(self.state)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, ConfigResource
 from confluent_kafka.cimpl import NewTopic
 
 from jobs.alerts.state import State
@@ -16,7 +17,7 @@ from jobs.common.metrics import REGISTRY
 from jobs.common.settings import Settings
 
 #: A leader that is killed is missed after that, milliseconds; the takeover then takes as long as loading the state.
-SESSION_MS = 10_000
+SESSION_MS = 6_000
 _COMPACTED = {"cleanup.policy": "compact", "segment.bytes": str(64 * 2**20), "min.cleanable.dirty.ratio": "0.2"}
 _FENCED = (
     KafkaError._FENCED,
@@ -51,6 +52,11 @@ def ensure_topic(settings: Settings) -> None:
     if name in topics:
         if len(topics[name].partitions) != 1:
             raise UserError(f"The topic {name} (alerts.topic) has more than one partition: delete it, or name another.")
+        if _cleanup(client, name) == "delete":
+            raise UserError(
+                f"The topic {name} (alerts.topic) is not compacted, so that what is known of an incident would be "
+                "deleted while it lasts: set its cleanup.policy to compact, or name another."
+            )
         return
     made = client.create_topics([NewTopic(name, 1, -1, config=_COMPACTED)], operation_timeout=_PATIENCE)
     try:
@@ -59,6 +65,15 @@ def ensure_topic(settings: Settings) -> None:
         if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
             reason = error.args[0].str().rstrip(".")
             raise UserError(f"The topic {name} could not be made at {servers}: {reason}.", FAILED) from None
+
+
+def _cleanup(client: AdminClient, topic: str) -> str | None:
+    """The topic's cleanup.policy; None where we may not see it."""
+    asked = client.describe_configs([ConfigResource(ConfigResource.Type.TOPIC, topic)], request_timeout=_PATIENCE)
+    try:
+        return str(next(iter(asked.values())).result()["cleanup.policy"].value)
+    except KafkaException:
+        return None
 
 
 def ask_acknowledgement(settings: Settings, incident: str, by: str) -> None:

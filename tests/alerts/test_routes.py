@@ -76,7 +76,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"routes": [{"name": "a", "sinks": ["hok"]}]}, "routes.0.sinks: there is no sink hok"),
     ({"routes": [{"name": "a", "sinks": ["hook"], "severty": ["LOW"]}]}, "severty: unknown key"),
     ({"routes": [{"name": "a", "sinks": ["hook"], "hours": {"zone": "Mars/X"}}]}, "must be a time zone"),
-    ({"routes": [{"name": "a", "sinks": ["hook"], "hours": {"since": "25:00"}}]}, "must have the form"),
+    ({"routes": [{"name": "a", "sinks": ["hook"], "hours": {"since": "25:00"}}]}, "must be a time of day like 08:00"),
     ({"group": {"wait": "30"}}, "group.wait: must be a duration with a unit"),
     ({"version": 2}, "version: must be 1"),
     ({"digest": ["mial"]}, "digest: there is no sink mial"),

@@ -24,6 +24,7 @@ from jobs.alerts.routes import read_routes
 from jobs.alerts.service import Leader, run_once
 from jobs.alerts.store import NotLeaderError, Store, ask_acknowledgement, ensure_topic
 from jobs.cli.broker import Broker
+from jobs.cli.main import main
 from jobs.cli.status import build_report
 from jobs.common.alerting import read_alerts
 from jobs.common.errors import UserError
@@ -324,3 +325,39 @@ def test_a_topic_of_another_shape_is_refused(place: Settings, broker: Broker) ->
     wrong = place.model_copy(update={"alerts": place.alerts.model_copy(update={"topic": name})})
     with pytest.raises(UserError, match="more than one partition"):
         ensure_topic(wrong)
+
+
+def test_a_topic_that_forgets_is_refused(place: Settings, broker: Broker) -> None:
+    name = f"{place.alerts.topic}.short"
+    make_topic(broker.bootstrap_servers, name, 1)
+    wrong = place.model_copy(update={"alerts": place.alerts.model_copy(update={"topic": name})})
+    with pytest.raises(UserError, match="is not compacted"):
+        ensure_topic(wrong)
+    ensure_topic(place)
+
+
+def test_what_is_referred_to_and_not_there_is_named_before_anything_is_sent(
+    place: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("EMPTY", "")
+    sinks = {
+        "chat": {"kind": "slack", "token": "env:NOT_THERE", "channel": "C1"},
+        "hook": {"kind": "webhook", "url": "http://127.0.0.1:1/", "secret": f"file:{tmp_path}/none"},
+        "mail": {
+            "kind": "email", "host": "localhost", "sender": "a@b.example", "to": ["c@d.example"],
+            "username": "u", "password": "env:EMPTY", "ca_file": f"{tmp_path}/ca.pem",
+        },
+    }
+    routes_of(tmp_path, sinks=sinks, routes=[{"name": "all", "sinks": ["chat"]}])
+    with pytest.raises(SystemExit) as end_:
+        main(["alerts", "--once", "--settings", str(tmp_path / "settings.yaml")])
+    assert end_.value.code == 2
+    said = capsys.readouterr().err
+    for sentence in (
+        "sinks.chat.token: env:NOT_THERE is not set or empty",
+        f"sinks.hook.secret: the secret's file {tmp_path}/none cannot be read",
+        "sinks.mail.password: env:EMPTY is not set or empty",
+        f"sinks.mail.ca_file: there is no file {tmp_path}/ca.pem",
+    ):
+        assert sentence in said
+    assert "Traceback" not in said

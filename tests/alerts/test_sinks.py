@@ -105,6 +105,8 @@ def test_slack_has_one_message_an_incident_which_changes(tmp_path: Path, http: F
     assert paths == ["/chat.postMessage", "/chat.update", "/chat.update", "/chat.postMessage", "/chat.update"]
     assert http.requests[0].headers["authorization"] == "Bearer token-secret"
     assert body_of(http.requests[3])["thread_ts"] == handle["ts"]
+    posted = [body_of(request) for request in http.requests if request.path == "/chat.postMessage"]
+    assert {str(one[name]).lower() for one in posted for name in ("unfurl_links", "unfurl_media")} <= {"false", "0"}
     assert {body_of(request)["ts"] for request in http.requests if request.path == "/chat.update"} == {handle["ts"]}
 
 
@@ -113,16 +115,21 @@ def test_slack_shows_ids_as_they_are_and_keeps_to_its_limits() -> None:
     assert len(header["text"]["text"]) <= 150
     assert len(section["text"]["text"]) <= 3000
     assert section["text"]["text"].startswith("&lt;!channel&gt; &amp; &lt;@U1&gt;")
+    assert section["text"]["verbatim"] is True  # no address in an id becomes a link
+    assert header["text"]["text"].endswith("x…")
+    cut = blocks(message(lines=("y" * 2_996 + "<&",)))[1]["text"]["text"]
+    assert cut == "y" * 2_996 + "…"
     assert actions["elements"][0]["url"] == "https://reco.example/i/abc"
 
 
-def test_a_slack_message_that_is_gone_is_sent_anew(tmp_path: Path, http: FakeHttp) -> None:
+@pytest.mark.parametrize("why", ["message_not_found", "channel_not_found", "is_archived"])
+def test_a_slack_message_that_is_gone_is_sent_anew(tmp_path: Path, http: FakeHttp, why: str) -> None:
     slack_like(http)
     well = http.answer
 
     def gone(request: Request) -> tuple[int, dict[str, str], bytes]:
         if request.path == "/chat.update":
-            return 200, {"Content-Type": "application/json"}, b'{"ok":false,"error":"message_not_found"}'
+            return 200, {"Content-Type": "application/json"}, f'{{"ok":false,"error":"{why}"}}'.encode()
         return well(request)
 
     http.answer = gone
