@@ -15,7 +15,7 @@ from jobs.common.secrets import secret
 _SIGNS = {"CRITICAL": ":red_circle:", "HIGH": ":large_orange_circle:", "MEDIUM": ":large_yellow_circle:"}
 _SECTION, _HEADER = 3000, 150
 #: Ids come from outside: one that looks like an address is no link, and fetches no picture.
-_PLAIN = {"unfurl_links": False, "unfurl_media": False}
+_PLAIN: dict[str, Any] = {"unfurl_links": False, "unfurl_media": False}
 #: A message that somebody deleted, that is too old to be changed, or of another channel than now: another one is sent.
 _GONE = (
     "message_not_found",

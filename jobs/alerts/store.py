@@ -1,13 +1,14 @@
 """The state in Kafka: one compacted partition, written by whoever leads, in transactions that fence who led before."""
 
 import json
+import logging
 import os
 import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, ConfigResource
+from confluent_kafka.admin import AdminClient, ConfigResource  # type: ignore[attr-defined]
 from confluent_kafka.cimpl import NewTopic
 
 from jobs.alerts.state import State
@@ -30,6 +31,8 @@ _PATIENCE = 30.0
 _LEADS = b"lead/"
 _LOAD_SECONDS = 300.0
 _log = log.get_logger("alerts")
+#: That another one leads is told by ours, once; the client would tell it as fatal.
+_silent = logging.getLogger("reco.librdkafka")
 
 
 class NotLeaderError(Exception):
@@ -104,7 +107,11 @@ class Store:
                 "enable.partition.eof": True,
                 "auto.offset.reset": "earliest",
                 "isolation.level": "read_committed",
-            }
+                # Whoever leads goes on leading when another one joins; by the default assignor the names decide, and
+                # two instances that join anew when they lose take the lead from each other again and again.
+                "partition.assignment.strategy": "cooperative-sticky",
+            },
+            logger=_silent,
         )
         self._consumer.subscribe([self._topic], on_assign=self._given, on_revoke=self._taken, on_lost=self._taken)
 
@@ -118,7 +125,14 @@ class Store:
     def load(self) -> State:
         """The state as the last leader left it, who can write no more from here on."""
         producer = self._producer = Producer(
-            {**self._options, "transactional.id": self._group, "acks": "all", "linger.ms": 5, "compression.type": "lz4"}
+            {
+                **self._options,
+                "transactional.id": self._group,
+                "acks": "all",
+                "linger.ms": 5,
+                "compression.type": "lz4",
+            },
+            logger=_silent,
         )
         self._guard(lambda: producer.init_transactions(_PATIENCE))
         state = State()

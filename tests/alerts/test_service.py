@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 import yaml
-from confluent_kafka import Producer
+from confluent_kafka import ConsumerGroupState, Producer
 
 from jobs.alerts.model import to_json
 from jobs.alerts.routes import read_routes
@@ -28,6 +28,7 @@ from jobs.cli.main import main
 from jobs.cli.status import build_report
 from jobs.common.alerting import read_alerts
 from jobs.common.errors import UserError
+from jobs.common.kafka import admin
 from jobs.common.metrics import REGISTRY
 from jobs.common.settings import Settings, load_settings
 from tests.alerts.support import FakeHttp, Request, change, make_topic, message_of, routes_of, send, wait_for
@@ -194,6 +195,31 @@ def test_who_is_shut_out_writes_no_more(place: Settings, tmp_path: Path, broker:
     end_leading(old)
 
 
+def test_who_stands_by_does_not_take_the_lead(place: Settings, broker: Broker) -> None:
+    """Of two that may lead, the default assignor chooses the one whose name is the less: here it is the second."""
+    leader, standby = (_named(place, name) for name in ("z", "a"))
+    leading, waiting = lead(leader), Store(standby)
+    client = admin({"bootstrap.servers": broker.bootstrap_servers})
+
+    def is_settled() -> bool:
+        leading.step(0.05)
+        assert not waiting.wait(0.05)
+        group = client.describe_consumer_groups([place.alerts.group])[place.alerts.group].result()
+        return group.state == ConsumerGroupState.STABLE and len(group.members) == 2
+
+    wait_for(is_settled, 60, "second member")
+    for _ in range(10):
+        is_settled()
+    end_leading(leading)
+    wait_for(lambda: waiting.wait(0.1), 30, "another leader")
+    waiting.close()
+
+
+def _named(settings: Settings, name: str) -> Settings:
+    options = {**settings.kafka.options, "client.id": name}
+    return settings.model_copy(update={"kafka": settings.kafka.model_copy(update={"options": options})})
+
+
 def test_who_stood_still_and_leads_no_more_repeats_nothing(place: Settings, broker: Broker, hook: FakeHttp) -> None:
     """A reminder is due, and nothing else is to be noted: what was noted before is no proof that it leads still."""
     away = [0.0]
@@ -344,8 +370,13 @@ def test_what_is_referred_to_and_not_there_is_named_before_anything_is_sent(
         "chat": {"kind": "slack", "token": "env:NOT_THERE", "channel": "C1"},
         "hook": {"kind": "webhook", "url": "http://127.0.0.1:1/", "secret": f"file:{tmp_path}/none"},
         "mail": {
-            "kind": "email", "host": "localhost", "sender": "a@b.example", "to": ["c@d.example"],
-            "username": "u", "password": "env:EMPTY", "ca_file": f"{tmp_path}/ca.pem",
+            "kind": "email",
+            "host": "localhost",
+            "sender": "a@b.example",
+            "to": ["c@d.example"],
+            "username": "u",
+            "password": "env:EMPTY",
+            "ca_file": f"{tmp_path}/ca.pem",
         },
     }
     routes_of(tmp_path, sinks=sinks, routes=[{"name": "all", "sinks": ["chat"]}])
