@@ -14,8 +14,9 @@ from reco_rules.vocabulary import FEED_SILENT
 _EXAMPLES = 5
 #: More causes of one kind than this at one supplier are no pattern.
 _MOST_CAUSES = 10
-#: Something is always missing of each activity type: one is a cause where it is nearly all that is missing.
-_TYPE_PERCENT = 80
+#: Something is always missing of each activity type: one is a cause where it is nearly all that is missing, and stays
+#: one while it is most of it.
+_TYPE_PERCENT, _STILL_TYPE_PERCENT = 80, 50
 
 
 def refresh(state: State, routes: Routes, now: float) -> None:
@@ -51,9 +52,10 @@ def slots_of(breaks: Iterable[Break], known: Iterable[Slot], causes: Causes) -> 
     found: dict[Slot, list[Break]] = {}
     for (kind, signature), mine in sorted(alike.items(), key=lambda item: (-len(item[1]), item[0])):
         slot = Slot(mine[0].supplier, kind, signature)
-        percent = max(causes.min_percent, _TYPE_PERCENT if signature.startswith("type:") else 0)
-        is_many = len(mine) >= causes.min_count and len(mine) * 100 >= percent * of_kind[kind]
-        is_cause = signature != "" and (slot in is_known or is_many) and made[kind] < _MOST_CAUSES
+        is_type, share = signature.startswith("type:"), len(mine) * 100 / of_kind[kind]
+        is_many = len(mine) >= causes.min_count and share >= max(causes.min_percent, _TYPE_PERCENT if is_type else 0)
+        is_still = slot in is_known and (not is_type or share >= _STILL_TYPE_PERCENT)
+        is_cause = signature != "" and (is_still or is_many) and made[kind] < _MOST_CAUSES
         if is_cause or kind == FEED_SILENT:
             made[kind] += 1
             found[slot] = mine

@@ -1,7 +1,7 @@
 """What is to be told now, to whom: group wait, interval, repeat, floods, fallbacks, planned work."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from jobs.alerts.incidents import begin, merged
@@ -29,7 +29,7 @@ class Action(StrEnum):
 class Delivery:
     """One message to one sink. `handle`: what the sink called its message; `instead_of`: the sink that does not answer.
 
-    `summary`: the incident as it stood when this was planned.
+    `summary`: the incident as it stood when this was planned. `elsewhere`: open breaks of its supplier in other ones.
     """
 
     sink: str
@@ -39,6 +39,7 @@ class Delivery:
     summary: Summary = field(default_factory=Summary)
     handle: dict[str, str] = field(default_factory=dict)
     instead_of: str | None = None
+    elsewhere: int = 0
 
     @property
     def item(self) -> str:
@@ -60,7 +61,9 @@ def plan(state: State, routes: Routes, is_down: IsDown, now: float) -> list[Deli
     found: list[Delivery] = []
     for incident in state.incidents.values():
         if incident.is_alone or incident.is_flood:
-            found += _due(incident, routes, is_down, now)
+            for delivery in _due(incident, routes, is_down, now):
+                is_over = delivery.action is Action.RESOLVE
+                found.append(replace(delivery, elsewhere=_elsewhere(state, incident)) if is_over else delivery)
     for digest in list(state.digests.values()):
         wanted = [name for name in routes.digest if name not in digest.told]
         if not wanted or now - digest.began > GIVE_UP_SECONDS:
@@ -197,6 +200,12 @@ def _due(incident: Incident, routes: Routes, is_down: IsDown, now: float) -> Ite
         if action is not None:
             handle = told.handle if told is not None else {}
             yield Delivery(name, action, incident, None, incident.summary, handle, instead_of)
+
+
+def _elsewhere(state: State, incident: Incident) -> int:
+    """A break may go over into another incident, of a cause or a severity: then it is not over."""
+    others = state.slots.get(incident.slot.supplier, {}).values() if incident.slot.supplier else ()
+    return sum(state.incidents[name].summary.count for name in others if name != incident.id)
 
 
 def _action(

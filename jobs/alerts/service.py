@@ -18,7 +18,6 @@ from jobs.alerts.tell import tell
 from jobs.alerts.watch import Watch
 from jobs.alerts.wording import worded
 from jobs.common import log
-from jobs.common.command import one_line
 from jobs.common.errors import DONE, FAILED, UserError
 from jobs.common.metrics import REGISTRY
 from jobs.common.settings import Settings
@@ -133,7 +132,7 @@ def run(settings: Settings, routes: Routes, stop: Event) -> int:
         except NotLeaderError:
             _log.warning("another instance leads")
         except KafkaException as error:
-            _log.warning("broker", why=one_line(error))
+            _log.warning("broker", why=error.args[0].str())
             stop.wait(2.0)
     return DONE
 

@@ -11,11 +11,13 @@ from jobs.alerts.results import Results
 from jobs.alerts.routes import Routes
 from jobs.alerts.state import State
 from jobs.alerts.wording import title
+from jobs.common import log
 from jobs.common.alerting import status_file
 from jobs.common.log import hide_secrets
 from jobs.common.settings import Settings
 
 _SHOWN = 50
+_log = log.get_logger("alerts")
 
 
 def tell(
@@ -38,10 +40,13 @@ def tell(
         "sinks": [_sink(name, desk, routes) for name in routes.sinks],
     }
     file = status_file(settings)
-    file.parent.mkdir(parents=True, exist_ok=True)
     new = file.with_suffix(".new")
-    new.write_text(json.dumps(hide_secrets(told), ensure_ascii=False), encoding="utf-8")
-    new.replace(file)
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        new.write_text(json.dumps(hide_secrets(told)), encoding="utf-8")
+        new.replace(file)
+    except OSError as error:  # a full disk stops no alert
+        _log.warning("status not written", file=str(file), why=error.strerror)
 
 
 def _incident(incident: Incident) -> dict[str, Any]:

@@ -45,6 +45,10 @@ def worded(delivery: Delivery, link: str | None) -> Message:
         )  # fmt: skip
     incident, summary = delivery.incident, delivery.summary
     assert incident is not None
+    if delivery.elsewhere:
+        supplier = printable(incident.slot.supplier)
+        others = f"{delivery.elsewhere:,} {_plural('break', delivery.elsewhere)}"
+        notes.insert(0, f"Still open at {supplier}: {others}, told of in other messages.")
     told = incident.told.get(delivery.sink)
     over = delivery.action is Action.RESOLVE
     shown = incident.peak if over else summary
