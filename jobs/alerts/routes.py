@@ -17,6 +17,7 @@ from jobs.common.yaml_file import Document, Key, complaints, read_yaml
 Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 Severity = Literal["LOW", "MEDIUM", "HIGH", "CRITICAL"]
 _DAYS: tuple[Day, ...] = get_args(Day)
+_IN_LINK = {"{filter}", "{supplier}", "{incident}"}
 _CLOCK = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]|24:00", re.ASCII)
 
 
@@ -41,6 +42,15 @@ def _zone(value: Any) -> Any:
 def _clock(value: Any) -> Any:
     if not isinstance(value, str) or not _CLOCK.fullmatch(value):
         raise ValueError("must be a time of day like 08:00 or 18:30, at most 24:00")
+    return value
+
+
+def _link(value: Any) -> Any:
+    named = set(re.findall(r"\{[^}]*\}", value)) if isinstance(value, str) else set()
+    if not isinstance(value, str) or not value.startswith(("https://", "http://")) or named - _IN_LINK:
+        raise ValueError(
+            "must be like https://reco.example.com/exceptions?{filter}; {supplier} and {incident} may stand too"
+        )
     return value
 
 
@@ -133,7 +143,7 @@ class Routes(Part):
     group: Group = Group()
     causes: Causes = Causes()
     flood: int = Field(default=5, ge=1, le=100)
-    link: str | None = None
+    link: Annotated[str, BeforeValidator(_link)] | None = None
     sinks: SkipValidation[dict[str, Sink]]
     routes: list[Route] = Field(min_length=1)
     maintenance: list[Window] = Field(default_factory=list)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from jobs.alerts.model import Incident, Summary
 from jobs.alerts.plan import Action, Delivery
@@ -34,7 +34,7 @@ class Message:
 
 
 def worded(delivery: Delivery, link: str | None) -> Message:
-    """The message of a delivery; `link`: a template with {incident} and {supplier}."""
+    """The message of a delivery; `link`: a template with {filter}, {incident} and {supplier}."""
     notes = [f"Told here because {delivery.instead_of} does not answer."] if delivery.instead_of else []
     if delivery.digest is not None:
         digest = delivery.digest
@@ -128,7 +128,14 @@ def _lines(incident: Incident, summary: Summary, *, over: bool) -> list[str]:
 def _link(link: str | None, incident: Incident) -> str | None:
     if link is None:
         return None
-    names = {"{incident}": incident.id, "{supplier}": quote(incident.slot.supplier, safe="")}
+    slot = incident.slot
+    # The console's search; of a flood, all that is unresolved.
+    wanted = {} if incident.is_flood else {"supplier": slot.supplier, "type": slot.kind, "severity": slot.severity}
+    names = {
+        "{incident}": incident.id,
+        "{supplier}": quote(slot.supplier, safe=""),
+        "{filter}": urlencode({name: value for name, value in wanted.items() if value}),
+    }
     for name, value in names.items():
         link = link.replace(name, value)
     return link

@@ -165,6 +165,18 @@ def test_both_ways_of_acknowledging_are_told_once(desk: Desk) -> None:
     assert [message.action for _, message in desk.core.sent] == [Action.TRIGGER, Action.ACKNOWLEDGE, Action.UPDATE]
 
 
+def test_what_a_silence_holds_does_not_alert_though_it_is_told_late(desk: Desk) -> None:
+    """Told before the silence, and read after it: they lie in two partitions."""
+    silence = change(None, "FEED_SILENT")
+    missing = [change(f"M-{number}", "MISSING_SUPPLIER") for number in range(6)]
+    rows = [{"exception_id": one.id, "supplier_id": one.supplier, "held_by": silence.id} for one in missing]
+    put(desk.settings, "nrt_exceptions", rows)
+    desk.tell(silence)
+    desk.run(10)
+    desk.tell(*missing)
+    assert [message.kinds for message in desk.run(600)] == [("FEED_SILENT",)]
+
+
 def test_the_console_folds_the_same_way(tmp_path: Path) -> None:
     """Two rooms that may not import each other read one table by one rule."""
     desk, (one, two, three) = Desk(tmp_path), breaks(3)

@@ -294,6 +294,10 @@ def test_a_close_is_told_with_its_totals_and_its_exceptions(place: Settings, tmp
     wait_for(lambda: _stepped(leader) and len(hook.requests) == 3 and not leader.left, 60, "another digest")
     assert told(hook)[2]["title"] == f"Close of {DAY}, revision 2"
     end_leading(leader)
+    again = lead(leader.settings)
+    wait_for(lambda: _stepped(again) and again.results.is_caught_up and again.is_done, 60, "end of looking")
+    assert (len(hook.requests), again.left) == (3, [])
+    end_leading(again)
 
 
 def test_a_sink_that_is_down_is_on_the_status_page_and_stood_in_for(
@@ -343,6 +347,15 @@ def test_a_lake_that_cannot_be_read_stops_no_alert_and_is_on_the_status_page(
     status = read_alerts(place)
     assert status is not None
     assert "closes" in status["lake"]
+    assert REGISTRY.value("reco_alerts_lake_failing") == 1
+
+
+def test_a_status_page_that_cannot_be_written_stops_no_alert(
+    place: Settings, tmp_path: Path, broker: Broker, hook: FakeHttp
+) -> None:
+    (tmp_path / "alerts").write_text("in the way")
+    send(broker.bootstrap_servers, place.topics.results, [change("A")])
+    assert run_once(place, read_routes(place.alerts.routes), Event()).desk.sent == {"hook": 1}
 
 
 def test_a_topic_of_another_shape_is_refused(place: Settings, broker: Broker) -> None:
