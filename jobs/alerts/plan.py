@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from jobs.alerts.incidents import begin, merged
-from jobs.alerts.model import Digest, Incident, Slot, Summary, Told, rank
+from jobs.alerts.floods import gather_floods, is_silenced, sinks_of
+from jobs.alerts.model import Digest, Incident, Summary, Told, rank
 from jobs.alerts.routes import Routes
 from jobs.alerts.sink_config import AlertmanagerSink, EmailSink
 from jobs.alerts.state import State
@@ -57,7 +57,7 @@ def plan(state: State, routes: Routes, is_down: IsDown, now: float) -> list[Deli
     Incidents that are over and of which everybody knows are let go.
     """
     _let_go(state, routes, now)
-    _gather_floods(state, routes, now)
+    gather_floods(state, routes, now)
     found: list[Delivery] = []
     for incident in state.incidents.values():
         if incident.is_alone or incident.is_flood:
@@ -141,56 +141,9 @@ def _must_hear(incident: Incident, name: str, now: float) -> bool:
     return not told.is_resolved
 
 
-def _gather_floods(state: State, routes: Routes, now: float) -> None:
-    """Where too many incidents begin at once, one message stands for all of them."""
-    waiting: dict[tuple[str, ...], list[Incident]] = {}
-    recent: dict[tuple[str, ...], int] = {}
-    for incident in state.incidents.values():
-        if incident.is_flood or incident.flood in state.incidents:
-            continue
-        if incident.is_alone:
-            if incident.joined > now - routes.group.interval:
-                sinks = tuple(_sinks(incident, routes, now))
-                recent[sinks] = recent.get(sinks, 0) + 1
-        elif now >= incident.due and incident.empty_since is None and not _is_silenced(incident, routes, now):
-            waiting.setdefault(tuple(_sinks(incident, routes, now)), []).append(incident)
-    for sinks, incidents in sorted(waiting.items()):
-        flood = _running_flood(state, routes, sinks, now)
-        if flood is None and recent.get(sinks, 0) + len(incidents) <= routes.flood:
-            for incident in incidents:
-                incident.is_alone, incident.joined = True, now
-                state.add(incident)
-        else:
-            _join(state, flood, sinks, incidents, now)
-
-
-def _running_flood(state: State, routes: Routes, sinks: tuple[str, ...], now: float) -> Incident | None:
-    for slot, name in state.slots.get("", {}).items():
-        flood = state.incidents[name]
-        is_growing = flood.joined > now - routes.group.interval
-        if slot.signature == "+".join(sinks) and is_growing and flood.empty_since is None:
-            return flood
-    return None
-
-
-def _join(state: State, flood: Incident | None, sinks: tuple[str, ...], incidents: list[Incident], now: float) -> None:
-    if flood is None:
-        # Its slot is of this moment: an older flood of the same sinks goes on by itself.
-        slot = Slot("", "FLOOD", "+".join(sinks), f"{now:.3f}")
-        flood = begin(state, slot, merged([one.summary for one in incidents]), now, now)
-    for incident in incidents:
-        incident.flood = flood.id
-        flood.children.append(incident.id)
-        state.add(incident)
-    flood.joined = now
-    flood.summary = merged([state.incidents[child].summary for child in flood.children])
-    flood.peak = max(flood.peak, flood.summary, key=lambda one: (one.count, one.amount))
-    state.add(flood)
-
-
 def _due(incident: Incident, routes: Routes, is_down: IsDown, now: float) -> Iterator[Delivery]:
-    over, quiet = is_over(incident, routes, now), _is_silenced(incident, routes, now)
-    wanted = [] if over or quiet else _sinks(incident, routes, now)
+    over, quiet = is_over(incident, routes, now), is_silenced(incident, routes, now)
+    wanted = [] if over or quiet else sinks_of(incident, routes, now)
     heard = [*incident.told, *incident.tried]
     sinks: dict[str, str | None] = {name: None for name in heard if name in routes.sinks}
     sinks |= _with_fallbacks(wanted, incident.id, routes, is_down)
@@ -231,22 +184,6 @@ def _action(
     if isinstance(sink, AlertmanagerSink) and now >= told.at + sink.refresh:
         return Action.UPDATE
     return None
-
-
-def _sinks(incident: Incident, routes: Routes, now: float) -> list[str]:
-    summary = incident.summary
-    if incident.is_flood:
-        names = (incident.slot.signature or "").split("+")
-        found = [name for name in names if name in routes.sinks]
-        if found or names == [""]:
-            return found
-        # All of them are gone from the file: the flood goes where one of any supplier would.
-    return routes.sinks_for(incident.slot.supplier, [kind for kind, _ in summary.kinds], summary.severity, now)
-
-
-def _is_silenced(incident: Incident, routes: Routes, now: float) -> bool:
-    suppliers = incident.summary.suppliers or (incident.slot.supplier,)
-    return all(routes.is_silenced(supplier, now) for supplier in suppliers)
 
 
 def _with_fallbacks(names: list[str], item: str, routes: Routes, is_down: IsDown) -> dict[str, str | None]:

@@ -17,6 +17,7 @@ from jobs.common.yaml_file import Document, Key, complaints, read_yaml
 Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 Severity = Literal["LOW", "MEDIUM", "HIGH", "CRITICAL"]
 _DAYS: tuple[Day, ...] = get_args(Day)
+_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _IN_LINK = {"{filter}", "{supplier}", "{incident}"}
 _CLOCK = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]|24:00", re.ASCII)
 
@@ -191,6 +192,8 @@ def _sinks(document: Document, wrong: list[tuple[Key, str]]) -> dict[str, Sink]:
         wrong.append((("sinks",), "must name at least one sink"))
         return {}
     for name, data in written.items():
+        if not _NAME.fullmatch(name):
+            wrong.append((("sinks", name), "a sink's name is letters, digits, -, _ and ., at most 64 of them"))
         kind = KINDS.get(str(data.get("kind"))) if isinstance(data, dict) else None
         if kind is None:
             wrong.append((("sinks", name, "kind"), f"must be one of {', '.join(KINDS)}"))

@@ -87,6 +87,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"routes": [{"name": "a", "sinks": ["hook"], "hours": {"since": "25:00"}}]}, "must be a time of day like 08:00"),
     ({"group": {"wait": "30"}}, "group.wait: must be a duration with a unit"),
     ({"version": 2}, "version: must be 1"),
+    ({"sinks": {"hook": HOOK, "a+b": HOOK}}, "sinks.a+b: a sink's name is letters"),
     ({"link": "javascript:alert(1)"}, "link: must be like https://"),
     ({"link": "https://reco.example/{kind}"}, "link: must be like https://"),
     ({"digest": ["mial"]}, "digest: there is no sink mial"),
