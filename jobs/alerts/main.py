@@ -47,7 +47,7 @@ def command(
 ) -> int:
     """Tell sinks (alerts.routes, docs/alerts.md) of open breaks, until stopped; a second instance stands by.
 
-    Exit code 1 with --once or --test where a sink did not take a message.
+    Exit code 1 with --once or --test where a sink did not take a message, or the lake could not be read.
 
     Example: reco alerts --check conf/alerts.yaml
     """
@@ -82,13 +82,17 @@ def _outcome(leader: Leader, *, as_json: bool) -> int:
     sent = leader.desk.sent
     failed = {name: trouble.why for name, trouble in leader.desk.troubles.items()}
     left = sorted({one.sink for one in leader.left} | set(failed))
+    unread = None if leader.results.is_caught_up else "the topic of results was not read to its end; run it again"
+    unread = unread or leader.watch.trouble
     if as_json:
         summary = {"incidents": len(leader.state.incidents), "sent": sent, "not_sent": failed, "left": left}
-        print_json(summary)
+        print_json({**summary, "not_read": unread})
     else:
         rows = [[name, count, failed.get(name)] for name, count in sent.items()]
         print_table(f"Told of {len(leader.state.incidents):,} incidents", ["sink", "sent", "failed"], rows)
-    return FAILED if left else DONE
+        if unread:
+            say(f"Not all was read: {unread}")
+    return FAILED if left or unread else DONE
 
 
 def _show(routes: Routes, *, as_json: bool) -> int:

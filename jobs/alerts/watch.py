@@ -1,5 +1,7 @@
 """What the leader looks up in the lake: closes, what people did, what a silence holds, both sides of breaks."""
 
+from collections.abc import Callable
+
 from jobs.alerts import lake
 from jobs.alerts.incidents import lacking_evidence
 from jobs.alerts.intake import Change, hold, prove, take
@@ -42,24 +44,24 @@ class Watch:
     def look(self, now: float) -> None:
         """Take up what is new; seconds since 1970."""
         is_due = now - self._asked_at >= self._settings.alerts.close_seconds
-        try:
-            if is_due:
-                self._asked_at = now
-                self._take_closes(now)
-                self._people.look()
-            self._people.fold()
-            for supplier, silence in list(self._silences):
-                hold(self._state, silence, lake.held_by(self._settings, supplier, silence), now)
-                self._silences.discard((supplier, silence))
-            self._prove(now)
-        except Exception as error:  # whatever is wrong with a table, what the stream tells must reach people
+        asked = [lambda: self._take_closes(now), self._people.look] if is_due else []
+        if is_due:
+            self._asked_at = now
+        # One table that cannot be read keeps nothing from the others.
+        parts = [*asked, self._people.fold, lambda: self._hold(now), lambda: self._prove(now)]
+        wrong = [why for part in parts if (why := _tried(part)) is not None]
+        if wrong:
             if self.trouble is None:
-                _log.warning("lake", why=one_line(error))
-            self.trouble = one_line(error)
-        else:
-            if is_due:  # else what failed was not tried again
-                self.trouble = None
+                _log.warning("lake", why=wrong[0])
+            self.trouble = wrong[0]
+        elif is_due:  # else what failed was not tried again
+            self.trouble = None
         REGISTRY.put("reco_alerts_lake_failing", int(self.trouble is not None))
+
+    def _hold(self, now: float) -> None:
+        for supplier, silence in list(self._silences):
+            hold(self._state, silence, lake.held_by(self._settings, supplier, silence), now)
+            self._silences.discard((supplier, silence))
 
     def _silent(self, supplier: str) -> list[str]:
         breaks = (self._state.breaks[name] for name in self._state.of_supplier.get(supplier, ()))
@@ -89,3 +91,12 @@ class Watch:
         if ids:
             prove(self._state, ids, lake.evidence(self._settings, [self._state.breaks[name] for name in ids]))
         self._unproven.clear()
+
+
+def _tried(part: Callable[[], None]) -> str | None:
+    """Why it failed: whatever is wrong with a table, what the stream tells must reach people."""
+    try:
+        part()
+    except Exception as error:  # deltalake, Polars and the storage have exceptions of their own each
+        return one_line(error)
+    return None

@@ -32,7 +32,8 @@ from jobs.alerts.sink_slack import blocks
 from jobs.alerts.sinks import Alertmanager, SinkFailedError, retry_after
 from jobs.alerts.wording import Message
 from jobs.cli.broker import free_port
-from tests.alerts.support import FakeHttp, Request, routes_of, wait_for
+from jobs.cli.main import main
+from tests.alerts.support import Core, FakeHttp, Request, change, routes_of, wait_for
 
 BEGAN = 1_772_000_000.0
 ROOT = Path(__file__).parents[2]
@@ -322,6 +323,46 @@ def test_a_repeated_mail_has_the_same_id_and_titles_cannot_add_headers() -> None
     with pytest.raises(ValueError, match="linefeed"):
         mail_of(message(title="a\r\nBcc: evil@c.example"), "reco@a.example", ["x@b.example"], {})
     assert smtplib.SMTPException is not None
+
+
+def test_hostile_ids_stay_text_from_the_stream_to_the_sinks(tmp_path: Path) -> None:
+    supplier, activity = "S\r\nBcc: evil@c.example <b>\u202e", "<!channel> <img src=x> https://evil.example/x.png"
+    core = Core(routes_of(tmp_path, link="https://reco.example/exceptions?{filter}"))
+    core.tell(change(activity, supplier=supplier))
+    (told,) = core.run(60)
+    mail = mail_of(told, "reco@a.example", ["x@b.example"], {})
+    assert (mail["Bcc"], "\n" in mail["Subject"], "\u202e" in mail["Subject"]) == (None, False, False)
+    rich = mail.get_body(("html",))
+    assert rich is not None
+    assert "<img" not in rich.get_content()
+    assert "<b>" not in rich.get_content()
+    shown = json.dumps(blocks(told))
+    assert "<!channel>" not in shown
+    assert "<img" not in shown
+    assert told.link is not None
+    assert not set('<>" \r\n') & set(told.link)
+
+
+def test_nothing_that_is_logged_or_shown_has_a_secret(
+    tmp_path: Path, http: FakeHttp, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sinks that refuse, answer what they were sent, or are not there; the address of a webhook may be one too."""
+    http.answer = lambda request: (500, {"X-Echo": request.headers.get("authorization", "")}, request.body)
+    sinks = {
+        "slack": {"kind": "slack", "token": "env:TOKEN", "channel": "C1", "url": http.url},
+        "pager": {"kind": "pagerduty", "routing_key": "env:KEY", "url": http.url},
+        "hook": {"kind": "webhook", "secret": "env:KEY", "url": f"{http.url}T0/path-secret"},
+        "gone": {"kind": "webhook", "secret": "env:KEY", "url": "http://127.0.0.1:1/path-secret", "timeout": "1s"},
+    }
+    routes_of(tmp_path, sinks=sinks, routes=[{"name": "all", "sinks": ["hook"]}])
+    words = [word for name in sinks for word in ("--test", name)]
+    monkeypatch.setenv("RECO_ALERTS__ROUTES", str(tmp_path / "alerts.yaml"))
+    with pytest.raises(SystemExit) as end:
+        main(["alerts", *words, "--debug"])
+    assert end.value.code == 1
+    told = "".join(capfd.readouterr())
+    assert told.count("it answered 500") == 3
+    assert "-secret" not in told
 
 
 @pytest.fixture(scope="module")
