@@ -376,6 +376,8 @@ def test_a_topic_of_another_shape_is_refused(place: Settings, broker: Broker) ->
 def test_a_topic_that_forgets_is_refused(place: Settings, broker: Broker) -> None:
     name = f"{place.alerts.topic}.short"
     make_topic(broker.bootstrap_servers, name, 1)
+    client = admin({"bootstrap.servers": broker.bootstrap_servers})
+    wait_for(lambda: name in client.list_topics(timeout=10).topics, 30, "topic")
     wrong = place.model_copy(update={"alerts": place.alerts.model_copy(update={"topic": name})})
     with pytest.raises(UserError, match="is not compacted"):
         ensure_topic(wrong)
