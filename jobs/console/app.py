@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 from jobs.common import log
 from jobs.common.errors import UserError
 from jobs.common.settings import Settings
-from jobs.console import api, files, pages, sign_in
+from jobs.console import api, files, pages, sign_in, sign_in_oidc
 from jobs.console.context import Context, render
 from jobs.console.security import HEADERS
 
@@ -38,7 +38,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_exception_handler(RequestValidationError, _not_understood)
     app.add_exception_handler(UserError, _user_error)
     app.add_exception_handler(Exception, _failed)
-    for part in (sign_in, pages, files, api):
+    for part in (sign_in, sign_in_oidc, pages, files, api):
         app.include_router(part.router)
     return app
 

@@ -19,7 +19,7 @@ _COOKIE = "reco_sign_in"
 def safe_target(path: str) -> str:
     """A path of ours, for a link or a redirect; the first page where it is none."""
     inside = path.startswith("/") and not path.startswith(("//", "/\\")) and path.isprintable()
-    return quote(path if inside else "/", safe="/?&=.-_%")
+    return quote(path if inside else "/", safe="/?&=.-_%+")
 
 
 @router.get("/sign-in")
@@ -33,7 +33,10 @@ def form(request: Request, ours: Ours, next: str = "/") -> Response:  # noqa: A0
 
 def _form(request: Request, ours: Ours, target: str, problem: str, status: int = 200) -> Response:
     token = request.cookies.get(_COOKIE) or secrets.token_urlsafe(24)
-    page = render(request, "sign_in.html", status, next=safe_target(target), problem=problem, token=token)
+    told = {"next": safe_target(target), "problem": problem, "token": token}
+    provider = ours.provider.settings.label if ours.provider else ""
+    local = not provider or ours.users.have_passwords()
+    page = render(request, "sign_in.html", status, **told, provider=provider, local=local)
     page.set_cookie(_COOKIE, token, httponly=True, secure=ours.settings.console.https, samesite="strict", max_age=3600)
     return page
 

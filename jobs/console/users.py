@@ -77,8 +77,9 @@ class _File(BaseModel):
 class Users:
     """The users file; read again when it has changed, so that a change holds from the next request on."""
 
-    def __init__(self, path: Path) -> None:
-        self._path, self._lock = path, Lock()
+    def __init__(self, path: Path, may_lack: bool = False) -> None:
+        """`may_lack`: whether nobody is known where there is no file; else that is an error."""
+        self._path, self._lock, self._may_lack = path, Lock(), may_lack
         self._hasher = PasswordHasher()
         # Verified where there is no such user, so that a wrong name takes as long as a wrong password.
         self._nobody = self._hasher.hash(secrets.token_urlsafe())
@@ -101,6 +102,11 @@ class Users:
         self._refresh()
         return sorted(self._users)
 
+    def have_passwords(self) -> bool:
+        """Whether anybody signs in with name and password."""
+        self._refresh()
+        return any(user.password for user in self._users.values())
+
     def verify(self, name: str, password: str) -> User | None:
         """The user, where name and password are right; takes equally long where they are not."""
         user = self.get(name)
@@ -121,6 +127,10 @@ class Users:
         try:
             told = self._path.stat()
         except OSError:
+            if self._may_lack:
+                with self._lock:
+                    self._users, self._tokens, self._stamp = {}, {}, None
+                return
             raise UserError(
                 f"There is no users file {self._path}; make one with `reco console add-user NAME --role admin`."
             ) from None
