@@ -144,8 +144,8 @@ def one_supplier(ours: Ours, caller: Known, supplier: str) -> Response:
     card = next((one for one in reading.suppliers(ours.tables, caller.user) if one["supplier_id"] == supplier), None)
     if card is None:
         return _found(None, "supplier")
-    told = {"policy": reading.policy(ours.tables, supplier), "history": reading.policy_history(ours.tables, supplier)}
-    return Json({**card, **told})
+    history = reading.policy_history(ours.tables, caller.user, supplier)
+    return Json({**card, "policy": reading.policy(ours.tables, supplier), "history": history})
 
 
 @router.get("/system")

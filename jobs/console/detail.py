@@ -28,7 +28,7 @@ _DELIVERIES = 100
 def exception_row(tables: Tables, user: User, exception_id: str) -> dict[str, Any] | None:
     """The exception's row; None where there is none, or the user does not know its supplier."""
     rows = visible(tables, user).filter(pl.col("exception_id") == exception_id)
-    return rows.row(0, named=True) if rows.height else None
+    return rows.drop("row").row(0, named=True) if rows.height else None
 
 
 def detail(tables: Tables, user: User, exception_id: str) -> dict[str, Any] | None:
@@ -189,4 +189,4 @@ def _others(tables: Tables, user: User, row: Mapping[str, Any]) -> list[dict[str
         pl.col("supplier_id") == row["supplier_id"],
         pl.col("exception_id") != row["exception_id"],
     )
-    return rows.sort("amount_at_risk_usd", descending=True, nulls_last=True).to_dicts()
+    return rows.drop("row").sort("amount_at_risk_usd", descending=True, nulls_last=True).to_dicts()

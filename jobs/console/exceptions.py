@@ -96,14 +96,18 @@ def _rows(tables: Tables, name: str, columns: tuple[str, ...]) -> pl.LazyFrame:
 
 def _with_actions(tables: Tables, jobs: pl.DataFrame) -> pl.DataFrame:
     people = folded(tables)
-    plain = {"acknowledged": False, "assignee": None, "resolved_by": None, "came_back": False}
+    by_job = pl.col("state").cast(pl.String) == "RESOLVED"
     if people.is_empty():
-        texts = [pl.lit(value, pl.String if value is None else pl.Boolean).alias(name) for name, value in plain.items()]
-        return jobs.with_columns(texts)
+        no, nobody = pl.lit(value=False), pl.lit(None, pl.String)
+        return jobs.with_columns(
+            no.alias("acknowledged"),
+            nobody.alias("assignee"),
+            pl.when(by_job).then(pl.lit("JOB")).alias("resolved_by"),
+            no.alias("came_back"),
+        )
     # Of few columns: the long ones are then shared with the frame without actions, not copied.
     few = jobs.select("exception_id", "state", "amount_at_risk_usd", "last_seen_date", "reopened")
     joined = few.join(people, on="exception_id", how="left", maintain_order="left")
-    by_job = pl.col("state").cast(pl.String) == "RESOLVED"
     worse = pl.col("amount_at_risk_usd") > pl.col("seen_amount_at_risk_usd")
     seen_again = pl.col("last_seen_date") > pl.coalesce("seen_last_seen_date", pl.col("decided_at").dt.date())
     reopened = pl.col("reopened") > pl.col("seen_reopened").fill_null(0)
@@ -112,7 +116,7 @@ def _with_actions(tables: Tables, jobs: pl.DataFrame) -> pl.DataFrame:
     closed = person & ~back & ~by_job
     told = joined.select(
         pl.when(closed).then(pl.lit("RESOLVED")).otherwise(pl.col("state").cast(pl.String)).cast(_WORDS).alias("state"),
-        (pl.col("acknowledged").fill_null(False) & ~person).alias("acknowledged"),
+        (pl.col("acknowledged").fill_null(False) & ~closed).alias("acknowledged"),
         "assignee",
         pl.when(closed).then(pl.col("decided_by")).when(by_job).then(pl.lit("JOB")).alias("resolved_by"),
         back.alias("came_back"),

@@ -78,7 +78,7 @@ def docs(ours: Ours, caller: Known, close_id: str, name: str) -> Response:
     require_all(caller)
     told = reading.close(ours.tables, caller.user, close_id)
     folder = reading.docs_folder(ours.tables, told["reco_date"]) if told else None
-    file = (folder / (name or "index.html")).resolve() if folder else None
+    file = (folder / (name or "index.html")).resolve() if folder and name.isprintable() else None
     if file is None or folder is None or not file.is_relative_to(folder.resolve()) or not file.is_file():
         raise HTTPException(404, "There is no such page among the data docs.")
     return FileResponse(file, headers={"Content-Security-Policy": _DOCS_POLICY})

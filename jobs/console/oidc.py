@@ -164,7 +164,7 @@ class Provider:
             if told.get("issuer") != self.settings.issuer or not safe:
                 raise RefusedError(
                     "The sign-in is not set up rightly; tell whoever runs the console.",
-                    f"the discovery document is of {told.get('issuer')!a}, not console.oidc.issuer, or lacks an address",
+                    f"its discovery document is of {told.get('issuer')!a}, not console.oidc.issuer, or lacks a URL",
                     502,
                 )
             held = told, time.monotonic()

@@ -95,6 +95,7 @@ def one_exception(request: Request, ours: Ours, caller: Known, exception_id: str
         reasons=actions.REASONS,
         colleagues=colleagues(ours, {told["supplier_id"]}),
         request_id=secrets.token_urlsafe(12),
+        done=request.query_params.get("done", "")[:20],
         Query=Query,
     )
 
@@ -179,7 +180,7 @@ def one_supplier(request: Request, ours: Ours, caller: Known, supplier: str) -> 
         "supplier.html",
         it=card,
         policy=reading.policy(ours.tables, supplier),
-        history=reading.policy_history(ours.tables, supplier),
+        history=reading.policy_history(ours.tables, caller.user, supplier),
         feeds=[one for one in reading.feeds(ours.tables, caller.user) if one["supplier_id"] == supplier],
         Query=Query,
     )

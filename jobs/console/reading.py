@@ -177,15 +177,19 @@ def _in_force(tables: Tables) -> tuple[int, policies.Policies]:
     return tables.made("policies", ("policies",), lambda: policies.current_policies(tables.settings))
 
 
-def policy_history(tables: Tables, supplier: str) -> list[dict[str, Any]]:
-    """What changed for the supplier with each version, the newest first."""
+def policy_history(tables: Tables, user: User, supplier: str) -> list[dict[str, Any]]:
+    """What changed for the supplier with each version, the newest first.
+
+    A user limited to suppliers is not told of versions that changed others only.
+    """
     versions = tables.made("policy history", ("policies",), lambda: policies.history(tables.settings))
     told, before = [], policies.policies_of(tables.settings, 0)
     for one in reversed(versions):
         now = policies.policies_of(tables.settings, one.policy_version)
         old, new = (policies.effective(known, supplier).model_dump() for known in (before, now))
         changed = [(key, old[key], new[key]) for key in new if old[key] != new[key]]
-        told.append({"policy_version": one.policy_version, "applied_at": one.applied_at, "changes": changed})
+        if changed or user.sees_all:
+            told.append({"policy_version": one.policy_version, "applied_at": one.applied_at, "changes": changed})
         before = now
     return told[::-1]
 

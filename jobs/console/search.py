@@ -6,7 +6,7 @@ from typing import Literal
 from urllib.parse import urlencode
 
 import polars as pl
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from jobs.console.exceptions import AGES, OF_JOBS, WHOLE, age_bucket, everything
 from jobs.console.tables import Tables
@@ -37,6 +37,11 @@ class Query(BaseModel):
     order: Literal["asc", "desc"] = "desc"
     page: int = Field(default=1, ge=1, le=1_000_000)
     size: int = Field(default=50, ge=1, le=MAX_PAGE)
+
+    @field_validator("state", mode="before")
+    @classmethod
+    def _any(cls, value: object) -> object:
+        return [one for one in value if one != ""] if isinstance(value, list) else value
 
     def link(self, **changes: object) -> str:
         """The query of a link to the same search with other values; defaults are left out."""

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Form, HTTPException, Request
 from fastapi.responses import RedirectResponse, Response
 
 from jobs.console.context import Known, Ours, render
+from jobs.console.limits import of_address
 from jobs.console.security import csrf_holds
 
 router = APIRouter(include_in_schema=False)
@@ -52,10 +53,10 @@ def enter(
 ) -> Response:
     """Check name and password; too many wrong ones have to wait."""
     address = ours.gate.address(request)
-    keys = (f"user {name}", f"address {address}")
+    keys = (f"user {name}", of_address(address))
     if not hmac.compare_digest(request.cookies.get(_COOKIE, "").encode(), token.encode()) or not token:
         return _form(request, ours, next, "This form was too old; please try again.", 403)
-    wait = ours.attempts.wait_seconds(*keys)
+    wait = ours.attempts.begin(*keys)
     if wait:
         ours.audit.note("sign-in refused", name, address, why="too many wrong passwords")
         page = _form(request, ours, next, f"Too many wrong passwords; try again in {-(-wait // 60)} minutes.", 429)
@@ -63,10 +64,9 @@ def enter(
         return page
     user = ours.users.verify(name, password)
     if user is None:
-        ours.attempts.failed(*keys)
         ours.audit.note("sign-in failed", name, address)
         return _form(request, ours, next, "Name or password is wrong.", 401)
-    ours.attempts.succeeded(keys[0])
+    ours.attempts.succeeded(*keys)
     ours.audit.note("signed in", user.name, address)
     response = RedirectResponse(safe_target(next), 303)
     ours.gate.sign_in(response, user)

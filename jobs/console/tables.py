@@ -25,7 +25,7 @@ class Tables:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self._lock = RLock()
-        self._open: dict[str, tuple[DeltaTable, float]] = {}
+        self._open: dict[str, tuple[DeltaTable, float, object]] = {}
         self._made: dict[str, tuple[tuple[object, ...], Any, int]] = {}
         self._numbers = count(1)
         self._making: set[str] = set()
@@ -41,13 +41,13 @@ class Tables:
             if fresh is None:
                 self._open.pop(name, None)
             else:
-                self._open[name] = fresh, time.monotonic()
+                self._open[name] = fresh, time.monotonic(), self._identity(name, fresh)
             return fresh
 
-    def version(self, name: str) -> int | None:
-        """The newest version of the table; None where there is none."""
-        found = self.table(name)
-        return None if found is None else found.version()
+    def version(self, name: str) -> tuple[int, object] | None:
+        """The newest version of the table and what tells it from another in its place; None where there is none."""
+        with self._lock:
+            return None if self.table(name) is None else (self._open[name][0].version(), self._open[name][2])
 
     def scan(self, name: str) -> pl.LazyFrame | None:
         """The rows of the newest version; None where the table has not been created yet."""
@@ -97,10 +97,21 @@ class Tables:
             with self._lock:
                 self._making.discard(what)
 
-    def _is_newest(self, name: str, held: DeltaTable, opened: float) -> bool:
-        """Where the lake is a folder, the names of files tell."""
+    def _is_newest(self, name: str, held: DeltaTable, opened: float, identity: object) -> bool:
+        """Where the lake is a folder, its files tell."""
         if not self.settings.is_local_lake:
             return time.monotonic() - opened < _FRESH_SECONDS
-        log = Path(self.settings.table_path(name)) / "_delta_log"
-        here, after = (log / f"{held.version() + step:020}.json" for step in (0, 1))
-        return here.exists() and not after.exists()
+        return self._identity(name, held) == identity and not self._commit(name, held.version() + 1).exists()
+
+    def _identity(self, name: str, held: DeltaTable) -> object:
+        """Another table may have come to the same place, and to the same version."""
+        if not self.settings.is_local_lake:
+            return held.metadata().id
+        try:
+            told = self._commit(name, held.version()).stat()
+        except OSError:
+            return None
+        return told.st_ino, told.st_mtime_ns
+
+    def _commit(self, name: str, version: int) -> Path:
+        return Path(self.settings.table_path(name)) / "_delta_log" / f"{version:020}.json"

@@ -12,6 +12,7 @@ from jobs.console.context import Context, colleagues
 from jobs.console.exceptions import visible
 from jobs.console.search import Query
 from jobs.console.security import Caller
+from jobs.console.text import whole
 
 #: Exceptions that one action may be about.
 BULK = 50_000
@@ -60,7 +61,7 @@ def searched(ours: Context, caller: Caller, query: Query) -> dict[str, Any]:
         "unpriced": risk.null_count(),
         "page": query.page,
         "pages": max(1, -(-hits.height // query.size)),
-        "exceptions": search.page(ours.tables, rows, hits, query).to_dicts(),
+        "exceptions": search.page(ours.tables, rows, hits, query).drop("row").to_dicts(),
     }
 
 
@@ -70,7 +71,7 @@ def chosen(ours: Context, caller: Caller, ids: Sequence[str], query: Query | Non
     if query is not None:
         found = rows[search.found(rows, query)["at"]]
     else:
-        wanted = set(ids)
+        wanted = {whole(one) for one in ids}
         found = rows.filter(pl.col("exception_id").is_in(list(wanted)))
         if found.height < len(wanted):
             raise HTTPException(404, "One of these exceptions is not there, or not for you; nothing was done.")
@@ -83,6 +84,13 @@ def chosen(ours: Context, caller: Caller, ids: Sequence[str], query: Query | Non
 
 def act(ours: Context, caller: Caller, rows: pl.DataFrame, asked: actions.Request, address: str) -> int:
     """Carry the action out and note it; how many exceptions it was written on. UserError says what is wrong with it."""
+    by_job = rows.filter(pl.col("resolved_by") == "JOB").height if asked.action is actions.Action.REOPEN else 0
+    if by_job:
+        raise HTTPException(
+            409,
+            f"A close or the stream resolved {by_job:,} of these {rows.height:,}, and opens them again when the break "
+            "is seen again; reopen only what a person resolved. Nothing was done.",
+        )
     names = colleagues(ours, set(rows["supplier_id"].cast(pl.String).unique()))
     written = actions.act(ours.tables, caller.user, rows, asked.checked(names))
     more = {"action": asked.action.value, "exceptions": rows.height, "written": written, "request": asked.request_id}

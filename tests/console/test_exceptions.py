@@ -127,6 +127,21 @@ def test_what_a_person_resolved_comes_back_when_it_is_seen_again_or_grows(
     assert (row["state"], row["came_back"]) == ("OPEN" if came_back else "RESOLVED", came_back)
 
 
+def test_what_came_back_can_be_acknowledged_and_resolved_again(settings: Settings, tables: Tables) -> None:
+    act(tables, PRICE, request(Action.ACKNOWLEDGE))
+    act(tables, PRICE, request(Action.RESOLVE, 2, reason="FALSE_ALARM"))
+    DeltaTable(settings.table_path("exceptions")).delete(f"exception_id = '{PRICE['exception_id']}'")
+    put(settings, "exceptions", [{**PRICE, "last_seen_date": DAY + timedelta(days=1)}])
+    again = Tables(settings)
+    assert row_of(again, PRICE)["acknowledged"] is False
+    act(again, PRICE, request(Action.ACKNOWLEDGE, 3))
+    row = row_of(again, PRICE)
+    assert (row["state"], row["came_back"], row["acknowledged"]) == ("OPEN", True, True)
+    act(again, PRICE, request(Action.RESOLVE, 4, reason="WRITTEN_OFF"))
+    row = row_of(again, PRICE)
+    assert (row["state"], row["came_back"], row["acknowledged"]) == ("RESOLVED", False, False)
+
+
 @pytest.mark.parametrize(("reopened", "came_back"), [(0, False), (1, True)])
 def test_what_the_stream_reopens_comes_back(settings: Settings, tables: Tables, reopened: int, came_back: bool) -> None:
     act(tables, PROVISIONAL, request(Action.RESOLVE, reason="FALSE_ALARM"))

@@ -83,7 +83,7 @@ def served(large: Settings, tmp_path: Path) -> Iterator[tuple[httpx.Client, int]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as console:
         try:
             headers = {"Authorization": f"Bearer {token}"}
-            with httpx.Client(base_url="http://127.0.0.1:28088", headers=headers, timeout=60) as client:
+            with httpx.Client(timeout=60, base_url="http://127.0.0.1:28088", headers=headers, timeout=60) as client:
                 deadline = time.monotonic() + 60
                 while not answers(client):
                     assert console.poll() is None

@@ -2,6 +2,7 @@
 
 import json
 import stat
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -11,7 +12,7 @@ from typer.testing import CliRunner
 from jobs.common.errors import UserError
 from jobs.common.settings import Settings
 from jobs.console.app import create_app
-from jobs.console.limits import WINDOW_SECONDS, Attempts
+from jobs.console.limits import WINDOW_SECONDS, Attempts, of_address
 from jobs.console.main import app
 from jobs.console.sign_in import safe_target
 from jobs.console.users import Role, User, Users, add_user
@@ -31,7 +32,7 @@ def test_nobody_sees_anything_without_signing_in(url: str) -> None:
 
 
 def test_a_session_begins_ends_and_cannot_be_used_after_it(url: str) -> None:
-    with httpx.Client(base_url=url) as client:
+    with httpx.Client(timeout=60, base_url=url) as client:
         entered = sign_in(client, "ann")
         assert (entered.status_code, entered.headers["location"]) == (303, "/")
         cookie = next(value for value in entered.headers.get_list("set-cookie") if value.startswith("reco_session="))
@@ -46,7 +47,7 @@ def test_a_session_begins_ends_and_cannot_be_used_after_it(url: str) -> None:
 
 def test_a_new_password_or_a_user_taken_out_ends_sessions(settings: Settings, own: tuple[str, Ask]) -> None:
     path = settings.console.users_file
-    with httpx.Client(base_url=own[0]) as client:
+    with httpx.Client(timeout=60, base_url=own[0]) as client:
         sign_in(client, "vera")
         assert client.get("/api/v1/me").status_code == 200
         add_user(path, User(name="vera"), "another long password")
@@ -58,7 +59,7 @@ def test_a_new_password_or_a_user_taken_out_ends_sessions(settings: Settings, ow
 
 
 def test_wrong_passwords_have_to_wait_and_say_nothing_of_who_exists(own: tuple[str, Ask]) -> None:
-    with httpx.Client(base_url=own[0]) as client:
+    with httpx.Client(timeout=60, base_url=own[0]) as client:
         known, unknown = sign_in(client, "ann", "wrong"), sign_in(client, "nobody", "wrong")
         assert (known.status_code, unknown.status_code) == (401, 401)
         assert "Name or password is wrong" in known.text
@@ -79,17 +80,80 @@ def test_the_sign_in_form_cannot_be_sent_by_another_site(url: str) -> None:
 def test_attempts_are_counted_by_key_and_forgotten() -> None:
     now = [0.0]
     attempts = Attempts(2, lambda: now[0])
-    attempts.failed("a", "b")
-    assert attempts.wait_seconds("a") == 0
+    assert attempts.begin("a", "b") == 0
     now[0] = 10
-    attempts.failed("a")
-    assert attempts.wait_seconds("a", "b") == WINDOW_SECONDS - 10
-    assert attempts.wait_seconds("b") == 0
+    assert attempts.begin("a") == 0
+    assert attempts.begin("a", "b") == WINDOW_SECONDS - 10
+    assert attempts.begin("b") == 0
+    assert attempts.begin("b") == WINDOW_SECONDS - 10
     now[0] = WINDOW_SECONDS
-    assert attempts.wait_seconds("a") == 0
-    attempts.failed("a")
+    assert attempts.begin("a") == 0
     attempts.succeeded("a")
-    assert attempts.wait_seconds("a") == 0
+    assert [attempts.begin("a") for _ in range(3)] == [0, 0, WINDOW_SECONDS]
+
+
+def test_a_right_attempt_takes_itself_back_and_no_more_of_the_address() -> None:
+    attempts = Attempts(2)
+    assert attempts.begin("user a", "address 1") == 0
+    for _ in range(3):
+        assert attempts.begin("user b", "address 1") == 0
+        attempts.succeeded("user b", "address 1")
+    assert attempts.begin("user c", "address 1") == 0
+    assert attempts.begin("user d", "address 1") > 0
+
+
+def test_many_attempts_at_once_are_as_many_as_one_after_the_other(own: tuple[str, Ask]) -> None:
+    form = {"name": "ann", "password": "wrong", "token": "t"}
+
+    def attempt(_: int) -> int:
+        return httpx.post(f"{own[0]}/sign-in", data=form, cookies={"reco_sign_in": "t"}, timeout=60).status_code
+
+    with ThreadPoolExecutor(12) as hands:
+        told = list(hands.map(attempt, range(12)))
+    assert (told.count(401), told.count(429)) == (5, 7)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("2001:db8::1", "2001:db8::ffff:2", True),
+        ("2001:db8::1", "2001:db8:0:1::1", False),
+        ("10.0.0.1", "10.0.0.2", False),
+        ("?", "?", True),
+    ],
+)
+def test_an_address_is_what_somebody_can_have_many_of(one: str, other: str, same: bool) -> None:
+    assert (of_address(one) == of_address(other)) is same
+
+
+def test_the_address_is_what_the_proxy_adds_not_what_the_browser_says(tmp_path: Path) -> None:
+    settings = settings_of(tmp_path, proxies=["127.0.0.1"])
+    make_users(settings)
+    with serving(settings) as url, httpx.Client(timeout=60, base_url=url) as client:
+        form = {"name": "nobody", "password": "wrong", "token": "t"}
+        client.cookies["reco_sign_in"] = "t"
+        for number in range(6):
+            # A proxy that adds a header of its own after the browser's, as HAProxy does.
+            headers = [("X-Forwarded-For", f"10.9.9.{number}"), ("X-Forwarded-For", "10.1.1.1")]
+            told = client.post("/sign-in", data={**form, "name": f"n{number}"}, headers=headers)
+        assert told.status_code == 429
+        twice = [("X-Forwarded-User", "ann"), ("X-Forwarded-User", "vera")]
+        assert client.get("/api/v1/me", headers=twice).status_code == 401
+
+
+def test_a_session_that_ended_stays_so_after_a_restart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SESSIONS_OF_A_TEST", "secret")
+    settings = settings_of(tmp_path, session_secret="env:SESSIONS_OF_A_TEST")  # noqa: S106 - only where it is
+    make_users(settings)
+    with serving(settings) as url, httpx.Client(timeout=60, base_url=url) as client:
+        sign_in(client, "ann")
+        ended = client.cookies["reco_session"]
+        client.post("/sign-out", data={"csrf": client.get("/api/v1/me").json()["csrf"]})
+        sign_in(client, "ann")
+        kept = client.cookies["reco_session"]
+    with serving(settings) as url:
+        for cookie, status in ((ended, 401), (kept, 200)):
+            assert httpx.get(f"{url}/api/v1/me", cookies={"reco_session": cookie}).status_code == status
 
 
 @pytest.mark.parametrize(("proxies", "status"), [(["127.0.0.0/8"], 200), (["10.0.0.7"], 401), ([], 401)])
@@ -142,6 +206,7 @@ def test_bodies_that_are_too_large_are_not_read(url: str) -> None:
     [
         ("/closes", "/closes"),
         ("/exceptions?q=a", "/exceptions?q=a"),
+        ("/exceptions?q=a+b%2Bc", "/exceptions?q=a+b%2Bc"),
         ("//evil.example", "/"),
         ("/\\evil", "/"),
         ("https://evil", "/"),

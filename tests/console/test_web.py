@@ -1,15 +1,19 @@
 """Pages and API over HTTP: what they say, and that what belongs to others does not exist."""
 
 import io
+import json
 import zipfile
 from pathlib import Path
 
 import httpx
 import pytest
 
+from jobs.common import policies
 from jobs.common.settings import Settings
 from tests.console.conftest import Ask, sign_in
 from tests.console.lake import (
+    AT,
+    DONE,
     HOSTILE,
     MISSING,
     OURS,
@@ -179,6 +183,63 @@ def test_an_action_by_the_api_happens_once_and_shows(own: tuple[str, Ask]) -> No
     assert (audit[0]["what"], audit[0]["user"], audit[0]["written"]) == ("acted", "olga", 0)
 
 
+def test_nothing_tells_how_many_the_others_have(ask: Ask) -> None:
+    listed = ask("olga", "GET", "/api/v1/exceptions").json()["exceptions"]
+    one = ask("olga", "GET", f"/api/v1/exceptions/{PRICE['exception_id']}").json()
+    assert not any("row" in told for told in (*listed, one, *one["others"]))
+
+
+def test_a_limited_user_is_not_told_when_the_policies_of_others_changed(
+    settings: Settings, own: tuple[str, Ask], tmp_path: Path
+) -> None:
+    _, ask = own
+    for number, changed in enumerate((THEIRS, OURS), 1):
+        file = tmp_path / f"p{number}.yaml"
+        file.write_text(f"version: 1\nsuppliers:\n  {changed}: {{grace: {number * 2}h}}\n")
+        policies.apply(settings, file, AT)
+    for name, versions in (("ann", [2, 1]), ("olga", [2])):
+        told = ask(name, "GET", f"/api/v1/suppliers/{OURS}").json()
+        assert [one["policy_version"] for one in told["history"]] == versions
+
+
+def test_half_a_character_is_no_reason_to_fail(own: tuple[str, Ask]) -> None:
+    _, ask = own
+    sent = {"action": "COMMENT", "comment": "a\ud800b", "request_id": "request-1", "ids": [PRICE["exception_id"]]}
+    for content, status in ((sent, 200), ({**sent, "ids": ["\ud800"]}, 404)):
+        told = ask("ann", "POST", "/api/v1/exceptions/actions", content=json.dumps(content), kind="application/json")
+        assert told.status_code == status, told.text
+    history = ask("ann", "GET", f"/api/v1/exceptions/{PRICE['exception_id']}").json()["history"]
+    assert [one["comment"] for one in history] == ["a?b"]
+
+
+def test_a_request_id_is_for_one_action(own: tuple[str, Ask]) -> None:
+    _, ask = own
+    act = {"action": "ACKNOWLEDGE", "request_id": "ticket-4711", "ids": [PRICE["exception_id"]]}
+    assert ask("ann", "POST", "/api/v1/exceptions/actions", json=act).json()["written"] == 1
+    other = {**act, "action": "RESOLVE", "reason": "FALSE_ALARM"}
+    for name, told in (("ann", other), ("olga", act)):
+        refused = ask(name, "POST", "/api/v1/exceptions/actions", json=told)
+        assert (refused.status_code, "used for another action" in refused.text) == (409, True)
+    more = {**act, "ids": [PRICE["exception_id"], MISSING["exception_id"]]}
+    assert ask("ann", "POST", "/api/v1/exceptions/actions", json=more).json()["written"] == 1
+
+
+def test_what_a_job_resolved_only_a_job_reopens(own: tuple[str, Ask]) -> None:
+    _, ask = own
+    act = {"action": "REOPEN", "request_id": "request-1", "ids": [DONE["exception_id"], PRICE["exception_id"]]}
+    refused = ask("ann", "POST", "/api/v1/exceptions/actions", json=act)
+    assert (refused.status_code, "resolved 1 of these 2" in refused.text) == (409, True)
+    assert ask("ann", "GET", f"/api/v1/exceptions/{PRICE['exception_id']}").json()["history"] == []
+
+
+def test_the_audit_is_shown_also_after_a_crash_in_the_middle_of_a_line(
+    settings: Settings, own: tuple[str, Ask]
+) -> None:
+    settings.console.audit_file.write_text('{"at": "then", "what": "signed in", "user": "x", "address": "y"}\n{"at": ')
+    assert [one["user"] for one in own[1]("ann", "GET", "/api/v1/audit").json()] == ["x"]
+    assert own[1]("ann", "GET", "/audit").status_code == 200
+
+
 @pytest.mark.parametrize(
     ("change", "status"),
     [({"reason": None}, 409), ({"ids": []}, 422), ({"action": "DELETE"}, 422), ({"nonsense": 1}, 422)],
@@ -213,7 +274,7 @@ def test_a_link_that_is_not_understood_says_which_part(ask: Ask, path: str) -> N
 
 
 def test_bulk_by_the_page_needs_the_forms_token(own: tuple[str, Ask]) -> None:
-    with httpx.Client(base_url=own[0]) as client:
+    with httpx.Client(timeout=60, base_url=own[0]) as client:
         sign_in(client, "olga")
         form = {"action": "ACKNOWLEDGE", "request_id": "request-1", "id": PRICE["exception_id"]}
         assert client.post("/exceptions/act", data=form).status_code == 403
@@ -234,4 +295,5 @@ def test_data_docs_are_shown_without_scripts_and_nothing_beside_them(settings: S
     assert page.headers["content-security-policy"].startswith("sandbox; default-src 'none'")
     assert "/docs/index.html" in ask("ann", "GET", "/closes/2026-03-09-r1").text
     assert ask("olga", "GET", "/closes/2026-03-09-r1/docs/index.html").status_code == 403
-    assert ask("ann", "GET", "/closes/2026-03-09-r1/docs/..%2F..%2Fgold").status_code == 404
+    for name in ("..%2F..%2Fgold", "%00", "a%0Ab"):
+        assert ask("ann", "GET", f"/closes/2026-03-09-r1/docs/{name}").status_code == 404
