@@ -11,7 +11,7 @@ from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from jobs.common.output import plain_decimal
-from jobs.console import actions, quarantine, reading, views
+from jobs.console import actions, over_time, quarantine, reading, views
 from jobs.console.context import Acting, Known, Ours, require_admin, require_all
 from jobs.console.detail import detail
 from jobs.console.files import exported
@@ -72,10 +72,10 @@ def me(caller: Known) -> Response:
 
 
 @router.get("/overview")
-def overview(ours: Ours, caller: Known) -> Response:
-    """Money at risk of what is unresolved; feeds, stream, drift."""
+def overview(ours: Ours, caller: Known, by: over_time.Part = "severity") -> Response:
+    """Money at risk of what is unresolved, and by closed day in parts; feeds, stream, drift."""
     user = caller.user
-    told = reading.overview(ours.tables, user)
+    told = reading.overview(ours.tables, user, by)
     more = {"feeds": reading.feeds(ours.tables, user), "drift": reading.drift(ours.tables, user)}
     return Json({**told, **more, "stream": reading.stream(ours.tables) if user.sees_all else None})
 

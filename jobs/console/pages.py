@@ -7,7 +7,7 @@ from urllib.parse import parse_qsl
 from fastapi import APIRouter, Form, HTTPException, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
-from jobs.console import actions, quarantine, reading, views
+from jobs.console import actions, over_time, quarantine, reading, views
 from jobs.console.context import Known, Ours, colleagues, render, require_admin, require_all, require_operator
 from jobs.console.detail import detail
 from jobs.console.exceptions import AGES, SEVERITIES, cube
@@ -32,13 +32,15 @@ VIEWS = (
 
 
 @router.get("/")
-def overview(request: Request, ours: Ours, caller: Known) -> HTMLResponse:
+def overview(request: Request, ours: Ours, caller: Known, by: over_time.Part = "severity") -> HTMLResponse:
     """Money at risk, feeds, stream, closes, drift."""
     user = caller.user
     page = render(
         request,
         "overview.html",
-        told=reading.overview(ours.tables, user),
+        told=reading.overview(ours.tables, user, by),
+        by=by,
+        parts=over_time.PARTS,
         feeds=reading.feeds(ours.tables, user),
         queries=reading.stream(ours.tables) if user.sees_all else None,
         closes=reading.closes(ours.tables, user)[:5],

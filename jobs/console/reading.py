@@ -11,6 +11,8 @@ import polars as pl
 from jobs.common import policies
 from jobs.common.progress_file import QUERIES, read_progress
 from jobs.console.exceptions import AGES, cube
+from jobs.console.limited import limited
+from jobs.console.over_time import Part, over_time
 from jobs.console.tables import Tables
 from jobs.console.users import User
 from schemas.tables import TABLES
@@ -20,12 +22,7 @@ _OF_TOTALS = ("keys_in", "matched", "mismatched", "missing", "amount_in_usd", "m
               "missing_usd")  # fmt: skip
 
 
-def limited(rows: pl.LazyFrame, user: User) -> pl.LazyFrame:
-    """The rows of the user's suppliers."""
-    return rows if user.suppliers is None else rows.filter(pl.col("supplier_id").is_in(list(user.suppliers)))
-
-
-def overview(tables: Tables, user: User) -> dict[str, Any]:
+def overview(tables: Tables, user: User, by: Part = "severity") -> dict[str, Any]:
     """Money at risk of what is unresolved, in all and by supplier, type, severity, state and age."""
     rows = limited(cube(tables).lazy(), user).collect()
     return {
@@ -37,7 +34,7 @@ def overview(tables: Tables, user: User) -> dict[str, Any]:
         "by_age": [
             {**row, "name": AGES[row["age"]][0]} for row in sorted(_sums(rows, ["age"]), key=lambda r: r["age"])
         ],
-        "over_time": over_time(tables, user),
+        "over_time": over_time(tables, user, by),
     }
 
 
@@ -46,22 +43,6 @@ def _sums(rows: pl.DataFrame, by: list[str]) -> list[dict[str, Any]]:
     if not by:
         return rows.select(sums).to_dicts()
     return rows.group_by(by).agg(sums).sort("amount_at_risk_usd", *by, descending=[True, False]).to_dicts()
-
-
-def over_time(tables: Tables, user: User) -> list[dict[str, Any]]:
-    """Breaks and their money at risk by closed day, the oldest first."""
-    rows = limited(tables.made_behind("days", ("anomalies",), lambda: _by_day(tables)).lazy(), user)
-    sums = (pl.col("exceptions").sum(), pl.col("amount_at_risk_usd").sum())
-    return rows.group_by("reco_date").agg(sums).sort("reco_date").collect().to_dicts()
-
-
-def _by_day(tables: Tables) -> pl.DataFrame:
-    found = tables.scan("anomalies")
-    if found is None:
-        money = {"exceptions": pl.Int64(), "amount_at_risk_usd": _EXACT}
-        return pl.DataFrame(schema=pl.Schema({"reco_date": pl.Date(), "supplier_id": pl.String(), **money}))
-    sums = (pl.len().cast(pl.Int64).alias("exceptions"), pl.col("amount_at_risk_usd").cast(_EXACT).sum())
-    return found.group_by("reco_date", "supplier_id").agg(sums).collect(engine="streaming")
 
 
 def feeds(tables: Tables, user: User) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""A lake that is broken, slow or replaced while it is looked at: a designed page, and the truth as soon as it is there."""
+"""A lake that is broken, or replaced while it is looked at: a designed page, and the truth once it is there."""
 
 import shutil
 import threading

@@ -25,7 +25,7 @@ class Served:
         self.provider, self.settings, self.url = provider, settings, ""
 
     def browser(self) -> httpx.Client:
-        return httpx.Client(timeout=60, base_url=self.url, timeout=30)
+        return httpx.Client(base_url=self.url, timeout=60)
 
     def come_back(self, client: httpx.Client, path: str = "/sign-in/oidc") -> httpx.Response:
         """To the provider and back, as far as the console's answer; the browser keeps ours apart from theirs."""

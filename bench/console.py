@@ -1,0 +1,125 @@
+"""`python -m bench.console`: each page's p50 and p95 with many users at once on a million exceptions, and the memory.
+
+Users ask by token, each page in turn from a place of their own, so that at every moment they look at different pages;
+between two pages each waits, as people read. Half of them see all suppliers, half see 40 of 200.
+"""
+
+import argparse
+import asyncio
+import json
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from pathlib import Path
+
+import httpx
+
+from jobs.common.settings import Console, Lake, Settings
+from jobs.console.users import Role, User, add_token, add_user
+from tests.console.million import PAGES, SOME, large_lake
+
+PORT = 28_089
+
+
+def main() -> None:
+    """Make the lake, serve it, warm it, ask."""
+    options = _options()
+    with tempfile.TemporaryDirectory(prefix="reco-bench-", dir=options.folder) as folder:
+        settings = _settings(Path(options.lake or folder), Path(folder))
+        if not options.lake or not Path(settings.lake.root).exists():
+            large_lake(settings)
+        tokens = _users(settings)
+        with _served(settings, Path(folder)) as console:
+            try:
+                seconds = asyncio.run(_measure(tokens, options))
+                _print(seconds, console.pid, options)
+            finally:
+                console.terminate()
+
+
+def _settings(lake: Path, folder: Path) -> Settings:
+    files = {"users_file": folder / "users.yaml", "audit_file": folder / "audit.jsonl"}
+    return Settings(lake=Lake(root=str(lake / "lake")), console=Console(**files, port=PORT))
+
+
+def _users(settings: Settings) -> list[str]:
+    path = settings.console.users_file
+    for name, suppliers in (("all", None), ("some", SOME)):
+        add_user(path, User(name=name, role=Role.ADMIN, suppliers=suppliers), "a long password")
+    return [add_token(path, name, name) for name in ("all", "some")]
+
+
+def _served(settings: Settings, folder: Path) -> "subprocess.Popen[bytes]":
+    file, console = folder / "settings.yaml", settings.console
+    files = {"users_file": str(console.users_file), "audit_file": str(console.audit_file), "port": PORT}
+    file.write_text(json.dumps({"lake": {"root": settings.lake.root}, "console": files}))
+    command = [sys.executable, "-m", "jobs.cli.main", "console", "--settings", str(file)]
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+async def _measure(tokens: list[str], options: argparse.Namespace) -> dict[str, list[float]]:
+    seconds: dict[str, list[float]] = defaultdict(list)
+    limits = httpx.Limits(max_connections=options.users, max_keepalive_connections=options.users)
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{PORT}", timeout=120, limits=limits) as client:
+        await _answers(client)
+
+        async def ask(token: str, page: str) -> float:
+            started = time.perf_counter()
+            answer = await client.get(page, headers={"Authorization": f"Bearer {token}"})
+            # Whoever is limited to suppliers is refused the system's page, and this one exception.
+            assert answer.status_code == 200 or (token == tokens[1] and answer.status_code in (403, 404)), answer.text
+            return time.perf_counter() - started
+
+        async def user(number: int) -> None:
+            token = tokens[number % 2]
+            for step in range(options.rounds * len(PAGES)):
+                page = PAGES[(step + number * 3) % len(PAGES)]
+                seconds[page].append(await ask(token, page))
+                await asyncio.sleep(options.think)
+
+        for token in tokens:  # what is kept in memory is read with the first page that needs it
+            for page in PAGES:
+                await ask(token, page)
+        await asyncio.gather(*(user(number) for number in range(options.users)))
+    return seconds
+
+
+async def _answers(client: httpx.AsyncClient) -> None:
+    deadline = time.monotonic() + 120
+    while True:
+        try:
+            await client.get("/sign-in")
+        except httpx.TransportError:
+            assert time.monotonic() < deadline
+            await asyncio.sleep(0.1)
+        else:
+            return
+
+
+def _print(seconds: dict[str, list[float]], pid: int, options: argparse.Namespace) -> None:
+    print(f"{options.users} users at once, {options.think} s between two pages of one")
+    for page, taken in seconds.items():
+        cut = statistics.quantiles(taken, n=100)
+        print(f"{1000 * cut[49]:7.0f} ms p50 {1000 * cut[94]:7.0f} ms p95  {page[:60]}")
+    whole = statistics.quantiles([one for taken in seconds.values() for one in taken], n=100)
+    print(f"{1000 * whole[49]:7.0f} ms p50 {1000 * whole[94]:7.0f} ms p95  all of {sum(map(len, seconds.values()))}")
+    peak = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+    print(f"peak memory {int(peak.group(1)) / 2**20:.2f} GiB" if peak else "peak memory unknown")
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--users", type=int, default=20, help="at once")
+    parser.add_argument("--think", type=float, default=1.0, help="seconds that each looks at a page; 0 for none")
+    parser.add_argument("--rounds", type=int, default=5, help="times that each asks for every page")
+    parser.add_argument("--lake", default=None, help="a folder where the lake is kept for the next time")
+    parser.add_argument("--folder", default=None, help="where the scratch data goes")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
