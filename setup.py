@@ -50,6 +50,7 @@ setup(
         ],
         "test": [
             "aiosmtpd>=1.4",
+            "axe-playwright-python>=0.1.8",
             "chispa>=0.12",
             "coverage>=7",
             "duckdb>=2.0",
@@ -59,6 +60,7 @@ setup(
             "pytest>=9",
             "pytest-httpserver>=1.2",
             "pytest-xdist>=3.8",
+            "schemathesis>=4.32",
             "trustme>=1.2",
         ],
         "duckdb": ["pytz>=2026", "sqlframe==4.10.0"],

@@ -23,6 +23,8 @@ from jobs.console.users import Role, User, add_token, add_user
 from tests.console.million import PAGES, SOME, large_lake
 
 PORT = 28_089
+#: Times that each page is asked for alone, to see what it costs.
+ALONE = 5
 
 
 def main() -> None:
@@ -35,8 +37,8 @@ def main() -> None:
         tokens = _users(settings)
         with _served(settings, Path(folder)) as console:
             try:
-                seconds = asyncio.run(_measure(tokens, options))
-                _print(seconds, console.pid, options)
+                seconds, work = asyncio.run(_measure(tokens, options, console.pid))
+                _print(seconds, work, console.pid, options)
             finally:
                 console.terminate()
 
@@ -61,8 +63,12 @@ def _served(settings: Settings, folder: Path) -> "subprocess.Popen[bytes]":
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
-async def _measure(tokens: list[str], options: argparse.Namespace) -> dict[str, list[float]]:
+async def _measure(
+    tokens: list[str], options: argparse.Namespace, pid: int
+) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
+    """Seconds of each answer, and the console's own CPU seconds, which others on the machine do not change."""
     seconds: dict[str, list[float]] = defaultdict(list)
+    work: dict[str, list[float]] = defaultdict(list)
     limits = httpx.Limits(max_connections=options.users, max_keepalive_connections=options.users)
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{PORT}", timeout=120, limits=limits) as client:
         await _answers(client)
@@ -81,11 +87,21 @@ async def _measure(tokens: list[str], options: argparse.Namespace) -> dict[str, 
                 seconds[page].append(await ask(token, page))
                 await asyncio.sleep(options.think)
 
-        for token in tokens:  # what is kept in memory is read with the first page that needs it
+        for number in range(1 + ALONE):  # what is kept in memory is read with the first page that needs it
             for page in PAGES:
-                await ask(token, page)
+                for token in tokens:
+                    before = _worked(pid)
+                    await ask(token, page)
+                    if number:
+                        work[page].append(_worked(pid) - before)
         await asyncio.gather(*(user(number) for number in range(options.users)))
-    return seconds
+    return seconds, work
+
+
+def _worked(pid: int) -> float:
+    """CPU seconds of the process's threads so far."""
+    threads = Path(f"/proc/{pid}/task").glob("*/schedstat")
+    return sum(int(thread.read_text().split()[0]) for thread in threads) / 1e9
 
 
 async def _answers(client: httpx.AsyncClient) -> None:
@@ -100,11 +116,15 @@ async def _answers(client: httpx.AsyncClient) -> None:
             return
 
 
-def _print(seconds: dict[str, list[float]], pid: int, options: argparse.Namespace) -> None:
+def _print(
+    seconds: dict[str, list[float]], work: dict[str, list[float]], pid: int, options: argparse.Namespace
+) -> None:
     print(f"{options.users} users at once, {options.think} s between two pages of one")
     for page, taken in seconds.items():
         cut = statistics.quantiles(taken, n=100)
-        print(f"{1000 * cut[49]:7.0f} ms p50 {1000 * cut[94]:7.0f} ms p95  {page[:60]}")
+        print(
+            f"{1000 * cut[49]:7.0f} ms p50 {1000 * cut[94]:7.0f} ms p95 {1000 * statistics.mean(work[page]):6.0f} ms CPU  {page[:60]}"
+        )
     whole = statistics.quantiles([one for taken in seconds.values() for one in taken], n=100)
     print(f"{1000 * whole[49]:7.0f} ms p50 {1000 * whole[94]:7.0f} ms p95  all of {sum(map(len, seconds.values()))}")
     peak = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())

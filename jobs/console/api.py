@@ -14,10 +14,26 @@ from jobs.common.output import plain_decimal
 from jobs.console import actions, over_time, quarantine, reading, views
 from jobs.console.context import Acting, Known, Ours, require_admin, require_all
 from jobs.console.detail import detail
-from jobs.console.files import exported
+from jobs.console.files import FILES, exported
 from jobs.console.search import Query
 
-router = APIRouter(prefix="/api/v1", tags=["v1"])
+
+class Refusal(BaseModel):
+    """Why there is no answer."""
+
+    detail: str
+
+
+_REFUSALS: dict[int | str, dict[str, Any]] = {
+    401: {"model": Refusal, "description": "Nobody is known by this token or session"},
+    403: {"model": Refusal, "description": "Not with this role, these suppliers, or without the CSRF token"},
+    404: {"model": Refusal, "description": "There is none, or not for this user"},
+    409: {"model": Refusal, "description": "The action is not possible; nothing was done"},
+    413: {"model": Refusal, "description": "The body is over 1 MiB, or does not say how long it is"},
+    422: {"model": Refusal, "description": "The request is not understood"},
+    503: {"model": Refusal, "description": "The lake or the users cannot be read just now"},
+}
+router = APIRouter(prefix="/api/v1", tags=["v1"], responses=_REFUSALS)
 #: A search by link: every field is a parameter.
 Search = Annotated[Query, Parameters()]
 
@@ -86,7 +102,7 @@ def exceptions(ours: Ours, caller: Known, query: Search) -> Response:
     return Json(views.searched(ours, caller, query))
 
 
-@router.get("/exceptions.{kind}")
+@router.get("/exceptions.{kind}", response_class=Response, responses={200: {"content": FILES}})
 def export(request: Request, ours: Ours, caller: Known, kind: Literal["csv", "xlsx"], query: Search) -> Response:
     """Everything that a search finds, as a file."""
     return exported(request, ours, caller, kind, query)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from fastapi import APIRouter, HTTPException, Request
 from fastapi.responses import FileResponse, RedirectResponse, Response, StreamingResponse
@@ -19,6 +19,11 @@ _STATIC = Path(__file__).parent / "static"
 _KINDS = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 _KEPT = {"Cache-Control": "public, max-age=3600"}
 _EXCEL = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
+#: What an export is, for the API's description.
+FILES: dict[str, dict[str, Any]] = {
+    "text/csv": {"schema": {"type": "string"}},
+    _EXCEL: {"schema": {"type": "string", "format": "binary"}},
+}
 #: Data docs are made by others' templates: they are shown without scripts, and as a page of nobody.
 _DOCS_POLICY = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'none'"
 

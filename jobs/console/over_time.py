@@ -32,9 +32,7 @@ def over_time(tables: Tables, user: User, by: Part = "severity") -> list[dict[st
     blank = dict.fromkeys([*names, *([OTHERS] if len(whole) > len(names) else [])], Decimal(0))
     parts: dict[date, dict[str, Decimal]] = {}
     for day, part, _, amount in each.iter_rows():
-        held = parts.setdefault(
-            day, dict.fromkeys([*names, *([OTHERS] if len(whole) > len(names) else [])], Decimal(0))
-        )
+        held = parts.setdefault(day, dict(blank))
         name = part if part in names else OTHERS
         held[name] = held.get(name, Decimal(0)) + amount
     days = each.group_by("reco_date").agg(sums).sort("reco_date").to_dicts()

@@ -66,7 +66,10 @@ def searched(ours: Context, caller: Caller, query: Query) -> dict[str, Any]:
 
 
 def chosen(ours: Context, caller: Caller, ids: Sequence[str], query: Query | None) -> pl.DataFrame:
-    """The exceptions named, or all that a search finds; 404 where one is not there for this user, 422 for too many."""
+    """The exceptions named, or all that a search finds.
+
+    404 where one is not there for this user, 409 for none or too many.
+    """
     rows = visible(ours.tables, caller.user)
     if query is not None:
         found = rows[search.found(rows, query)["at"]]
@@ -76,9 +79,9 @@ def chosen(ours: Context, caller: Caller, ids: Sequence[str], query: Query | Non
         if found.height < len(wanted):
             raise HTTPException(404, "One of these exceptions is not there, or not for you; nothing was done.")
     if found.is_empty():
-        raise HTTPException(422, "Nothing was chosen; tick an exception first.")
+        raise HTTPException(409, "Nothing was chosen; tick an exception first.")
     if found.height > BULK:
-        raise HTTPException(422, f"{found.height:,} exceptions are too many at once; narrow it down to {BULK:,}.")
+        raise HTTPException(409, f"{found.height:,} exceptions are too many at once; narrow it down to {BULK:,}.")
     return found
 
 

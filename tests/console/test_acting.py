@@ -53,7 +53,7 @@ def test_what_a_job_resolved_only_a_job_reopens(own: tuple[str, Ask]) -> None:
 
 @pytest.mark.parametrize(
     ("change", "status"),
-    [({"reason": None}, 409), ({"ids": []}, 422), ({"action": "DELETE"}, 422), ({"nonsense": 1}, 422)],
+    [({"reason": None}, 409), ({"ids": []}, 409), ({"action": "DELETE"}, 422), ({"nonsense": 1}, 422)],
 )
 def test_an_action_that_is_wrong_is_refused_with_a_sentence(ask: Ask, change: dict[str, object], status: int) -> None:
     act = {"action": "RESOLVE", "reason": "FALSE_ALARM", "request_id": "request-1", "ids": [PRICE["exception_id"]]}
