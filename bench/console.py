@@ -7,6 +7,7 @@ between two pages each waits, as people read. Half of them see all suppliers, ha
 import argparse
 import asyncio
 import json
+import random
 import re
 import statistics
 import subprocess
@@ -81,11 +82,11 @@ async def _measure(
             return time.perf_counter() - started
 
         async def user(number: int) -> None:
-            token = tokens[number % 2]
+            token, patience = tokens[number % 2], random.Random(number)
             for step in range(options.rounds * len(PAGES)):
                 page = PAGES[(step + number * 3) % len(PAGES)]
                 seconds[page].append(await ask(token, page))
-                await asyncio.sleep(options.think)
+                await asyncio.sleep(options.think * patience.uniform(0.5, 1.5))
 
         for number in range(1 + ALONE):  # what is kept in memory is read with the first page that needs it
             for page in PAGES:
@@ -123,7 +124,8 @@ def _print(
     for page, taken in seconds.items():
         cut = statistics.quantiles(taken, n=100)
         print(
-            f"{1000 * cut[49]:7.0f} ms p50 {1000 * cut[94]:7.0f} ms p95 {1000 * statistics.mean(work[page]):6.0f} ms CPU  {page[:60]}"
+            f"{1000 * cut[49]:7.0f} ms p50 {1000 * cut[94]:7.0f} ms p95 "
+            f"{1000 * statistics.mean(work[page]):6.0f} ms CPU  {page[:60]}"
         )
     whole = statistics.quantiles([one for taken in seconds.values() for one in taken], n=100)
     print(f"{1000 * whole[49]:7.0f} ms p50 {1000 * whole[94]:7.0f} ms p95  all of {sum(map(len, seconds.values()))}")

@@ -12,13 +12,13 @@ from schemas.tables import TABLES
 
 SOURCES = ("exceptions", "nrt_exceptions", "exception_actions")
 #: Under what names the frames are kept.
-OF_JOBS, WHOLE = "exceptions of jobs", "exceptions"
+OF_JOBS, WHOLE, CUBE = "exceptions of jobs", "exceptions", "cube"
 SEVERITIES = ("CRITICAL", "HIGH", "MEDIUM", "LOW")
 STATES = ("OPEN", "PENDING", "RESOLVED")
 #: Words that come back in a million rows are kept once.
 _WORDS = pl.Categorical()
 _KEY = ("exception_id", "supplier_id", "activity_id", "anomaly_type")
-_EXACT = pl.Decimal(38, 6)
+EXACT = pl.Decimal(38, 6)
 
 
 def everything(tables: Tables) -> pl.DataFrame:
@@ -41,7 +41,11 @@ def of_jobs(tables: Tables) -> pl.DataFrame:
 
 def visible(tables: Tables, user: User) -> pl.DataFrame:
     """Those of the user's suppliers only."""
-    rows = everything(tables)
+    return limited_to(everything(tables), user)
+
+
+def limited_to(rows: pl.DataFrame, user: User) -> pl.DataFrame:
+    """Those of these rows."""
     if user.suppliers is None:
         return rows
     return rows.filter(pl.col("supplier_id").cast(pl.String).is_in(list(user.suppliers)))
@@ -128,7 +132,7 @@ def cube(tables: Tables) -> pl.DataFrame:
     """Counts and money by supplier, type, severity, state and age in days (unresolved ones), for sums of any kind."""
     everything(tables)
     (number, rows), now = tables.held(WHOLE), datetime.now(UTC)
-    return tables.made("cube", (), lambda: _counted(rows, now), also=(number, now.date(), now.hour, now.minute // 5))
+    return tables.made(CUBE, (), lambda: _counted(rows, now), also=(number, now.date(), now.hour, now.minute // 5))
 
 
 def _counted(rows: pl.DataFrame, now: datetime) -> pl.DataFrame:
@@ -139,7 +143,7 @@ def _counted(rows: pl.DataFrame, now: datetime) -> pl.DataFrame:
         .group_by("supplier_id", "anomaly_type", "severity", "state", "age", "held", "acknowledged")
         .agg(
             pl.len().cast(pl.Int64).alias("exceptions"),
-            pl.col("amount_at_risk_usd").cast(_EXACT).sum().alias("amount_at_risk_usd"),
+            pl.col("amount_at_risk_usd").cast(EXACT).sum().alias("amount_at_risk_usd"),
             pl.col("amount_at_risk_usd").null_count().cast(pl.Int64).alias("unpriced"),
         )
         .with_columns(pl.col("supplier_id", "anomaly_type", "severity", "state").cast(pl.String))

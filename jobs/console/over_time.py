@@ -13,6 +13,7 @@ from jobs.console.users import User
 
 Part = Literal["severity", "anomaly_type", "supplier_id"]
 _EXACT = pl.Decimal(38, 6)
+_DAYS = "days"
 #: By what the money at risk over time is told apart.
 PARTS = {"severity": "severity", "anomaly_type": "kind", "supplier_id": "supplier"}
 #: Suppliers that are told apart there, those with the most money; the others are one.
@@ -24,7 +25,13 @@ def over_time(tables: Tables, user: User, by: Part = "severity") -> list[dict[st
 
     `parts` of a day: the money by severity, kind or supplier, in the same order on every day.
     """
-    rows = limited(tables.made_behind("days", ("anomalies",), lambda: _by_day(tables)).lazy(), user)
+    tables.made_behind(_DAYS, ("anomalies",), lambda: _by_day(tables))
+    number, days = tables.held(_DAYS)
+    key = ("over time", number, user.suppliers, by)
+    return tables.recent.get(key, lambda: _told(limited(days.lazy(), user), by))
+
+
+def _told(rows: pl.LazyFrame, by: Part) -> list[dict[str, Any]]:
     sums = (pl.col("exceptions").sum(), pl.col("amount_at_risk_usd").sum())
     each = rows.group_by("reco_date", pl.col(by).alias("part")).agg(sums).collect()
     whole = each.group_by("part").agg(sums[1]).sort("amount_at_risk_usd", "part", descending=[True, False])["part"]

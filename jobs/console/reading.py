@@ -10,7 +10,7 @@ import polars as pl
 
 from jobs.common import policies
 from jobs.common.progress_file import QUERIES, read_progress
-from jobs.console.exceptions import AGES, cube
+from jobs.console.exceptions import AGES, CUBE, cube
 from jobs.console.limited import limited
 from jobs.console.over_time import Part, over_time
 from jobs.console.tables import Tables
@@ -24,7 +24,14 @@ _OF_TOTALS = ("keys_in", "matched", "mismatched", "missing", "amount_in_usd", "m
 
 def overview(tables: Tables, user: User, by: Part = "severity") -> dict[str, Any]:
     """Money at risk of what is unresolved, in all and by supplier, type, severity, state and age."""
-    rows = limited(cube(tables).lazy(), user).collect()
+    cubed = cube(tables)
+    number, _ = tables.held(CUBE)
+    key = ("overview", number, user.suppliers)
+    sums: dict[str, Any] = tables.recent.get(key, lambda: _overview(limited(cubed.lazy(), user).collect()))
+    return {**sums, "over_time": over_time(tables, user, by)}
+
+
+def _overview(rows: pl.DataFrame) -> dict[str, Any]:
     return {
         "total": _sums(rows, []),
         "by_severity": _sums(rows, ["severity"]),
@@ -34,7 +41,6 @@ def overview(tables: Tables, user: User, by: Part = "severity") -> dict[str, Any
         "by_age": [
             {**row, "name": AGES[row["age"]][0]} for row in sorted(_sums(rows, ["age"]), key=lambda r: r["age"])
         ],
-        "over_time": over_time(tables, user, by),
     }
 
 

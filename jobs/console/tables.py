@@ -13,10 +13,13 @@ from deltalake import DeltaTable
 from jobs.common import log
 from jobs.common.lake import open_table, scan
 from jobs.common.settings import Settings
+from jobs.console.recent import Recent
 
 Found = TypeVar("Found")
 #: How long a table of a lake that is no folder counts as new, seconds: asking for its version is a request.
 _FRESH_SECONDS = 5.0
+#: Answers of searches that are kept; one over a million exceptions takes 4 MB.
+_KEPT = 16
 
 
 class Tables:
@@ -29,6 +32,7 @@ class Tables:
         self._made: dict[str, tuple[tuple[object, ...], Any, int]] = {}
         self._numbers = count(1)
         self._making: set[str] = set()
+        self.recent = Recent(_KEPT)
 
     def table(self, name: str) -> DeltaTable | None:
         """The table at its newest version; None where it has not been created yet."""

@@ -18,7 +18,6 @@ from jobs.console.text import whole
 BULK = 50_000
 UNRESOLVED = "UNRESOLVED"
 _LISTS = ("state", "supplier", "type", "severity")
-_EXACT = pl.Decimal(38, 6)
 
 
 def query_of(pairs: Sequence[tuple[str, str]]) -> Query:
@@ -52,16 +51,14 @@ def query_of_request(request: Request) -> Query:
 
 def searched(ours: Context, caller: Caller, query: Query) -> dict[str, Any]:
     """How many exceptions there are, their money at risk, and one page of them."""
-    rows = visible(ours.tables, caller.user)
-    hits = search.found(rows, query)
-    risk = hits["amount_at_risk_usd"]
+    told = search.answer(ours.tables, caller.user, query)
     return {
-        "total": hits.height,
-        "amount_at_risk_usd": risk.cast(_EXACT).sum(),
-        "unpriced": risk.null_count(),
+        "total": told.total,
+        "amount_at_risk_usd": told.amount_at_risk_usd,
+        "unpriced": told.unpriced,
         "page": query.page,
-        "pages": max(1, -(-hits.height // query.size)),
-        "exceptions": search.page(ours.tables, rows, hits, query).drop("row").to_dicts(),
+        "pages": max(1, -(-told.total // query.size)),
+        "exceptions": told.page(query).drop("row").to_dicts(),
     }
 
 

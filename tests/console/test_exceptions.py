@@ -213,14 +213,26 @@ def test_a_search_finds_what_it_says_of_the_users_suppliers(
 
 
 def test_pages_follow_each_other_in_order_and_what_has_no_value_is_last(tables: Tables) -> None:
-    rows = visible(tables, User(name="olga", suppliers=(OURS,)))
+    olga = User(name="olga", suppliers=(OURS,))
+    rows = visible(tables, olga)
     hits = search.found(rows, Query())
-    pages = [search.page(tables, rows, hits, Query(size=2, page=number)) for number in (1, 2, 3, 4)]
+    pages = [search.answer(tables, olga, one).page(one) for one in (Query(size=2, page=n) for n in (1, 2, 3, 4))]
     assert [page.height for page in pages] == [2, 2, 1, 0]
     assert ids(pl.concat(pages))[0] == "BK-1"
     assert ids(pl.concat(pages))[-1] == "BK-5"
     assert ids(search.ordered(tables, rows, hits, Query(sort="severity")))[0] == "BK-1"
     assert ids(search.ordered(tables, rows, hits, Query(sort="activity_id", order="asc")))[:2] == ["BK-1", "BK-2"]
+
+
+def test_an_answer_that_is_kept_is_the_users_own_and_of_now(tables: Tables) -> None:
+    olga, later = User(name="olga", suppliers=(OURS,)), AT + timedelta(days=400)
+    before = {name: search.answer(tables, user, Query()).total for name, user in (("ann", ANN), ("olga", olga))}
+    assert before == {"ann": 7, "olga": 5}
+    assert search.answer(tables, olga, Query(age=0), AT + timedelta(minutes=1)).total == 2
+    assert search.answer(tables, olga, Query(age=0), later).total == 0
+    act(tables, PRICE, request(Action.RESOLVE, reason="FALSE_ALARM"))
+    after = {name: search.answer(tables, user, Query()).total for name, user in (("ann", ANN), ("olga", olga))}
+    assert after == {"ann": 6, "olga": 4}
 
 
 def test_a_search_is_a_link_and_a_link_a_search() -> None:
