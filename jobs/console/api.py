@@ -11,7 +11,7 @@ from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from jobs.common.output import plain_decimal
-from jobs.console import actions, over_time, quarantine, reading, views
+from jobs.console import actions, over_time, quarantine, reading, redrive, views
 from jobs.console.context import Acting, Known, Ours, require_admin, require_all
 from jobs.console.detail import detail
 from jobs.console.files import FILES, exported
@@ -146,6 +146,23 @@ def quarantined(
     total, records = quarantine.records(ours.tables, caller.user, reason, supplier, page)
     counts = quarantine.counts(quarantine.known(ours.tables, caller.user))
     return Json({"counts": counts, "total": total, "page": page, "records": records})
+
+
+class Again(BaseModel):
+    """Quarantined records of a reason, of a supplier, at places like `supplier.raw.activity/0@17`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    reason: str = Field(default="", max_length=300)
+    supplier: str = Field(default="", max_length=200, description="`-` for records that name none")
+    places: list[str] = Field(default=[], max_length=redrive.MOST)
+
+
+@router.post("/quarantine/redrive")
+def redriven(request: Request, ours: Ours, caller: Acting, asked: Again) -> Response:
+    """Send records to their raw topics again, as they came; `sent` says how many. Twice is a redelivery."""
+    address = ours.gate.address(request)
+    return Json({"sent": views.redriven(ours, caller, asked.reason, asked.supplier, asked.places, address)})
 
 
 @router.get("/suppliers")

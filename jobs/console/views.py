@@ -7,8 +7,8 @@ import polars as pl
 from fastapi import HTTPException, Request
 from pydantic import ValidationError
 
-from jobs.console import actions, search
-from jobs.console.context import Context, colleagues
+from jobs.console import actions, redrive, search
+from jobs.console.context import Context, colleagues, require_operator
 from jobs.console.exceptions import visible
 from jobs.console.search import Query
 from jobs.console.security import Caller
@@ -80,6 +80,15 @@ def chosen(ours: Context, caller: Caller, ids: Sequence[str], query: Query | Non
     if found.height > BULK:
         raise HTTPException(409, f"{found.height:,} exceptions are too many at once; narrow it down to {BULK:,}.")
     return found
+
+
+def redriven(ours: Context, caller: Caller, reason: str, supplier: str, places: Sequence[str], address: str) -> int:
+    """Send quarantined records again and note it; how many. 403 for viewers."""
+    require_operator(caller)
+    rows = redrive.chosen(ours.tables, caller.user, reason, supplier, places)
+    sent = redrive.redrive(ours.tables, rows)
+    ours.audit.note("sent again", caller.user.name, address, reason=reason, supplier=supplier, records=sent)
+    return sent
 
 
 def act(ours: Context, caller: Caller, rows: pl.DataFrame, asked: actions.Request, address: str) -> int:

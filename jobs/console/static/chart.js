@@ -4,6 +4,7 @@ function draw() {
   const place = document.getElementById("chart");
   if (!place || !window.Plotly) return;
   const rows = [...document.querySelectorAll("#over-time tbody tr")];
+  const span = rows.length && (Date.parse(rows.at(-1).dataset.day) - Date.parse(rows[0].dataset.day)) / 86400000;
   const style = getComputedStyle(document.documentElement);
   const text = style.getPropertyValue("--muted").trim();
   const line = style.getPropertyValue("--line").trim();
@@ -19,7 +20,7 @@ function draw() {
     parts,
     { height: 280, barmode: "stack", showlegend: true, legend: { orientation: "h", y: -0.18, traceorder: "normal" }, margin: { l: 64, r: 8, t: 8, b: 48 }, paper_bgcolor: "transparent", plot_bgcolor: "transparent", bargap: 0.4,
       font: { color: text, family: "system-ui, sans-serif", size: 12 },
-      xaxis: { ...axis, type: "date", tickformat: "%d %b", dtick: rows.length < 15 ? 86400000 : null },
+      xaxis: { ...axis, type: "date", tickformat: "%d %b", dtick: span < 15 ? 86400000 : null },
       yaxis: { ...axis, tickformat: ",.0f", rangemode: "tozero" } },
     { displayModeBar: false, responsive: true }
   );
