@@ -72,6 +72,7 @@ def test_records_are_sent_as_they_came(settings: Settings, broker: Broker) -> No
         ("ann", {"places": [f"{TOPIC}/0@11"]}, 409, "no content"),
         ("ann", {"places": ["another.topic/0@12"]}, 409, "no raw topic"),
         ("ann", {"reason": "NONE_SUCH"}, 409, "no such record"),
+        ("ann", {}, 409, "Say which"),
     ],
 )
 def test_what_may_not_be_sent_is_not(refusing: Ask, name: str, asked: dict[str, Any], status: int, says: str) -> None:
@@ -94,7 +95,8 @@ def test_a_broker_that_does_not_answer_is_named_and_the_form_needs_its_token(
     make_users(told)
     with serving(told) as url, httpx.Client(timeout=60, base_url=url) as client:
         sign_in(client, "olga")
-        assert "Send all 2 again" in client.get("/quarantine").text
+        assert "Send all 3 again" in client.get(f"/quarantine?supplier={OURS}").text
+        assert "Send all" not in client.get("/quarantine").text
         form = {"place": f"{TOPIC}/0@8"}
         assert client.post("/quarantine/redrive", data=form).status_code == 403
         csrf = client.get("/api/v1/me").json()["csrf"]
