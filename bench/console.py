@@ -21,6 +21,8 @@ import httpx
 
 from jobs.common.settings import Console, Lake, Settings
 from jobs.console.users import Role, User, add_token, add_user
+from tests.cli.lake_rows import put
+from tests.console.lake import OURS, streamed
 from tests.console.million import PAGES, SOME, large_lake
 
 PORT = 28_089
@@ -38,7 +40,7 @@ def main() -> None:
         tokens = _users(settings)
         with _served(settings, Path(folder)) as console:
             try:
-                seconds, work = asyncio.run(_measure(tokens, options, console.pid))
+                seconds, work = asyncio.run(_measure(settings, tokens, options, console.pid))
                 _print(seconds, work, console.pid, options)
             finally:
                 console.terminate()
@@ -61,11 +63,12 @@ def _served(settings: Settings, folder: Path) -> "subprocess.Popen[bytes]":
     files = {"users_file": str(console.users_file), "audit_file": str(console.audit_file), "port": PORT}
     file.write_text(json.dumps({"lake": {"root": settings.lake.root}, "console": files}))
     command = [sys.executable, "-m", "jobs.cli.main", "console", "--settings", str(file)]
-    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    with (folder / "console.log").open("wb") as log:
+        return subprocess.Popen(command, stdout=log, stderr=log)
 
 
 async def _measure(
-    tokens: list[str], options: argparse.Namespace, pid: int
+    settings: Settings, tokens: list[str], options: argparse.Namespace, pid: int
 ) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
     """Seconds of each answer, and the console's own CPU seconds, which others on the machine do not change."""
     seconds: dict[str, list[float]] = defaultdict(list)
@@ -95,8 +98,20 @@ async def _measure(
                     await ask(token, page)
                     if number:
                         work[page].append(_worked(pid) - before)
+        stream = asyncio.create_task(_stream(settings, options.every))
         await asyncio.gather(*(user(number) for number in range(options.users)))
+        stream.cancel()
     return seconds, work
+
+
+async def _stream(settings: Settings, every: float) -> None:
+    """Somebody writes an exception of the stream every so many seconds, as its micro-batches do."""
+    number = 0
+    while every:
+        await asyncio.sleep(every)
+        row = streamed(OURS, f"BK-bench-{time.time_ns()}-{number}", "STATUS_MISMATCH")
+        await asyncio.to_thread(put, settings, "nrt_exceptions", [row])
+        number += 1
 
 
 def _worked(pid: int) -> float:
@@ -120,7 +135,7 @@ async def _answers(client: httpx.AsyncClient) -> None:
 def _print(
     seconds: dict[str, list[float]], work: dict[str, list[float]], pid: int, options: argparse.Namespace
 ) -> None:
-    print(f"{options.users} users at once, {options.think} s between two pages of one")
+    print(f"{options.users} users at once, {options.think} s between two pages of one, a write every {options.every} s")
     for page, taken in seconds.items():
         cut = statistics.quantiles(taken, n=100)
         print(
@@ -138,6 +153,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--users", type=int, default=20, help="at once")
     parser.add_argument("--think", type=float, default=1.0, help="seconds that each looks at a page; 0 for none")
     parser.add_argument("--rounds", type=int, default=5, help="times that each asks for every page")
+    parser.add_argument(
+        "--every", type=float, default=10.0, help="seconds between two writes of the stream; 0 for none"
+    )
     parser.add_argument("--lake", default=None, help="a folder where the lake is kept for the next time")
     parser.add_argument("--folder", default=None, help="where the scratch data goes")
     return parser.parse_args()

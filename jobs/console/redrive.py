@@ -82,7 +82,7 @@ def redrive(tables: Tables, rows: Sequence[dict[str, Any]]) -> int:
     return len(found)
 
 
-def _headers(row: dict[str, Any]) -> list[tuple[str, bytes]]:
+def _headers(row: dict[str, Any]) -> list[tuple[str, str | bytes | None]]:
     held = [(one["key"], one["value"]) for one in row["headers"] or [] if one["key"] != HEADER]
     by_place = f"{row['topic']}-{row['partition']}-{row['offset']}".encode()
     given = [] if any(name == "id" for name, _ in held) else [("id", by_place)]
