@@ -41,7 +41,8 @@ NRT_RESULTS = Table(
             column(
                 "result_id",
                 STRING,
-                "SHA-256 of key, events known, policies and verdict, hexadecimal",
+                "SHA-256 of key, events known, policies and verdict, hexadecimal; of a verdict that comes back after "
+                "another, of that and the verdicts that it ends",
             ),
             *_KEY,
             column("outcome", STRING, "MATCHED, MISMATCHED, MISSING_SUPPLIER or MISSING_AGODA"),
@@ -146,10 +147,13 @@ NRT_EXCEPTIONS = Table(
             column("reopened", LONG, "How often it came back after it was resolved"),
             column("result_id", STRING, "The verdict that last changed it; of FEED_SILENT the micro-batch, hashed"),
             column(
-                "judged_by", STRING, "The last verdict in gold/nrt_results on its key, whether it changed it or not"
+                "judged_by",
+                STRING,
+                "What the last verdict on its key says, hashed, whether it changed it or not: the verdict's result_id, "
+                "where the key was not told the same before",
             ),
         ]
     ),
-    skipping=("exception_id", "supplier_id", "activity_id", "state", "first_seen_at"),
+    skipping=("exception_id", "supplier_id", "activity_id", "state", "pending_until", "first_seen_at", "resolved_at"),
     properties={"delta.enableChangeDataFeed": "true"},
 )

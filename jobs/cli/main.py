@@ -85,7 +85,7 @@ COMMANDS = {
         "reco alerts --check conf/alerts.yaml",
     ),
     "relay": Row(
-        "jobs.ingest.relay:command",
+        "jobs.ingest.relay_command:command",
         "Publish an outbox table of PostgreSQL, MySQL or MariaDB to the raw topics.",
         "reco relay --until-empty",
     ),

@@ -178,7 +178,13 @@ METRICS = (
         "reco_alerts_unreadable_total",
         Kind.COUNTER,
         "messages",
-        "Messages on the topic of results that could not be read, and were passed over",
+        "Messages on the topics of results and of the state that could not be read, and were passed over",
+    ),
+    Metric(
+        "reco_alerts_lake_failing",
+        Kind.GAUGE,
+        "0 or 1",
+        "Whether closes, people's actions or both sides of breaks could not be read in the lake",
     ),
 )
 

@@ -15,7 +15,8 @@ from jobs.common.command import one_line
 from jobs.common.errors import UserError
 from jobs.common.settings import Outbox
 from jobs.ingest.outbox import AwayError, Row, utc
-from jobs.ingest.outbox_table import ALL_COLUMNS, OutboxTable
+from jobs.ingest.outbox_check import ALL_COLUMNS
+from jobs.ingest.outbox_table import OutboxTable
 
 #: How long the server keeps what it tells of transactions, seconds, and a little more.
 _STALE_SECONDS = 0.15
@@ -79,6 +80,20 @@ class MysqlOutbox(OutboxTable):
         """Lock and return the oldest rows that nobody else has locked, at most outbox.batch_size, by seq."""
         texts: list[tuple[Row, Any]] = [(row, row.payload) for row in super().claim()]
         return [row._replace(payload=text.encode("utf-8", "surrogatepass")) for row, text in texts]
+
+    def lock(self, cursor: Any) -> tuple[list[tuple[Any, ...]], int]:
+        """Rows to claim, and how many there are up to the last of them."""
+        cursor.execute(
+            f"select id, aggregatetype, aggregateid, {self.payload}, seq from {self.table} where {self.mine} "
+            "order by seq limit %s for update skip locked",
+            (self.settings.batch_size,),
+        )
+        rows = [tuple(row) for row in cursor.fetchall()]
+        if not rows:
+            return [], 0
+        last = max(row[4] for row in rows)
+        cursor.execute(f"select count(*) from {self.table} where {self.mine} and seq <= %s", (last,))
+        return rows, int(cursor.fetchone()[0])
 
     def mark(self, cursor: Any, ids: list[Any]) -> None:
         """Note the time of publication of rows that are locked."""

@@ -13,17 +13,15 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from jobs.common.command import one_line
-from jobs.common.errors import UserError
 from jobs.common.settings import Outbox
 from jobs.ingest.outbox import AwayError, Backlog, Row, ms, utc
+from jobs.ingest.outbox_check import check_tables
 
 #: What is taken off the time up to which everything is published, milliseconds: a transaction is seen only a moment
 #: after it began.
 GUARD_MS = 500
 #: How many backlog rows are counted at most.
 COUNTED = 1_000_000
-_COLUMNS = "id, aggregatetype, aggregateid, type, payload, seq, created_at"
-ALL_COLUMNS = f"{_COLUMNS}, published_at"
 
 
 class OutboxTable(ABC):
@@ -43,6 +41,7 @@ class OutboxTable(ABC):
         # What is nobody's is everybody's: it has to be parked by someone.
         self.mine = "published_at is null" + "".join(f" and aggregatetype <> '{side}'" for side in others)
         self._marked: set[Any] = set()
+        self._is_whole = False
         self.work: Any = None
         self.watch: Any = None
 
@@ -89,39 +88,7 @@ class OutboxTable(ABC):
 
     def check(self) -> None:
         """Raises UserError where a table or a column is missing, or may not be read, or the archive not be written."""
-        beside = {self.table: ALL_COLUMNS, self.dead: f"{_COLUMNS}, reason", self.beats: "side"}
-        for table, columns in beside.items():
-            try:
-                self.ask(f"select {columns} from {table} where 1 = 0")
-            except AwayError as error:
-                if not self.is_refusal(error.__cause__):
-                    raise
-                raise UserError(
-                    f"The table {self.settings.table} of outbox.dsn cannot be used ({error}): set outbox.table, or "
-                    "make the tables with `reco relay --init`."
-                ) from error
-        self._check_archive()
-
-    def _check_archive(self) -> None:
-        name = self.settings.archive_table
-        if not name:
-            return
-        here = self.ask(f"select {self.here}")[0][0]
-        whole = {self.named("", place if "." in place else f"{here}.{place}") for place in (name, self.settings.table)}
-        if len(whole) == 1:
-            raise UserError(f"outbox.archive_table is the outbox {name} itself: name another table, or leave it empty.")
-        try:
-            # Without a row it needs the same columns and rights.
-            self.tell(
-                f"insert into {self.named('', name)} ({ALL_COLUMNS}) select {ALL_COLUMNS} from {self.table} where 1 = 0"
-            )
-        except AwayError as error:
-            if not self.is_refusal(error.__cause__):
-                raise
-            raise UserError(
-                f"outbox.archive_table {name} cannot be written ({error}): grant insert on it, make it with "
-                "`reco relay --init`, or leave it empty, so that old rows are deleted."
-            ) from error
+        check_tables(self)
 
     @abstractmethod
     def is_refusal(self, error: BaseException | None) -> bool:
@@ -131,14 +98,14 @@ class OutboxTable(ABC):
 
     def claim(self) -> list[Row]:
         """Lock and return the oldest rows that nobody else has locked, at most outbox.batch_size, by seq."""
-        query = (
-            f"select id, aggregatetype, aggregateid, {self.payload}, seq from {self.table} where {self.mine} "
-            "order by seq limit %s for update skip locked"
-        )
         with self.asking(), self.reader() as cursor:
-            cursor.execute(query, (self.settings.batch_size,))
-            rows = list(map(Row._make, cursor.fetchall()))
-        return sorted(rows, key=attrgetter("seq"))
+            rows, standing = self.lock(cursor)
+        self._is_whole = standing == len(rows)
+        return sorted(map(Row._make, rows), key=attrgetter("seq"))
+
+    @abstractmethod
+    def lock(self, cursor: Any) -> tuple[list[tuple[Any, ...]], int]:
+        """Rows to claim, values of `Row`; and how many there are, locked or not, up to the last of them."""
 
     def reader(self) -> Any:
         """A cursor of the working connection for many rows."""
@@ -147,16 +114,16 @@ class OutboxTable(ABC):
     def in_order(self, rows: Sequence[Row]) -> list[Row]:
         """Those of the claimed rows that no earlier row of their aggregate stands before, unpublished.
 
-        Such a row is another relay's, or became visible just now. Rows are published by whoever holds all before them:
-        then whatever happens to a relay, the first time that a row is seen comes after the first time of those before.
+        `rows`: what `claim` gave last. Such a row is another relay's, or became visible just now. Rows are published by
+        whoever holds all before them: then whatever happens to a relay, the first time that a row is seen comes after
+        the first time of those before.
         """
-        last = rows[-1].seq
+        if self._is_whole:
+            return list(rows)
         with self.asking(), self.work.cursor() as cursor:
-            cursor.execute(f"select count(*) from {self.table} where {self.mine} and seq <= %s", (last,))
-            if cursor.fetchone()[0] == len(rows):
-                return list(rows)
             cursor.execute(
-                f"select seq, aggregatetype, aggregateid from {self.table} where {self.mine} and seq <= %s", (last,)
+                f"select seq, aggregatetype, aggregateid from {self.table} where {self.mine} and seq <= %s",
+                (rows[-1].seq,),
             )
             held = {row.seq for row in rows}
             before: dict[tuple[str, str], int] = {}

@@ -14,7 +14,7 @@ from jobs.streaming.verdicts import Moment
 @dataclass(frozen=True)
 class Batch:
     """A micro-batch: the query's id and its number, what it stands on, whether its plans are worth compiling, whether
-    a sweep is due, and what is held until its end.
+    a sweep is due, whether other rates or policies hold than in the last, and what is held until its end.
     """
 
     query: str
@@ -22,6 +22,7 @@ class Batch:
     moment: Moment
     is_large: bool
     is_due: bool
+    judges_anew: bool
     kept: Kept
 
     @property

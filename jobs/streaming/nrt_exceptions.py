@@ -1,18 +1,19 @@
 """The stream's exceptions: PENDING → OPEN → RESOLVED, and reopened, from the verdicts that were written."""
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from jobs.common import tables
 from jobs.common.settings import Settings
+from jobs.streaming.verdicts import said
 from reco_rules.identity import digest
 from reco_rules.vocabulary import KEY
 
 _BREAK = [*KEY, "anomaly_type"]
-_IS_UNRESOLVED = "state != 'RESOLVED'"
+IS_UNRESOLVED = "state != 'RESOLVED'"
 _JUDGED = ["severity", "amount_at_risk_usd", "explanation"]
 LIFE = [
     "state",
@@ -29,57 +30,65 @@ LIFE = [
 
 def unresolved_keys(spark: SparkSession, settings: Settings) -> DataFrame:
     """The keys that have an exception which is not resolved, with `known_since`."""
-    return _keys(spark, settings, _IS_UNRESOLVED).drop("is_unresolved")
+    return _keys(spark, settings, IS_UNRESOLVED).drop("is_unresolved")
 
 
 def remembered_keys(spark: SparkSession, settings: Settings, since: datetime) -> DataFrame:
     """The keys that have an exception, not resolved or resolved since then: `known_since`, `is_unresolved`."""
-    return _keys(spark, settings, F.expr(_IS_UNRESOLVED) | (F.col("resolved_at") >= F.lit(since)))
+    return _keys(spark, settings, F.expr(IS_UNRESOLVED) | (F.col("resolved_at") >= F.lit(since)))
 
 
 def _keys(spark: SparkSession, settings: Settings, condition: Column | str) -> DataFrame:
     rows = tables.read(spark, settings.table_path("nrt_exceptions"))
     by_key = rows.where(condition).where(F.col("activity_id").isNotNull()).groupBy(*KEY)
     return by_key.agg(
-        F.min("known_since").alias("known_since"), F.bool_or(F.expr(_IS_UNRESOLVED)).alias("is_unresolved")
+        F.min("known_since").alias("known_since"), F.bool_or(F.expr(IS_UNRESOLVED)).alias("is_unresolved")
     )
 
 
 def changed_exceptions(
     existing: DataFrame, results: DataFrame, at: datetime, held_by: Callable[[Column], Column]
 ) -> DataFrame:
-    """The exceptions that these verdicts (one a key) make or change, all columns of the table.
+    """The exceptions that these verdicts (one a key) judge, all columns of the table and `is_changed`.
 
     `existing`: rows of gold/nrt_exceptions. A break in the verdict lives in the verdict's state; one of the same key
     that is not in the verdict is resolved; one that comes back after that is opened again, with its first days kept.
     `held_by`: from when it is known since, the FEED_SILENT exception that explains it, or null.
     """
-    keys = results.select(*KEY, F.col("result_id").alias("by"))
+    keys = results.select(*KEY, F.col("result_id").alias("by"), said().alias("said"))
     one = F.explode("breaks").alias("one")
     told = [F.col(name).alias(f"new_{name}") for name in ("pending_until", "known_since")]
-    broken = results.where(F.size("breaks") > 0).select(*KEY, F.col("result_id").alias("new_by"), *told, one)
+    broken = results.where(F.size("breaks") > 0).select(
+        *KEY, F.col("result_id").alias("new_by"), said().alias("new_said"), *told, one
+    )
     now = broken.select(
         *KEY,
         F.col("one.anomaly_type").alias("anomaly_type"),
         "new_by",
+        "new_said",
         F.col("one.state").alias("new_state"),
         "new_pending_until",
         "new_known_since",
         *[F.col(f"one.{name}").alias(f"new_{name}") for name in _JUDGED],
     )
-    known = existing.join(keys, on=list(KEY), how="inner").select(*_BREAK, *LIFE, "result_id", "judged_by", "by")
-    both = known.join(now, on=_BREAK, how="full_outer").withColumn("by", F.coalesce("by", "new_by"))
+    known = existing.join(keys, on=list(KEY), how="inner").select(
+        *_BREAK, *LIFE, "result_id", "judged_by", "by", "said"
+    )
+    both = known.join(now, on=_BREAK, how="full_outer").withColumns(
+        {name: F.coalesce(name, f"new_{name}") for name in ("by", "said")}
+    )
     after = life_after(F.lit(at))
     after["held_by"] = F.when(after["state"] != "RESOLVED", held_by(after["known_since"]))
     same = F.lit(True)
     for name, value in after.items():
         same = same & value.eqNullSafe(F.col(name))
-    return both.where(~same | ~F.col("by").eqNullSafe(F.col("judged_by"))).select(
+    return both.where(~same | ~F.col("said").eqNullSafe(F.col("judged_by"))).select(
         digest(*[F.col(name) for name in _BREAK]).alias("exception_id"),
         *_BREAK,
         *[value.alias(name) for name, value in after.items()],
         F.when(same, F.col("result_id")).otherwise(F.col("by")).alias("result_id"),
-        F.col("by").alias("judged_by"),
+        F.col("said").alias("judged_by"),
+        (~same).alias("is_changed"),
     )
 
 
@@ -109,22 +118,30 @@ def keep_exceptions(
     results: DataFrame,
     at: datetime,
     held_by: Callable[[Column], Column],
+    existing: DataFrame | None = None,
 ) -> DataFrame:
-    """Bring gold/nrt_exceptions up to these verdicts; returns the rows that were written."""
+    """Bring gold/nrt_exceptions up to these verdicts; returns the rows that they changed, as they are now.
+
+    `existing`: the table's rows of their keys at least, where they are at hand.
+    """
     path = settings.table_path("nrt_exceptions")
-    changed = tables.conformed(changed_exceptions(tables.read(spark, path), results, at, held_by), "nrt_exceptions")
-    rows = changed.localCheckpoint()
-    if not rows.isEmpty():
-        merge(spark, path, rows)
-    return rows
+    known = tables.read(spark, path) if existing is None else existing
+    judged = changed_exceptions(known, results, at, held_by).localCheckpoint()
+    merge(spark, path, tables.conformed(judged, "nrt_exceptions"))
+    return tables.conformed(judged.where("is_changed"), "nrt_exceptions")
 
 
 def merge(spark: SparkSession, path: str, rows: DataFrame) -> None:
-    """Put these rows, one an exception, in the place of those that gold/nrt_exceptions has."""
+    """Put these rows, one an exception, in the place of those that gold/nrt_exceptions has; held rows."""
+    oldest = rows.agg(F.min("first_seen_at")).collect()[0][0]
+    if oldest is None:
+        return
     rows.createOrReplaceTempView("changed_nrt_exceptions")
+    # An exception keeps its first day, so older files need not be looked into.
+    since = f"TIMESTAMP '{oldest.astimezone(UTC).isoformat(sep=' ', timespec='microseconds')}'"
     spark.sql(
         f"MERGE INTO {tables.identifier(path)} AS known USING changed_nrt_exceptions AS changed "
-        "ON known.exception_id = changed.exception_id "
+        f"ON known.exception_id = changed.exception_id AND known.first_seen_at >= {since} "
         "WHEN MATCHED THEN UPDATE SET * WHEN NOT MATCHED THEN INSERT *"
     )
     spark.catalog.dropTempView("changed_nrt_exceptions")

@@ -15,12 +15,20 @@ _TIMES = ("publishedAt", "pendingUntil", "verdictAt", "watermark", "firstSeenAt"
 
 
 def tell(settings: Settings, results: DataFrame, exceptions: DataFrame) -> None:
-    """Send the verdicts, and those of their keys' exceptions that they changed last; at least once."""
-    changed = exceptions.where(F.col("result_id") == F.col("judged_by"))
+    """Send the verdicts, and the exceptions that they changed; at least once."""
     told = results.select(
         F.col("activity_id").alias("key"), _json(VERDICT, {"resultId": F.col("result_id"), "kind": F.lit("VERDICT")})
-    ).unionByName(_changes(changed, "exception_id", "result_id", "state"))
+    ).unionByName(_changes(exceptions, "exception_id", "result_id", "state"))
     _send(settings, told)
+
+
+def tell_held(settings: Settings, marked: DataFrame, batch: Column) -> None:
+    """Send the exceptions of which nothing changes but what holds them, in a micro-batch; before they are written.
+
+    After that nothing would tell which they were; sent twice, they are the same messages.
+    """
+    named = marked.withColumn("told_by", digest(F.col("held_by"), batch))
+    _send(settings, _changes(named, "exception_id", "told_by"))
 
 
 def tell_silence(spark: SparkSession, settings: Settings, result_id: Column) -> None:

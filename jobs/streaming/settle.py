@@ -21,6 +21,7 @@ from jobs.streaming.in_force import References
 from jobs.streaming.match import events_of
 from jobs.streaming.nrt_exceptions import keep_exceptions, remembered_keys
 from jobs.streaming.results import tell
+from jobs.streaming.said_before import exceptions_of, new_verdicts
 from jobs.streaming.silence import Silence
 from jobs.streaming.sweep import Sweeper
 from jobs.streaming.verdicts import Moment
@@ -66,10 +67,12 @@ class Settler:
                 watermark, at = batch_moment(spark, self._checkpoint, batch_id)
                 watermark = max(watermark, self._reached)
                 is_due = self._sweeper.is_due(at, has_dropped(self._spark, query))
-                if self._arrivals.is_there(spark) or count or is_due or self._silence.is_due(watermark):
-                    policies, versions = self._references.policies(spark), self._references.versions(spark)
-                    moment = Moment(watermark, at, policies, versions)
-                    self._settle(events, Batch(query, batch_id, moment, count > FEW, is_due, kept))
+                versions = self._references.versions(spark)
+                is_new = self._arrivals.is_there(spark) or count or self._sweeper.judges_anew(versions)
+                if is_new or is_due or self._silence.is_due(watermark):
+                    moment = Moment(watermark, at, self._references.policies(spark), versions)
+                    anew = self._sweeper.judges_anew(versions)
+                    self._settle(events, Batch(query, batch_id, moment, count > FEW, is_due, anew, kept))
         self._attempted = batch_id
         self._summary.keep(spark, at)
 
@@ -97,9 +100,11 @@ class Settler:
         told: dict[str, object] = {"verdicts": 0}
         if parts:
             results = verdicts.as_results(reduce(DataFrame.unionByName, parts), batch.moment, batch.names)
-            new = kept.rows(self._new(results, min(filter(None, sinces), default=None), batch))
+            since = min(filter(None, sinces), default=None)
+            known = exceptions_of(spark, self._settings, results, batch)
+            new = new_verdicts(spark, self._settings, results, known, since, batch)
             if not new.isEmpty():
-                told = self._write(spark, new, batch)
+                told = self._write(spark, new, known, batch)
         self._silence.keep(spark, batch.moment, batch.names)
         if batch.is_due:
             observe.exceptions(spark, self._settings)
@@ -128,11 +133,12 @@ class Settler:
         is_mine = (F.col("batch_id") == batch.number) & (F.col("query_id") == batch.query)
         return not last.where(is_mine).isEmpty()
 
-    def _write(self, spark: SparkSession, new: DataFrame, batch: Batch) -> dict[str, object]:
+    def _write(self, spark: SparkSession, new: DataFrame, known: DataFrame, batch: Batch) -> dict[str, object]:
         """Append the verdicts, keep the exceptions, tell of both; what the log says of them."""
         self._append(new, batch)
         self._summary.gave(batch.moment.at)
-        tell(self._settings, new, keep_exceptions(spark, self._settings, new, batch.moment.at, self._silence.held_by))
+        at, held_by = batch.moment.at, self._silence.held_by
+        tell(self._settings, new, keep_exceptions(spark, self._settings, new, at, held_by, known))
         return observe.verdicts(new, datetime.now(UTC), batch.is_large)
 
     def _append(self, new: DataFrame, batch: Batch) -> None:
@@ -191,23 +197,6 @@ class Settler:
         once = reduce(DataFrame.unionByName, asked).groupBy(*KEY).agg(F.min("known_since").alias("called_at"))
         both = once.join(F.broadcast(remembered), on=list(KEY), how="left")
         return both.select(*KEY, F.least("called_at", "known_since").alias("known_since"))
-
-    def _new(self, results: DataFrame, since: datetime | None, batch: Batch) -> DataFrame:
-        """The verdicts that are not a key's last one already. `since`: of `_since`.
-
-        What an exception's row remembers tells of a break. Else the table is asked, where the same verdict can only
-        have a newest event that was published since: redeliveries have moved it back, if at all.
-        """
-        spark, settings = results.sparkSession, self._settings
-        exceptions = tables.read(spark, settings.table_path("nrt_exceptions"))
-        known = exceptions.where(F.col("judged_by").isNotNull()).select(F.col("judged_by").alias("result_id"))
-        if not batch.is_large:  # else there are more verdicts than exceptions
-            known = known.join(F.broadcast(results.select("result_id")), on="result_id", how="left_semi")
-        new = results.join(F.broadcast(known), on="result_id", how="left_anti")
-        if since is None:
-            return new
-        given = tables.read(spark, settings.table_path("nrt_results")).where(F.col("published_at") >= F.lit(since))
-        return new.join(given.select("result_id"), on="result_id", how="left_anti")
 
 
 def _since(facts: DataFrame, batch: Batch) -> datetime | None:

@@ -13,7 +13,7 @@ from jobs.common.local_rows import local_rows
 from jobs.common.settings import Settings
 from jobs.streaming.feeds import FEED, Feeds
 from jobs.streaming.nrt_exceptions import LIFE, life_after, merge
-from jobs.streaming.results import tell_silence
+from jobs.streaming.results import tell_held, tell_silence
 from jobs.streaming.verdicts import Moment
 from reco_rules.explain import silence_explanation
 from reco_rules.identity import digest
@@ -108,6 +108,7 @@ class Silence:
             changed = [tables.conformed(rows, "nrt_exceptions") for rows in (opened, marked)]
             rows = kept.rows(changed[0].unionByName(changed[1]))
             if not rows.isEmpty():
+                tell_held(self._settings, marked, batch)
                 merge(spark, path, rows)
             elif self._looked_at is not None:
                 return

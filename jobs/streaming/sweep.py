@@ -33,6 +33,10 @@ class Sweeper:
         every = timedelta(minutes=self._settings.stream.sweep_minutes)
         return has_dropped or self._swept_at is None or (bool(every) and at - self._swept_at >= every)
 
+    def judges_anew(self, references: object) -> bool:
+        """Whether the last batch of this process, if there was one, judged by other policies or rates."""
+        return references != self._references
+
     def keys(self, spark: SparkSession, moment: Moment, is_due: bool) -> list[DataFrame]:
         """Keys to judge anew, with `known_since`.
 
@@ -40,7 +44,7 @@ class Sweeper:
         policies or rates, or by another process; and, on a sweep, what silver has that no verdict knows.
         """
         rows = tables.read(spark, self._settings.table_path("nrt_exceptions"))
-        if moment.references != self._references:
+        if self.judges_anew(moment.references):
             found = [unresolved_keys(spark, self._settings)]
         else:
             found = [rows.where((F.col("state") == "PENDING") & (F.col("pending_until") <= F.lit(moment.watermark)))]
@@ -61,13 +65,21 @@ class Sweeper:
         silver = tables.read(spark, self._settings.table_path("activity"))
         ends = deadline(F.col("kafka_time"), F.col("grace_seconds"))
         is_due = (F.col("mode") == Mode.NRT_HOURLY.value) & (ends > F.lit(since)) & (ends <= F.lit(moment.watermark))
-        event = F.struct("source", *VERSION_ORDER)
-        keys = silver.where(F.col("kafka_time") >= F.lit(horizon)).groupBy(*KEY)
-        due = keys.agg(
-            F.min(F.when(is_due, F.col("kafka_time"))).alias("known_since"), F.count_distinct(event).alias("events")
-        ).where(F.col("known_since").isNotNull())
+        recent = silver.where(F.col("kafka_time") >= F.lit(horizon))
+        events = recent.groupBy(*KEY, "source", *VERSION_ORDER).agg(
+            F.min("kafka_time").alias("published"), F.min(F.when(is_due, F.col("kafka_time"))).alias("called_at")
+        )
+        due = events.groupBy(*KEY).agg(
+            F.min("called_at").alias("known_since"),
+            F.max("published").alias("newest"),
+            F.count(F.lit(1)).alias("events"),
+        )
         results = tables.read(spark, self._settings.table_path("nrt_results"))
-        recent = results.where(F.col("published_at") >= F.lit(horizon))
-        known = recent.groupBy(*KEY).agg(F.max(F.col("agoda_events") + F.col("supplier_events")).alias("known"))
-        both = due.join(known, on=list(KEY), how="left")
-        return both.where(F.col("events") > F.coalesce("known", F.lit(0)))
+        given = results.where(F.col("published_at") >= F.lit(horizon)).groupBy(*KEY)
+        known = given.agg(
+            F.max(F.col("agoda_events") + F.col("supplier_events")).alias("known"), F.max("published_at").alias("until")
+        )
+        both = due.where(F.col("known_since").isNotNull()).join(known, on=list(KEY), how="left")
+        # A verdict may have counted events from before the horizon: its newest tells what it cannot know.
+        is_newer = F.col("newest") > F.col("until")
+        return both.where(F.col("known").isNull() | is_newer | (F.col("events") > F.col("known")))

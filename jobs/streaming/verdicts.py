@@ -155,7 +155,6 @@ def as_results(facts: DataFrame, moment: Moment, names: Mapping[str, object]) ->
 
     `facts`: judged rows with `breaks`. `names`: query_id and batch_id.
     """
-    told = [*KEY, "outcome", *[f"{s.prefix}_{n}" for s in Side for n in (*VERSION_ORDER, "events")], "breaks"]
     at = F.lit(moment.at)
     computed = {
         "policy_version": F.lit(moment.policies.version),
@@ -166,7 +165,12 @@ def as_results(facts: DataFrame, moment: Moment, names: Mapping[str, object]) ->
         **{name: F.lit(value) for name, value in names.items()},
     }
     named = facts.withColumns(computed)
+    rows = tables.conformed(named.withColumn("result_id", F.lit(None)), "nrt_results")
+    return rows.withColumn("result_id", said())
+
+
+def said() -> Column:
+    """What a row of gold/nrt_results says, hashed: the same for the same word by the same events and policies."""
+    told = [*KEY, "outcome", *[f"{s.prefix}_{n}" for s in Side for n in (*VERSION_ORDER, "events")], "breaks"]
     # Names stand beside the values, nulls are left out. As text: each part built by calls is a call to the JVM.
-    identity = F.expr(f"sha2(to_json(struct({', '.join((*told, 'policy_version'))})), 256)")
-    rows = named.withColumn("result_id", identity)
-    return tables.conformed(rows, "nrt_results")
+    return F.expr(f"sha2(to_json(struct({', '.join((*told, 'policy_version'))})), 256)")

@@ -9,7 +9,7 @@ import pytest
 from jobs.common.errors import UserError
 from jobs.common.settings import load_settings
 from jobs.ingest.outbox import ms, open_outbox, utc
-from jobs.ingest.relay import create
+from jobs.ingest.relay_command import create
 from tests.ingest.databases import Postgres
 from tests.ingest.shop import Shop, wait_for
 
@@ -192,6 +192,20 @@ def test_a_database_without_an_encoding_is_refused(postgres: Postgres) -> None:
     try:
         outbox.create()
         with pytest.raises(UserError, match="SQL_ASCII"):
+            outbox.check()
+    finally:
+        outbox.close()
+
+
+def test_an_id_of_another_type_is_refused(postgres: Postgres) -> None:
+    named = {"sides": ["agoda"], "dsn": postgres.dsn, "table": "worded"}
+    outbox = open_outbox(load_settings().outbox.model_copy(update=named))
+    outbox.open()
+    try:
+        outbox.create()
+        with postgres.connect() as connection:
+            connection.execute("alter table worded alter id drop default, alter id type varchar(36)")
+        with pytest.raises(UserError, match=r"The column id of worded is no uuid: docs/outbox.md"):
             outbox.check()
     finally:
         outbox.close()

@@ -15,6 +15,7 @@ from pyspark.sql import SparkSession
 
 from jobs.cli.broker import Broker
 from jobs.common.errors import UserError
+from jobs.common.fx import load
 from jobs.common.metrics import REGISTRY
 from jobs.common.progress_file import read_progress
 from jobs.common.settings import Lake, Settings
@@ -23,6 +24,7 @@ from tests.oracle.normalise import Raw
 from tests.scrape import scraped_here
 from tests.streaming.feed import consume
 from tests.streaming.nrt import T0, Stream, beats, both, event
+from tests.workloads.values import CLOCK
 
 MISSING = "MISSING_SUPPLIER"
 PLACES = ("_append", "keep_exceptions", "tell", "after")
@@ -56,6 +58,8 @@ class Told:
 def told(spark: SparkSession, broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Told:
     """All stories side by side, without the sweeper: what calls for a verdict must be enough."""
     stream = Stream(spark, broker, tmp_path_factory.mktemp("nrt"), "nrt")
+    for side in ("AGODA", "SUPPLIER"):  # other tests' streams may have been further on
+        REGISTRY.put("reco_newest_published_timestamp_seconds", 0, side=side, kind="HEARTBEAT")
     before = scraped_here()
     found = Told(stream, "", [], Counter(), {})
 
@@ -237,6 +241,34 @@ def test_new_tolerances_judge_open_exceptions_anew(spark: SparkSession, broker: 
     stream.apply(tight="100")
     stream.take(*both("other", 1), *beats(1))
     assert stream.exceptions("t") == {("t", "PRICE_MISMATCH"): "RESOLVED"}
+
+
+def test_what_comes_back_after_something_else_was_said_is_said_again(
+    spark: SparkSession, broker: Broker, tmp_path: Path
+) -> None:
+    stream = Stream(spark, broker, tmp_path, "rates", sweep_minutes=10)
+
+    def take(dollars: str, *records: Raw) -> dict[tuple[str, str], str]:
+        (tmp_path / "fx.csv").write_text(f"rate_date,currency,usd_per_unit\n{T0:%Y-%m-%d},EUR,{dollars}\n")
+        load(stream.settings, tmp_path / "fx.csv", CLOCK)
+        stream.take(*records)
+        return stream.exceptions("e")
+
+    def again(minutes: float) -> Raw:
+        return event("agoda", "e", minutes, "SLOW", currency="EUR", eventTime=_time_of(0))
+
+    assert take("1.10", again(0), event("supplier", "e", 0, "SLOW", amountMinor=11_000), *beats(1)) == {}
+    assert take("1.20", again(1.5), *beats(2)) == {("e", "PRICE_MISMATCH"): "OPEN"}
+    assert take("1.10", *beats(3)) == {("e", "PRICE_MISMATCH"): "RESOLVED"}
+    assert take("1.20", *beats(4)) == {("e", "PRICE_MISMATCH"): "RESOLVED"}
+    assert take("1.20", again(4.5), *beats(5)) == {("e", "PRICE_MISMATCH"): "OPEN+1"}
+    assert take("1.20", again(5.5), *beats(6)) == {("e", "PRICE_MISMATCH"): "OPEN+1"}
+    results = stream.rows("nrt_results")
+    assert stream.outcomes("e") == ["MATCHED", "MISMATCHED"] * 2
+    assert len({row["result_id"] for row in results}) == len(results) == 4
+    messages = [json.loads(value or b"") for _, _, value in consume(stream.settings, stream.settings.topics.results)]
+    states = {m["resultId"]: m["state"] for m in messages if m["kind"] == "EXCEPTION"}
+    assert list(states.values()) == ["OPEN", "RESOLVED", "OPEN"]
 
 
 @pytest.mark.long
