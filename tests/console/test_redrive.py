@@ -1,5 +1,7 @@
 """Quarantined records go to their raw topic again, as they came, by whom may."""
 
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -24,9 +26,9 @@ def record(
     return {**raw("SUPPLIER", offset, value or b""), "topic": TOPIC, "value": value, "reasons": [reason], **more}
 
 
-@pytest.fixture
-def settings(tmp_path: Any) -> Settings:
-    made = settings_of(tmp_path).model_copy(update={"topics": Topics(supplier_raw=TOPIC)})
+def quarantined(folder: Path) -> Settings:
+    """A lake of which little but quarantine is there."""
+    made = settings_of(folder).model_copy(update={"topics": Topics(supplier_raw=TOPIC)})
     theirs = b'{"supplierId": "SUP-THEIRS"}'
     headers = [{"key": "id", "value": b"given"}, {"key": "redriven", "value": b"before"}]
     put(made, "quarantine", [
@@ -34,6 +36,11 @@ def settings(tmp_path: Any) -> Settings:
         record(12, topic="another.topic"),
     ])  # fmt: skip
     return made
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return quarantined(tmp_path)
 
 
 def sent_to(servers: str) -> list[Any]:
@@ -80,8 +87,9 @@ def test_what_may_not_be_sent_is_not(refusing: Ask, name: str, asked: dict[str, 
     assert (refused.status_code, says in refused.json()["detail"]) == (status, True), refused.text
 
 
-@pytest.fixture
-def refusing(settings: Settings) -> Any:
+@pytest.fixture(scope="module")
+def refusing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ask]:
+    settings = quarantined(tmp_path_factory.mktemp("redrive"))
     tokens = make_users(settings)
     with serving(settings) as url, asking(url, tokens) as ask:
         yield ask
