@@ -18,6 +18,9 @@ from jobs.console.recent import Recent
 Found = TypeVar("Found")
 #: How long a table of a lake that is no folder counts as new, seconds: asking for its version is a request.
 _FRESH_SECONDS = 5.0
+#: From so many rows on a frame is not made again at once: the stream writes every few seconds, and whatever rests on
+#: it is made anew each time. It rests for so many times as long as its making took, seconds at most.
+LARGE, _RESTS, _LONGEST_REST_SECONDS = 100_000, 20, 60.0
 #: Answers of searches that are kept; one over a million exceptions takes 4 MB.
 _KEPT = 16
 
@@ -32,6 +35,7 @@ class Tables:
         self._made: dict[str, tuple[tuple[object, ...], Any, int]] = {}
         self._numbers = count(1)
         self._making: set[str] = set()
+        self._rests: dict[str, float] = {}
         self.recent = Recent(_KEPT)
 
     def table(self, name: str) -> DeltaTable | None:
@@ -72,13 +76,17 @@ class Tables:
             return found
 
     def made_behind(self, what: str, of: tuple[str, ...], make: Callable[[], Found]) -> Found:
-        """The same, for what takes long: whoever asks while it is made again gets what there was before."""
+        """The same, for what takes long: whoever asks while it is made again gets what there was before.
+
+        A large frame is then left as it is for a while, a minute at most.
+        """
         with self._lock:
             versions = tuple(self.version(name) for name in of)
             held = self._made.get(what)
             if held is None:
                 return self.made(what, of, make, None)
-            if held[0] != (*versions, None) and what not in self._making:
+            rests = time.monotonic() < self._rests.get(what, 0.0)
+            if held[0] != (*versions, None) and what not in self._making and not rests:
                 self._making.add(what)
                 Thread(target=self._make, args=(what, (*versions, None), make), daemon=True).start()
             found: Found = held[1]
@@ -91,9 +99,13 @@ class Tables:
             return number, found
 
     def _make(self, what: str, versions: tuple[object, ...], make: Callable[[], Any]) -> None:
+        started = time.monotonic()
         try:
             made = make()
             with self._lock:
+                if isinstance(made, pl.DataFrame) and made.height > LARGE:
+                    now = time.monotonic()
+                    self._rests[what] = now + min(_RESTS * (now - started), _LONGEST_REST_SECONDS)
                 self._made[what] = (versions, made, next(self._numbers))
         except Exception:  # a table that cannot be read now is read with the next request
             log.get_logger(__name__).warning("not read", what=what, exc_info=True)

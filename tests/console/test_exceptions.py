@@ -257,6 +257,27 @@ def test_a_table_that_changed_is_seen_soon_and_until_then_what_there_was(setting
     assert everything(tables).height == before + 1
 
 
+def test_a_large_frame_is_not_made_again_with_each_write(
+    settings: Settings, tables: Tables, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jobs.console.tables.LARGE", 0)
+    monkeypatch.setattr("jobs.console.tables._RESTS", 10**6)
+    clock = time.monotonic
+    before = everything(tables).height
+    for number in (1, 2):
+        put(settings, "exceptions", [closed(OURS, f"BK-new-{number}", KIND, "LOW", "1")])
+        deadline = time.monotonic() + 20
+        while number == 1 and everything(tables).height == before:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+    assert [everything(tables).height for _ in range(3)] == [before + 1] * 3
+    monkeypatch.setattr("jobs.console.tables.time.monotonic", lambda: clock() + 61)
+    deadline = clock() + 20
+    while everything(tables).height == before + 1:
+        assert clock() < deadline
+        time.sleep(0.01)
+
+
 def test_an_empty_lake_is_no_error(tmp_path: Path) -> None:
     nothing = Tables(settings_of(tmp_path))
     assert everything(nothing).is_empty()
