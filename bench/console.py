@@ -47,8 +47,8 @@ def main() -> None:
 
 
 def _settings(lake: Path, folder: Path) -> Settings:
-    files = {"users_file": folder / "users.yaml", "audit_file": folder / "audit.jsonl"}
-    return Settings(lake=Lake(root=str(lake / "lake")), console=Console(**files, port=PORT))
+    console = Console(users_file=folder / "users.yaml", audit_file=folder / "audit.jsonl", port=PORT)
+    return Settings(lake=Lake(root=str(lake / "lake")), console=console)
 
 
 def _users(settings: Settings) -> list[str]:
