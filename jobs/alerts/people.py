@@ -49,7 +49,7 @@ class People:
     def _note(self, row: dict[str, Any], life: dict[str, Any]) -> None:
         known = self._state.breaks[row["exception_id"]]
         back = row["resolved"] and _came_back(row, {**life, "amount_at_risk_usd": known.amount})
-        is_at_it = row["acknowledged"] and not row["resolved"]
+        is_at_it = row["acknowledged"] and (back or not row["resolved"])
         new = replace(
             known,
             settled_by=row["decided_by"] if row["resolved"] and not back else None,

@@ -65,6 +65,8 @@ def server_config(served: FastAPI, host: str, port: int) -> uvicorn.Config:
         proxy_headers=False,
         server_header=False,
         lifespan="off",
+        # Longer than proxies keep an idle connection: whoever closes it first must not be us, or requests are lost.
+        timeout_keep_alive=75,
         timeout_graceful_shutdown=5,
     )
 
