@@ -153,6 +153,9 @@ def test_a_break_that_comes_back_alerts_again_with_its_history(
     if is_back:
         assert "1 of them came back after somebody had resolved them" in told[0].lines
         assert not any("Acknowledged" in line for line in told[0].lines)
+        desk.act("ACKNOWLEDGE", one, hours=1)
+        desk.run(60)
+        assert desk.core.state.breaks[one.id].acknowledged_by == "ann"
 
 
 def test_both_ways_of_acknowledging_are_told_once(desk: Desk) -> None:
