@@ -102,13 +102,18 @@ COMMANDS = {
     ),
 }
 
-#: Subcommands that live in another program than the group that they belong to.
+#: Subcommands that are not in the module of their group: of another program, or slow to import.
 PARTS = {
     "policies": {
         "backtest": Row(
             "jobs.daily.backtest:command",
             "What a proposed file would have said of the last closes; a gate for its review.",
             "reco policies backtest conf/policies.yaml --days 7 --max-lost-usd 1000",
+        ),
+        "suggest": Row(
+            "jobs.cli.suggest:command",
+            "Limits for one supplier from its own delays and differences, and what each would cost.",
+            "reco policies suggest SUP-001 --days 30 --plot SUP-001.html",
         ),
     },
 }
