@@ -123,7 +123,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     """The console script."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     words = [word for word in arguments if not word.startswith("-")]
-    chosen, part = [*words, "", ""][:2]
+    chosen = next(iter(words), "")
+    part = next((word for word in words[1:] if word in PARTS.get(chosen, {})), "")
     sys.exit(run(lambda: build(chosen, part), arguments, "reco", chosen))
 
 

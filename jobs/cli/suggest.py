@@ -69,6 +69,8 @@ def command(
     Example: reco policies suggest SUP-001 --days 30 --plot SUP-001.html
     """
     percent = _percent(percentile)
+    if plot is not None and plot.suffix not in (".html", ".htm"):
+        raise UserError(f"--plot {plot} would be an HTML file: name it like {plot.stem}.html.")
     chosen = load_settings(settings)
     _, in_force = policies.current_policies(chosen)
     policy = policies.effective(in_force, supplier)

@@ -51,12 +51,16 @@ def command(
     proposed = policies.checked(chosen, file)
     found = backtest(spark_session("reco-backtest", chosen), chosen, proposed, days, datetime.now(UTC))
     over = passed_limits(found, limit, max_flips)
-    if keep:
-        save(chosen, found)
-    if as_json:
-        print_json({**as_dict(found), "saved": keep, "limits_passed": over})
-    else:
-        backtest_text.show(found, over, keep, limit is not None or max_flips is not None)
+    saved = False
+    try:
+        if keep:
+            save(chosen, found)
+            saved = True
+    finally:  # minutes of work are not lost to a table that cannot be written
+        if as_json:
+            print_json({**as_dict(found), "saved": saved, "limits_passed": over})
+        else:
+            backtest_text.show(found, over, saved, limit is not None or max_flips is not None)
     return BREAKS_FOUND if over else DONE
 
 

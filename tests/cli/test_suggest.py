@@ -141,6 +141,8 @@ def test_too_few_pairs_are_said_to_be(lake: Settings, capsys: pytest.CaptureFixt
     assert ask("SUP-NOBODY") == FAILED
     assert "has an activity of SUP-NOBODY" in capsys.readouterr().err
     assert ask(SUPPLIER, "--percentile", "100") == USAGE
+    assert ask(SUPPLIER, "--plot", "plot.svg") == USAGE
+    assert "name it like plot.html" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("percent", "rank"), [("50", 5), ("90", 9), ("90.1", 10), ("99.5", 10), ("100", 10)])
