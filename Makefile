@@ -4,7 +4,7 @@ SHELL := /bin/bash
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
 # Two processes, each with a Spark session, that take a file of tests at a time: what a file prepares is prepared once.
-SIDE_BY_SIDE := -n 2 --dist loadfile
+SIDE_BY_SIDE := -n 2 --dist loadfile --no-loadscope-reorder
 
 .PHONY: help setup demo test test-long lint bench bench-relay test-spark40 test-duckdb test-alerts mutate clean
 
@@ -22,6 +22,7 @@ test: setup ## the tests
 
 test-long: export RECO_WORKLOADS ?= 5000
 test-long: export RECO_STREAM_WORKLOADS ?= 2000
+test-long: export RECO_COMPILED ?= 1
 test-long: setup ## the tests with many more generated workloads and kills (an hour)
 	$(PYTEST) $(SIDE_BY_SIDE) $(ARGS)
 

@@ -80,6 +80,20 @@ class MysqlOutbox(OutboxTable):
         texts: list[tuple[Row, Any]] = [(row, row.payload) for row in super().claim()]
         return [row._replace(payload=text.encode("utf-8", "surrogatepass")) for row, text in texts]
 
+    def lock(self, cursor: Any) -> tuple[list[tuple[Any, ...]], int]:
+        """Rows to claim, and how many there are up to the last of them."""
+        cursor.execute(
+            f"select id, aggregatetype, aggregateid, {self.payload}, seq from {self.table} where {self.mine} "
+            "order by seq limit %s for update skip locked",
+            (self.settings.batch_size,),
+        )
+        rows = [tuple(row) for row in cursor.fetchall()]
+        if not rows:
+            return [], 0
+        last = max(row[4] for row in rows)
+        cursor.execute(f"select count(*) from {self.table} where {self.mine} and seq <= %s", (last,))
+        return rows, int(cursor.fetchone()[0])
+
     def mark(self, cursor: Any, ids: list[Any]) -> None:
         """Note the time of publication of rows that are locked."""
         cursor.execute(f"update {self.table} set published_at = current_timestamp(6) where id in %s", (ids,))

@@ -8,7 +8,7 @@ import psycopg
 
 from jobs.common.command import one_line
 from jobs.common.errors import UserError
-from jobs.ingest.outbox import utc
+from jobs.ingest.outbox import AwayError, utc
 from jobs.ingest.outbox_table import ALL_COLUMNS, OutboxTable
 
 CHANNEL = "reco_outbox"
@@ -70,6 +70,14 @@ class PostgresOutbox(OutboxTable):
     def check(self) -> None:
         """Raises UserError where a table or a column is missing, or where text is bytes of an unknown encoding."""
         super().check()
+        try:
+            self.ask(f"select 1 from {self.table} where id = any(array[]::uuid[])")
+        except AwayError as error:
+            if not self.is_refusal(error.__cause__):
+                raise
+            raise UserError(
+                f"The column id of {self.settings.table} is no uuid: docs/outbox.md has the DDL."
+            ) from error
         if self.ask("show server_encoding") == [("SQL_ASCII",)]:
             raise UserError("The database of outbox.dsn has the encoding SQL_ASCII; the outbox needs UTF8.")
 
@@ -81,9 +89,26 @@ class PostgresOutbox(OutboxTable):
         """Whether an error says that a statement can never work as it is."""
         return isinstance(error, psycopg.ProgrammingError)
 
+    def lock(self, cursor: Any) -> tuple[list[tuple[Any, ...]], int]:
+        """Rows to claim, and how many there are up to the last of them: in one question, for each takes a while.
+
+        One snapshot is enough: an activity's rows are written one after the other, the first committed before the next.
+        """
+        cursor.execute(
+            f"with claimed as materialized (select id, aggregatetype, aggregateid, payload, seq from {self.table} "
+            f"where {self.mine} order by seq limit %s for update skip locked) "
+            # Of the id only its text is needed, and making it here costs half as much.
+            f"select id::text, aggregatetype, aggregateid, {self.payload}, seq, (select count(*) from {self.table} "
+            f"where {self.mine} and seq <= (select max(seq) from claimed)) from claimed",
+            (self.settings.batch_size,),
+        )
+        rows = cursor.fetchall()
+        return [row[:5] for row in rows], rows[0][5] if rows else 0
+
     def mark(self, cursor: Any, ids: list[Any]) -> None:
         """Note the time of publication of rows that are locked."""
-        cursor.execute(f"update {self.table} set published_at = clock_timestamp() where id = any(%b)", (ids,))
+        which = "id = any(string_to_array(%s, ',')::uuid[])"
+        cursor.execute(f"update {self.table} set published_at = clock_timestamp() where {which}", (",".join(ids),))
 
     def text(self, expression: str) -> str:
         """The expression as text."""

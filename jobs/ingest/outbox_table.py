@@ -43,6 +43,7 @@ class OutboxTable(ABC):
         # What is nobody's is everybody's: it has to be parked by someone.
         self.mine = "published_at is null" + "".join(f" and aggregatetype <> '{side}'" for side in others)
         self._marked: set[Any] = set()
+        self._is_whole = False
         self.work: Any = None
         self.watch: Any = None
 
@@ -131,14 +132,14 @@ class OutboxTable(ABC):
 
     def claim(self) -> list[Row]:
         """Lock and return the oldest rows that nobody else has locked, at most outbox.batch_size, by seq."""
-        query = (
-            f"select id, aggregatetype, aggregateid, {self.payload}, seq from {self.table} where {self.mine} "
-            "order by seq limit %s for update skip locked"
-        )
         with self.asking(), self.reader() as cursor:
-            cursor.execute(query, (self.settings.batch_size,))
-            rows = list(map(Row._make, cursor.fetchall()))
-        return sorted(rows, key=attrgetter("seq"))
+            rows, standing = self.lock(cursor)
+        self._is_whole = standing == len(rows)
+        return sorted(map(Row._make, rows), key=attrgetter("seq"))
+
+    @abstractmethod
+    def lock(self, cursor: Any) -> tuple[list[tuple[Any, ...]], int]:
+        """Rows to claim, values of `Row`; and how many there are, locked or not, up to the last of them."""
 
     def reader(self) -> Any:
         """A cursor of the working connection for many rows."""
@@ -147,16 +148,16 @@ class OutboxTable(ABC):
     def in_order(self, rows: Sequence[Row]) -> list[Row]:
         """Those of the claimed rows that no earlier row of their aggregate stands before, unpublished.
 
-        Such a row is another relay's, or became visible just now. Rows are published by whoever holds all before them:
-        then whatever happens to a relay, the first time that a row is seen comes after the first time of those before.
+        `rows`: what `claim` gave last. Such a row is another relay's, or became visible just now. Rows are published by
+        whoever holds all before them: then whatever happens to a relay, the first time that a row is seen comes after
+        the first time of those before.
         """
-        last = rows[-1].seq
+        if self._is_whole:
+            return list(rows)
         with self.asking(), self.work.cursor() as cursor:
-            cursor.execute(f"select count(*) from {self.table} where {self.mine} and seq <= %s", (last,))
-            if cursor.fetchone()[0] == len(rows):
-                return list(rows)
             cursor.execute(
-                f"select seq, aggregatetype, aggregateid from {self.table} where {self.mine} and seq <= %s", (last,)
+                f"select seq, aggregatetype, aggregateid from {self.table} where {self.mine} and seq <= %s",
+                (rows[-1].seq,),
             )
             held = {row.seq for row in rows}
             before: dict[tuple[str, str], int] = {}

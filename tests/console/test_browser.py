@@ -85,7 +85,7 @@ def test_sign_in_find_drill_down_act_and_export(browser: "Browser", own: tuple[s
     ann.page.get_by_role("searchbox").fill("BK-1")
     ann.page.wait_for_url("**/exceptions?*q=BK-1*")
     until(lambda: ann.rows() == 1)
-    # Drill down; leaving the field asks for nothing, or the row would go from under the pointer between press and release.
+    # Drill down; leaving the field asks for nothing, or the row would go from under the click.
     link = ann.page.get_by_role("link", name="BK-1", exact=True)
     link.evaluate("row => { row.dataset.same = 'yes'; }")
     link.hover()

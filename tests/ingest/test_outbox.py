@@ -197,6 +197,20 @@ def test_a_database_without_an_encoding_is_refused(postgres: Postgres) -> None:
         outbox.close()
 
 
+def test_an_id_of_another_type_is_refused(postgres: Postgres) -> None:
+    named = {"sides": ["agoda"], "dsn": postgres.dsn, "table": "worded"}
+    outbox = open_outbox(load_settings().outbox.model_copy(update=named))
+    outbox.open()
+    try:
+        outbox.create()
+        with postgres.connect() as connection:
+            connection.execute("alter table worded alter id drop default, alter id type varchar(36)")
+        with pytest.raises(UserError, match=r"The column id of worded is no uuid: docs/outbox.md"):
+            outbox.check()
+    finally:
+        outbox.close()
+
+
 def test_names_may_have_a_schema(postgres: Postgres) -> None:
     postgres.run("create schema if not exists booking")
     settings = load_settings().outbox.model_copy(
