@@ -20,8 +20,11 @@ from jobs.common.settings import Settings, load_settings
 from jobs.daily import backtest_text, inputs
 from jobs.daily.backtest_result import Backtest, as_dict, by_supplier, passed_limits, unseen
 from jobs.daily.backtest_store import save
+from jobs.daily.inputs import Pins
 from jobs.daily.replay import inputs_there, pins_of
 from jobs.daily.whatif import DayResult, compare, proposed_inputs
+
+_OF_CLOSE = ("close_id", "reco_date", "revision", "anomaly_counts")
 
 
 def command(
@@ -96,16 +99,17 @@ def backtest(spark: SparkSession, settings: Settings, file: PolicyFile, days: in
 def last_closes(spark: SparkSession, settings: Settings, days: int) -> list[Row]:
     """Rows of `gold/closes`, oldest date first: the newest revision of the last `days` dates that were closed whole."""
     path = settings.table_path("closes")
-    rows = tables.read(spark, path).where(~F.col("provisional")).collect() if tables.exists(spark, path) else []
-    if not rows:
+    rows = tables.read(spark, path).where(~F.col("provisional")) if tables.exists(spark, path) else None
+    known = [] if rows is None else rows.select(*_OF_CLOSE, *Pins.__dataclass_fields__).collect()
+    if not known:
         raise UserError(
             f"There is no close under {settings.lake.root} to test a policy on (provisional ones do not count): close "
             "days with `reco daily --date D` first, or set lake.root to the lake you mean."
         )
     newest: dict[date, Row] = {}
-    for row in rows:
-        known = newest.get(row["reco_date"])
-        if known is None or known["revision"] < row["revision"]:
+    for row in known:
+        other = newest.get(row["reco_date"])
+        if other is None or other["revision"] < row["revision"]:
             newest[row["reco_date"]] = row
     return [newest[day] for day in sorted(newest)[-days:]]
 

@@ -9,8 +9,8 @@ from jobs.common.policy_file import written, written_value
 from jobs.daily.backtest_result import Backtest, cents
 from jobs.daily.whatif_edges import Edge
 
-#: Examples printed; --json has them all.
-_PRINTED = 20
+#: Examples and changes, and rows of the breaks, that are printed; --json has them all.
+_PRINTED, _ROWS = 20, 40
 MEANING = (
     "Lost: a break that a close's own policies report and this file would not; gained: one that this file would report "
     "and they do not; reweighed: reported by both, with another severity. Money is what is at risk, US dollars."
@@ -74,18 +74,20 @@ def _show_changes(found: Backtest) -> None:
 
 
 def _show_tallies(found: Backtest) -> None:
+    changed = [t for t in found.tallies if t.lost or t.gained or t.reweighed or t.before_usd != t.after_usd]
+    in_order = sorted(changed, key=lambda t: (-t.lost_usd - t.gained_usd, -t.lost - t.gained, t.supplier_id))
     rows = [
         [
             *(t.supplier_id, t.anomaly_type, t.lost, cents(t.lost_usd), t.gained, cents(t.gained_usd), t.reweighed),
             *(cents(t.before_usd), cents(t.after_usd), cents(t.after_usd - t.before_usd)),
         ]
-        for t in found.tallies
-        if t.lost or t.gained or t.reweighed or t.before_usd != t.after_usd
+        for t in in_order[:_ROWS]
     ]
     if rows:
         columns = ["supplier", "kind", "lost", "lost USD", "gained", "gained USD", "reweighed"]
         print_table("Breaks by supplier and kind", [*columns, "at risk now", "proposed", "moved USD"], rows)
-        say("")
+        more = len(in_order) - len(rows)
+        say(f"{more:,} more, with less money, with --json." if more else "")
 
 
 def _show_edges(found: Backtest) -> None:
