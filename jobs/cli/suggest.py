@@ -13,6 +13,7 @@ from jobs.cli.suggest_data import MILLION, Pair, Seen, read
 from jobs.cli.suggest_numbers import Measure, measure, needed
 from jobs.common import policies
 from jobs.common.errors import FAILED, UserError
+from jobs.common.margins import duration
 from jobs.common.options import AsJson, Debug, SettingsFile
 from jobs.common.output import plain_decimal, print_json, print_table, say
 from jobs.common.policies import Policy
@@ -24,8 +25,8 @@ _CENT, _BASIS_POINT = 10_000, 100
 _DAY = 86_400_000
 #: What false verdicts and hidden money are, for each limit.
 MEANING = {
-    "grace": "false verdicts: answers that came later, each a MISSING_… until then; hidden: missing money that is not "
-    "told yet, on average at any moment",
+    "grace": "false verdicts: answers that came later, also those set aside, each a MISSING_… until then; hidden: "
+    "missing money that is not told yet, on average at any moment",
     "allowed_skew": "false verdicts: ordinary pairs further apart; hidden: what the pairs set aside as breaks come to "
     "that would pass",
     "pct_tol": "false verdicts: ordinary pairs further apart; hidden: differences that pass, abs_tol_usd as it is now",
@@ -40,6 +41,7 @@ class Suggestion:
     supplier_id: str
     seen: Seen
     percent: Decimal
+    price_percent: Decimal
     measures: list[Measure]
     notes: list[str]
 
@@ -55,8 +57,9 @@ def command(
     supplier: Annotated[str, typer.Argument(metavar="SUPPLIER", help="supplierId.")],
     days: Annotated[int, typer.Option("--days", metavar="N", min=1, help="Its last N closed days.")] = 30,
     percentile: Annotated[
-        str, typer.Option(metavar="P", help="The share of its ordinary pairs that keep to each limit, percent.")
+        str, typer.Option(metavar="P", help="The share of its ordinary waits and skews within the limit, percent.")
     ] = "99.5",
+    price_percentile: Annotated[str, typer.Option(metavar="P", help="The same of its price differences.")] = "99",
     plot: Annotated[
         Path | None, typer.Option("--plot", metavar="FILE", help="Draw the trade-off into this HTML file.")
     ] = None,
@@ -68,13 +71,13 @@ def command(
 
     Example: reco policies suggest SUP-001 --days 30 --plot SUP-001.html
     """
-    percent = _percent(percentile)
+    percents = _percent("--percentile", percentile), _percent("--price-percentile", price_percentile)
     if plot is not None and plot.suffix not in (".html", ".htm"):
         raise UserError(f"--plot {plot} would be an HTML file: name it like {plot.stem}.html.")
     chosen = load_settings(settings)
     _, in_force = policies.current_policies(chosen)
     policy = policies.effective(in_force, supplier)
-    found = suggest(supplier, read(chosen, supplier, policy, days), policy, percent)
+    found = suggest(supplier, read(chosen, supplier, policy, days), policy, *percents)
     if plot is not None:
         from jobs.cli.suggest_plot import draw
 
@@ -87,25 +90,30 @@ def command(
         say(f"The trade-off is drawn in {plot}.")
 
 
-def suggest(supplier: str, seen: Seen, policy: Policy, percent: Decimal) -> Suggestion:
-    """UserError where there are too few pairs to tell the percentile."""
+def suggest(supplier: str, seen: Seen, policy: Policy, percent: Decimal, price_percent: Decimal) -> Suggestion:
+    """UserError where there are too few values to tell a percentile."""
     priced = [pair for pair in seen.pairs if pair.difference is not None and pair.amount is not None]
     skews = [pair for pair in seen.pairs if pair.skew is not None]
-    least = needed(percent)
-    for what, count in (("answered events", len(seen.waits)), ("priced pairs", len(priced))):
-        if count < least:
-            raise UserError(
-                f"{supplier} has {count:,} {what} on its closed days from {seen.first} to {seen.last}; a {percent:f}th "
-                f"percentile needs at least {least:,}: close more days, take more with --days, or say a lower "
-                "--percentile.",
-                FAILED,
-            )
-    wait = measure("grace", seen.waits, policy.grace * 1000, percent, _minutes, _untold(seen))
+    _require(supplier, seen, "answered events", len(seen.waits), "--percentile", percent)
+    _require(supplier, seen, "pairs", len(skews), "--percentile", percent)
+    _require(supplier, seen, "priced pairs", len(priced), "--price-percentile", price_percent)
+    wait = measure("grace", seen.waits, policy.grace * 1000, percent, _minutes, _untold(seen), accuses_all=True)
     skew = measure(
         *("allowed_skew", [p.skew or 0 for p in skews], policy.allowed_skew * 1000, percent, _seconds, _passing(skews))
     )
-    pct, absolute = _price(priced, policy, percent)
-    return Suggestion(supplier, seen, percent, [wait, skew, absolute, pct], _notes(seen, policy, wait))
+    pct, absolute = _price(priced, policy, price_percent)
+    measures = [wait, skew, absolute, pct]
+    return Suggestion(supplier, seen, percent, price_percent, measures, _notes(policy, measures))
+
+
+def _require(supplier: str, seen: Seen, what: str, count: int, option: str, percent: Decimal) -> None:
+    least = needed(percent)
+    if count < least:
+        raise UserError(
+            f"{supplier} has {count:,} {what} on its closed days from {seen.first} to {seen.last}; a {percent:f}th "
+            f"percentile needs at least {least:,}: close more days, take more with --days, or say a lower {option}.",
+            FAILED,
+        )
 
 
 def _price(pairs: Sequence[Pair], policy: Policy, percent: Decimal) -> tuple[Measure, Measure]:
@@ -159,30 +167,39 @@ def _basis_points(value: int) -> int:
 
 
 def value_of(key: str, value: int) -> str:
-    """A limit as a policies file writes it; a wait or skew that is no whole second as milliseconds."""
+    """A limit as a policies file writes it; one that is no whole second with its milliseconds."""
     if key in ("grace", "allowed_skew"):
-        return duration_of(value // 1000) if value % 1000 == 0 else f"{plain_decimal(Decimal(value) / 1000)}s"
+        return duration_of(value // 1000) if value % 1000 == 0 else duration(Decimal(value) / 1000)
     return plain_decimal(Decimal(value) / MILLION)
 
 
-def _notes(seen: Seen, policy: Policy, wait: Measure) -> list[str]:
+def _notes(policy: Policy, measures: Sequence[Measure]) -> list[str]:
     notes = []
+    wait = measures[0]
     if policy.mode == "DAILY_ONLY":
         notes.append(
             "It is DAILY_ONLY: no stream waits for it, so grace only says which day a pair over midnight is of."
         )
     if wait.percentiles["P100"] > 360 * _MINUTE:
         notes.append("Some ordinary answers came after more than 6h, the longest grace there is.")
+    for one in measures:
+        hidden = {option.limit: option.hidden_usd for option in one.options}
+        more = hidden[one.proposed] - hidden[one.now]
+        if more > 0:
+            notes.append(
+                f"{written(one.key)}: the proposed limit is looser than now and would hide {more:,.2f} USD more; it is "
+                "right only if those are no breaks."
+            )
     return notes
 
 
-def _percent(text: str) -> Decimal:
+def _percent(option: str, text: str) -> Decimal:
     try:
         value = Decimal(text)
     except InvalidOperation:
         value = Decimal(0)
     if not 50 <= value < 100:
-        raise UserError(f"--percentile {text} must be a number from 50 to under 100, like 99.5.")
+        raise UserError(f"{option} {text} must be a number from 50 to under 100, like 99.5.")
     return value
 
 
@@ -195,7 +212,12 @@ def as_dict(found: Suggestion) -> dict[str, Any]:
         ranks = {name: value_of(one.key, value) for name, value in one.percentiles.items()}
         options = [{**asdict(option), "limit": value_of(one.key, option.limit)} for option in one.options]
         told.append({**asdict(one), "key": written(one.key), **limits, "percentiles": ranks, "options": options})
-    head = {"supplier_id": found.supplier_id, "percentile": found.percent, **seen}
+    head = {
+        "supplier_id": found.supplier_id,
+        "percentile": found.percent,
+        "price_percentile": found.price_percent,
+        **seen,
+    }
     return {**head, "measures": told, "notes": found.notes, "snippet": found.snippet()}
 
 
@@ -205,7 +227,8 @@ def show(found: Suggestion) -> None:
     say(
         f"{found.supplier_id} from {seen.first} to {seen.last}: {len(seen.waits):,} answered events, "
         f"{len(seen.pairs):,} pairs, {seen.missing:,} missing with {seen.missing_usd:,.2f} USD.",
-        f"Proposed is what {found.percent:f}% of its ordinary values keep to, rounded up.",
+        f"Proposed is what {found.percent:f}% of its ordinary waits and skews and {found.price_percent:f}% of its "
+        "price differences keep to, rounded up.",
     )
     for one in found.measures:
         say("")

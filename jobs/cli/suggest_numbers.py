@@ -16,7 +16,7 @@ _FEW = Fraction(2, 100)
 
 @dataclass(frozen=True)
 class Option:
-    """One limit: ordinary pairs over it, each a false verdict; and the money that it hides, US dollars."""
+    """One limit: the false verdicts that it gives, and the money that it hides, US dollars."""
 
     limit: int
     marks: str
@@ -77,15 +77,19 @@ def measure(
     percent: Decimal,
     rounded_up: Callable[[int], int],
     hidden: Callable[[int, Callable[[int], bool]], Decimal],
+    *,
+    accuses_all: bool = False,
 ) -> Measure:
     """The limit that `percent` of the ordinary values keep to, rounded up, beside others.
 
-    `hidden`: the US dollars that a limit hides, given it and what is taken for a break.
+    `hidden`: the US dollars that a limit hides, given it and what is taken for a break. `accuses_all`: what is set
+    aside counts as a false verdict too, once it is over a limit.
     """
     far = is_far_out(values)
     ordinary = sorted(value for value in values if not far(value))
     ranks = {f"P{rank:f}": percentile(ordinary, rank) for rank in SHOWN}
     proposed = rounded_up(percentile(ordinary, percent))
+    accused = values if accuses_all else ordinary
     marks: dict[int, list[str]] = {}
     for name, value in [("now", now), ("proposed", proposed), *ranks.items()]:
         marks.setdefault(value, []).append(name)
@@ -94,7 +98,7 @@ def measure(
             limit=limit,
             marks=", ".join(marks[limit]),
             within=Decimal(sum(1 for value in values if value <= limit)) / len(values),
-            false_verdicts=sum(1 for value in ordinary if value > limit),
+            false_verdicts=sum(1 for value in accused if value > limit),
             hidden_usd=hidden(limit, far),
         )
         for limit in sorted(marks)

@@ -87,8 +87,10 @@ def test_known_values_give_known_percentiles_and_limits(lake: Settings, capsys: 
     skew = by_key["allowed_skew"]
     assert (skew["percentiles"]["P50"], skew["percentiles"]["P99"], skew["proposed"]) == ("50s", "1m39s", "2m")
     assert (skew["values"], skew["set_aside"]) == (1010, 10)
-    # 1.01 to 2.00 of 100 USD over 0.50: the 99.5th of 1,010 leaves 5 of them over 1.95.
-    assert (by_key["price.pct_tol"]["proposed"], by_key["price.abs_tol_usd"]["proposed"]) == ("0.0195", "0")
+    # 1.01 to 2.00 of 100 USD over 0.50: the 99th percentile of 1,010 leaves 10 of them over 1.90.
+    assert (by_key["price.pct_tol"]["proposed"], by_key["price.abs_tol_usd"]["proposed"]) == ("0.019", "0")
+    (note,) = told["notes"]
+    assert note.startswith("price.pct_tol: the proposed limit is looser than now and would hide 130.95 USD more")
     assert DeltaTable(lake.table_path("reconciliation_facts")).version() == before
 
 
@@ -103,10 +105,10 @@ def test_the_trade_off_is_exact(lake: Settings, capsys: pytest.CaptureFixture[st
     skew = options["allowed_skew"]
     assert (skew["50s"]["false_verdicts"], skew["2m"]["false_verdicts"], skew["15m"]["hidden_usd"]) == (500, 0, "0")
     price = options["price.pct_tol"]
-    # 1 % as it is now lets no difference pass; the proposed limit all but the five greatest.
+    # 1 % as it is now lets no difference pass; the proposed limit all but the ten greatest.
     assert (price["0.01"]["false_verdicts"], price["0.01"]["hidden_usd"]) == (100, "0")
-    assert price["0.0195"]["false_verdicts"] == 5
-    assert Decimal(price["0.0195"]["hidden_usd"]) == sum(Decimal(n) / 100 for n in range(101, 196))
+    assert price["0.019"]["false_verdicts"] == 10
+    assert Decimal(price["0.019"]["hidden_usd"]) == sum(Decimal(n) / 100 for n in range(101, 191))
 
 
 def test_the_snippet_is_a_policies_file_and_the_plot_needs_nothing_else(
@@ -119,7 +121,7 @@ def test_the_snippet_is_a_policies_file_and_the_plot_needs_nothing_else(
     file = tmp_path / "policies.yaml"
     file.write_text(yaml.safe_dump({"version": 1, **snippet}))
     policy = parse_policies(file).policies[SUPPLIER]
-    assert (policy.grace, policy.allowed_skew, policy.pct_tol) == (1020, 120, Decimal("0.0195"))
+    assert (policy.grace, policy.allowed_skew, policy.pct_tol) == (1020, 120, Decimal("0.019"))
     for text in (
         "false verdicts",
         "hidden USD",
@@ -179,6 +181,16 @@ def test_a_limit_is_never_tighter_than_its_percentile() -> None:
     last = found.options[-1]
     assert (last.marks, last.within, last.false_verdicts, last.hidden_usd) == ("proposed, P100", 1, 0, 1000)
     assert found.options[0].false_verdicts == 993
+
+
+@pytest.mark.parametrize(("accuses_all", "false_verdicts"), [(False, 0), (True, 2)])
+def test_a_late_answer_is_accused_falsely_however_late(accuses_all: bool, false_verdicts: int) -> None:
+    found = measure(
+        *("grace", [10] * 198 + [90_000] * 2, 100, Decimal(99), int, lambda limit, far: Decimal(0)),
+        accuses_all=accuses_all,
+    )
+    assert (found.set_aside, found.proposed) == (2, 10)
+    assert {o.limit: o.false_verdicts for o in found.options} == dict.fromkeys((10, 100), false_verdicts)
 
 
 def test_only_the_days_asked_for_count(lake: Settings, capsys: pytest.CaptureFixture[str]) -> None:
