@@ -42,7 +42,9 @@ def draw(found: Suggestion, file: Path) -> None:
     figure.update_yaxes(**axis, title_text="false verdicts", secondary_y=False)
     figure.update_yaxes(**axis, title_text="hidden, USD", secondary_y=True)
     seen = found.seen
-    title = f"{found.supplier_id}, {seen.first} to {seen.last}: tighter limits accuse, looser ones hide"
+    title = (
+        f"{found.supplier_id}, {seen.first} to {seen.last}: tighter limits accuse, looser ones hide; proposed in red"
+    )
     figure.update_layout(title_text=title, height=360 * len(found.measures), template="plotly_white", margin_t=110)
     try:
         figure.write_html(file, include_plotlyjs=True)
