@@ -54,17 +54,23 @@ def command(
     proposed = policies.checked(chosen, file)
     found = backtest(spark_session("reco-backtest", chosen), chosen, proposed, days, datetime.now(UTC))
     over = passed_limits(found, limit, max_flips)
+    gated = limit is not None or max_flips is not None
+    tell(chosen, found, over, gated=gated, keep=keep, as_json=as_json)
+    return BREAKS_FOUND if over else DONE
+
+
+def tell(settings: Settings, found: Backtest, over: list[str], *, gated: bool, keep: bool, as_json: bool) -> None:
+    """Save the result where that is asked for, and print it; `over`: what `passed_limits` says."""
     saved = False
     try:
         if keep:
-            save(chosen, found)
+            save(settings, found)
             saved = True
     finally:  # minutes of work are not lost to a table that cannot be written
         if as_json:
             print_json({**as_dict(found), "saved": saved, "limits_passed": over})
         else:
-            backtest_text.show(found, over, saved, limit is not None or max_flips is not None)
-    return BREAKS_FOUND if over else DONE
+            backtest_text.show(found, over, saved, gated)
 
 
 def backtest(spark: SparkSession, settings: Settings, file: PolicyFile, days: int, now: datetime) -> Backtest:

@@ -2,134 +2,37 @@
 
 import json
 import re
-from datetime import datetime, timedelta
+from dataclasses import replace
+from datetime import date
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 import pytest
-import yaml
 from deltalake import DeltaTable
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from jobs.common import tables
 from jobs.common.command import run_function
-from jobs.common.errors import BREAKS_FOUND, DONE, FAILED, USAGE, UserError
-from jobs.common.policies import parse_policies
+from jobs.common.errors import BREAKS_FOUND, FAILED, USAGE, UserError
+from jobs.common.policies import BUILT_IN, DEFAULTS, parse_policies
 from jobs.common.settings import Settings
-from jobs.daily.backtest import backtest, command, last_closes
-from jobs.daily.backtest_result import Backtest, SupplierResult, passed_limits
+from jobs.daily.backtest import backtest, command, last_closes, tell
+from jobs.daily.backtest_result import Backtest, SupplierResult, by_supplier, passed_limits
 from jobs.daily.close import close_day
-from jobs.daily.whatif import Tally
+from jobs.daily.whatif import DayResult, Tally
 from tests.daily import small_lake
-from tests.daily.small_lake import DAY, NOON, event, pair
-
-NEXT = NOON + timedelta(days=1)
-NOW = NOON + timedelta(days=2)
-LATE = NOON.replace(hour=23, minute=50)
-
-
-def skewed(supplier: str, *minutes: int) -> list[dict[str, Any]]:
-    """SUPPLIER dates it so much later than AGODA, and publishes it at once."""
-    return [
-        event(side, f"BK-{late}", event_time=NOON + timedelta(minutes=after), supplier_id=supplier)
-        for late in minutes
-        for side, after in (("AGODA", 0), ("SUPPLIER", late))
-    ]
-
-
-def priced(supplier: str, *amounts: int, when: datetime = NOON) -> list[dict[str, Any]]:
-    """AGODA says 100 USD; 1 USD is allowed then, as long as nothing else is proposed."""
-    return [
-        event(side, f"BK-{amount}", minor, event_time=when, supplier_id=supplier)
-        for amount in amounts
-        for side, minor in (("AGODA", 10_000), ("SUPPLIER", amount))
-    ]
-
-
-def over_midnight(supplier: str) -> list[dict[str, Any]]:
-    return [
-        event("AGODA", "BK-MIDNIGHT", event_time=LATE, supplier_id=supplier),
-        event("SUPPLIER", "BK-MIDNIGHT", event_time=LATE + timedelta(minutes=40), supplier_id=supplier),
-    ]
-
-
-#: Each supplier is one story: its events, what the file proposes for it, and by kind what is then gained, its USD,
-#: lost, its USD, reweighed; and how many of its keys flip.
-Expected = dict[str, tuple[int, str, int, str, int]]
-STORIES: dict[str, tuple[list[dict[str, Any]], str, Expected, int]] = {
-    "SUP-SAME": ([*priced("SUP-SAME", 10_080, 10_300)], "{}", {}, 0),
-    "SUP-LOOSER": (
-        [*priced("SUP-LOOSER", 10_080, 10_120, 10_199, 10_200, 10_201), *priced("SUP-LOOSER", 10_150, when=NEXT)],
-        '{price: {abs_tol_usd: "2"}}',
-        {"PRICE_MISMATCH": (0, "0", 4, "6.69", 0)},
-        4,
-    ),
-    "SUP-TIGHTER": (
-        [*priced("SUP-TIGHTER", 10_050, 10_051, 10_120)],
-        '{price: {pct_tol: "0.005"}}',
-        {"PRICE_MISMATCH": (1, "0.51", 0, "0", 0)},
-        1,
-    ),
-    "SUP-SKEW": (
-        skewed("SUP-SKEW", 16, 30, 31),
-        "{allowed_skew: 30m}",
-        {"TIMESTAMP_SKEW": (0, "0", 2, "0", 0)},
-        2,
-    ),
-    "SUP-DELAY": (
-        [*priced("SUP-DELAY", 10_000)],
-        "{max_delay: 4s}",
-        {"DELAYED_AGODA": (1, "0", 0, "0", 0), "DELAYED_SUPPLIER": (1, "0", 0, "0", 0)},
-        1,
-    ),
-    "SUP-WEIGHT": (
-        [*priced("SUP-WEIGHT", 10_199, 10_200)],
-        '{severity: {high_usd: "2"}}',
-        {"PRICE_MISMATCH": (0, "0", 0, "0", 1)},
-        0,
-    ),
-    # The pair is one fact of the first day by a grace of 1h. By 35m it is missing there, and skewed on the second day.
-    "SUP-GRACE": (
-        over_midnight("SUP-GRACE"),
-        "{grace: 35m}",
-        {"MISSING_SUPPLIER": (1, "100", 0, "0", 0), "TIMESTAMP_SKEW": (1, "0", 1, "0", 0)},
-        2,
-    ),
-    # Not listed in the file: the defaults that it proposes, of which the others have their own.
-    "SUP-REST": (
-        [*over_midnight("SUP-REST"), *priced("SUP-REST", 10_080)],
-        "",
-        {
-            "MISSING_SUPPLIER": (1, "100", 0, "0", 0),
-            "PRICE_MISMATCH": (1, "0.8", 0, "0", 0),
-            "TIMESTAMP_SKEW": (1, "0", 1, "0", 0),
-        },
-        3,
-    ),
-}
-STAYS = {"grace": "1h", "price": {"pct_tol": "0.01"}}
-
-
-def proposal() -> str:
-    listed = {}
-    for name, (_, policy, _, _) in STORIES.items():
-        if policy:
-            own = yaml.safe_load(policy)
-            listed[name] = {**STAYS, **own, "price": {**STAYS["price"], **own.get("price", {})}}  # type: ignore[dict-item]
-    defaults = {"mode": "DAILY_ONLY", "grace": "30m", "price": {"pct_tol": "0.005"}}
-    return yaml.safe_dump({"version": 1, "defaults": defaults, "suppliers": listed})
+from tests.daily.policy_stories import NOW, STORIES, proposal
+from tests.daily.small_lake import DAY, event, pair
 
 
 @pytest.fixture(scope="module")
 def lake(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    """Two closed days, and an event that came after them."""
+    """A closed day, and an event that came after its close."""
     rows = [row for events, *_ in STORIES.values() for row in events]
     settings = small_lake.make(tmp_path_factory.mktemp("backtest"), rows)
-    for day in (DAY, NEXT.date()):
-        close_day(spark, settings, day, NOW)
+    close_day(spark, settings, DAY, NOW)
     small_lake.append(settings, [event("AGODA", "BK-LATE", 15_000, supplier_id="SUP-LATE")], 1000)
     return settings
 
@@ -138,7 +41,10 @@ def lake(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Setti
 def found(spark: SparkSession, lake: Settings, tmp_path_factory: pytest.TempPathFactory) -> Backtest:
     file = tmp_path_factory.mktemp("proposed") / "policies.yaml"
     file.write_text(proposal())
-    return backtest(spark, lake, parse_policies(file), 7, NOW)
+    before = versions(lake)
+    result = backtest(spark, lake, parse_policies(file), 7, NOW)
+    assert versions(lake) == before
+    return result
 
 
 @pytest.mark.parametrize("supplier", STORIES)
@@ -157,10 +63,10 @@ def test_every_story(found: Backtest, supplier: str) -> None:
 
 
 def test_what_was_compared(found: Backtest) -> None:
-    assert found.closes == ["2026-03-10-r1", "2026-03-11-r1"]
+    assert found.closes == ["2026-03-10-r1"]
     assert {one.supplier_id for one in found.suppliers} == set(STORIES)
-    assert (found.lost_usd, found.flips, found.lost_unpriced) == (Decimal("6.69"), 13, 0)
-    assert found.notes[0] == "Only 2 days are closed, not 7."
+    assert (found.lost_usd, found.flips, found.lost_unpriced) == (Decimal("6.69"), 11, 0)
+    assert found.notes[0] == "Only 1 days are closed, not 7."
     assert found.notes[1].startswith("mode changes for 8 of the suppliers (SUP-DELAY, SUP-GRACE, SUP-LOOSER, …)")
     assert len(found.notes) == 2, "what was recorded is what its own policies give"
 
@@ -186,9 +92,9 @@ def test_examples_lie_at_the_edge(found: Backtest) -> None:
     ("max_lost_usd", "max_flips", "says"),
     [
         (None, None, []),
-        ("6.69", 13, []),
-        ("6.68", 13, ["The lost breaks have 6.69 USD at risk, more than --max-lost-usd 6.68."]),
-        ("6.69", 12, ["13 keys gain or lose a break, more than --max-flips 12."]),
+        ("6.69", 11, []),
+        ("6.68", 11, ["The lost breaks have 6.69 USD at risk, more than --max-lost-usd 6.68."]),
+        ("6.69", 10, ["11 keys gain or lose a break, more than --max-flips 10."]),
     ],
 )
 def test_the_limits(found: Backtest, max_lost_usd: str | None, max_flips: int | None, says: list[str]) -> None:
@@ -210,42 +116,44 @@ def test_the_gate_has_an_exit_code_and_nothing_is_written(
     before = versions(lake)
     file = tmp_path / "proposed.yaml"
     file.write_text('version: 1\nsuppliers: {SUP-LOOSER: {price: {abs_tol_usd: "2"}}}\n')
-    options = ["--days", "1", "--max-lost-usd", "1.49", "--max-flips", "1"]
+    options = ["--days", "1", "--max-lost-usd", "6.68", "--max-flips", "4"]
     assert run_function(command, [str(file), *options], "backtest") == BREAKS_FOUND
     told = capsys.readouterr().out
     for text in (
         "Lost: a break that a close's own policies report and this file would not",
-        "1 keys gain or lose a break: 1 breaks with 1.50 USD are lost, 0 with 0.00 USD gained",
-        "money at risk moves by -1.50 USD",
-        "1.50 USD at risk, more than --max-lost-usd 1.49.",
-        "0.5 USD to spare",
+        "4 keys gain or lose a break: 4 breaks with 6.69 USD are lost, 0 with 0.00 USD gained",
+        "money at risk moves by -6.69 USD",
+        "6.69 USD at risk, more than --max-lost-usd 6.68.",
+        "0.01 USD to spare",
     ):
         assert text in told
     assert versions(lake) == before
 
 
 def test_a_saved_result_has_a_row_a_supplier(
-    lake: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    lake: Settings, found: Backtest, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("RECO_LAKE__ROOT", lake.lake.root)
-    file = tmp_path / "proposed.yaml"
-    file.write_text('version: 1\nsuppliers: {SUP-LOOSER: {price: {abs_tol_usd: "2"}, max_delay: 150m}}\n')
     before = versions(lake)
-    options = ["--save", "--json", "--days", "1", "--max-lost-usd", "1.5", "--max-flips", "1"]
-    assert run_function(command, [str(file), *options], "backtest") == DONE
+    tell(lake, found, [], gated=True, keep=True, as_json=True)
     told = json.loads(capsys.readouterr().out)
-    assert (told["saved"], told["lost_usd"], told["moved_usd"], told["flips"]) == (True, "1.5", "-1.5", 1)
+    sums = ("saved", "lost_usd", "gained_usd", "moved_usd", "flips")
+    assert tuple(told[name] for name in sums) == (True, "6.69", "201.31", "194.62", 11)
     after = versions(lake)
     assert {name for name in after if after[name] != before.get(name)} == {"gold/policy_backtests", "files of gold"}
     rows = pl.read_delta(lake.table_path("policy_backtests")).to_dicts()
+    assert {row["supplier_id"] for row in rows} == set(STORIES)
     (row,) = [row for row in rows if row["supplier_id"] == "SUP-LOOSER"]
-    assert (row["backtest_id"], row["keys"], row["flips"]) == (told["backtest_id"], 1, 1)
-    assert row["policy_changes"] == ["price.abs_tol_usd: 0.5 → 2", "max_delay: 2h → 2h30m"]
+    assert (row["backtest_id"], row["keys"], row["flips"]) == (told["backtest_id"], 6, 4)
+    assert row["policy_changes"] == ["mode: NRT_HOURLY → DAILY_ONLY", "price.abs_tol_usd: 0.5 → 2"]
     assert [(t["anomaly_type"], t["lost"], t["lost_usd"]) for t in row["tallies"]] == [
-        ("PRICE_MISMATCH", 1, Decimal("1.5"))
+        ("PRICE_MISMATCH", 4, Decimal("6.69"))
     ]
-    (example,) = row["examples"]
-    assert (example["margin_before"], example["margin_after"]) == ("0.5 USD over", "0.5 USD to spare")
+    example = row["examples"][1]
+    assert (example["margin_before"], example["margin_after"]) == ("0.99 USD over", "0.01 USD to spare")
+    tell(lake, found, [], gated=True, keep=True, as_json=False)
+    told_again = capsys.readouterr().out
+    assert f"Saved in gold/policy_backtests as {found.backtest_id}" in told_again
+    assert "Within the limits." in told_again
 
 
 @pytest.mark.parametrize(
@@ -273,26 +181,45 @@ def test_a_lake_without_closes_says_so(spark: SparkSession, tmp_path: Path) -> N
     assert error.value.exit_code == USAGE
 
 
-def test_inputs_that_are_gone_are_named(spark: SparkSession, lake: Settings, tmp_path: Path) -> None:
+def test_the_last_closes_are_the_newest_revisions_of_whole_days(
+    spark: SparkSession, lake: Settings, tmp_path: Path
+) -> None:
+    """Rows like the real one but for what is changed; the inputs of the newest are gone."""
     path = lake.table_path("closes")
-    rows = tables.read(spark, path).where(F.col("close_id") == "2026-03-11-r1")
-    gone = rows.withColumns(
-        {
-            "close_id": F.lit("2026-03-11-r2"),
-            "revision": F.lit(2).cast("long"),
-            "silver_version": F.lit(77).cast("long"),
-        }
-    )
     before = DeltaTable(path).version()
+    real = tables.read(spark, path)
+    for day, revision, provisional in (("11", 2, False), ("11", 1, False), ("12", 1, True)):
+        changed = {
+            "close_id": f"2026-03-{day}-r{revision}",
+            "reco_date": date(2026, 3, int(day)),
+            "provisional": provisional,
+        }
+        columns = {name: F.lit(value) for name, value in changed.items()}
+        columns |= {name: F.lit(value).cast("long") for name, value in (("revision", revision), ("silver_version", 77))}
+        real.limit(1).withColumns(columns).write.format("delta").mode("append").save(path)
     file = tmp_path / "proposed.yaml"
     file.write_text("version: 1")
-    gone.write.format("delta").mode("append").save(path)
     try:
+        assert [row["close_id"] for row in last_closes(spark, lake, 7)] == ["2026-03-10-r1", "2026-03-11-r2"]
         with pytest.raises(UserError, match=r"2026-03-11-r2 .*silver/activity at version 77.*smaller --days") as error:
             backtest(spark, lake, parse_policies(file), 1, NOW)
     finally:
         DeltaTable(path).restore(before)
     assert error.value.exit_code == FAILED
+
+
+def test_days_are_added_up(found: Backtest) -> None:
+    tallies = [tally for tally in found.tallies if tally.supplier_id == "SUP-LOOSER"]
+    edges = [edge for one in found.suppliers for edge in one.edges if edge.supplier_id == "SUP-LOOSER"]
+    nearer = [replace(edge, reco_date=NOW.date(), margin_after=Decimal("0.001")) for edge in edges[:1]]
+    first = DayResult(tallies, {"SUP-LOOSER": 6}, {"SUP-LOOSER": 4}, edges)
+    second = DayResult(tallies, {"SUP-LOOSER": 2, "SUP-SAME": 1}, {"SUP-LOOSER": 1}, nearer)
+    ours, other = by_supplier([first, second], {DEFAULTS: BUILT_IN}, {DEFAULTS: BUILT_IN})
+    assert (ours.keys, ours.flips, ours.changes) == (8, 5, [])
+    assert [(t.lost, t.lost_usd, t.before) for t in ours.tallies] == [(8, Decimal("13.38"), 10)]
+    assert [str(edge.margin_after.normalize()) for edge in ours.edges if edge.margin_after] == ["0.001", "0.01"]
+    assert len(ours.edges) == 3, "the nearest of all days"
+    assert (other.supplier_id, other.keys, other.flips, other.tallies) == ("SUP-SAME", 1, 0, [])
 
 
 def test_what_has_no_price_does_not_pass_a_gate_of_money() -> None:
