@@ -166,10 +166,11 @@ def _close() -> dict[str, Any]:
 def _backtest(supplier: str, activity: str, lost_usd: str) -> dict[str, Any]:
     head = {"backtest_id": BACKTEST, "ran_at": AT, "ran_date": DAY, "file": "proposed.yaml", "file_hash": "cd" * 32}
     days = {"first_date": DAY, "last_date": DAY, "closes": ["2026-03-09-r1"], "code_version": "0.1.0"}
-    money = {"lost_usd": lost_usd, "gained_usd": "0.80", "before_usd": "5000", "after_usd": "5000.80"}
+    money = {"lost_usd": lost_usd, "gained_usd": "0.80", "before_usd": "5000"}
     counts = {"before": 9, "after": 8, "gained": 1, "lost": 2, "reweighed": 3, "gained_unpriced": 0, "lost_unpriced": 0}
-    tally = {"anomaly_type": "PRICE_MISMATCH", **counts, **{name: Decimal(usd) for name, usd in money.items()}}
-    tally["after_usd"] -= Decimal(lost_usd)
+    exact = {name: Decimal(usd) for name, usd in money.items()}
+    after = exact["before_usd"] + exact["gained_usd"] - exact["lost_usd"]
+    tally = {"anomaly_type": "PRICE_MISMATCH", **counts, **exact, "after_usd": after}
     edge = {"reco_date": DAY, "activity_id": activity, "anomaly_type": "PRICE_MISMATCH", "change": "LOST"}
     limits = {
         "limit_before": "1 USD",
