@@ -8,6 +8,7 @@ from datetime import date
 from typing import Annotated, Any
 
 import typer
+from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
@@ -126,7 +127,8 @@ def inputs_there(close_id: str, pins: Pins, otherwise: str = "") -> Iterator[Non
     """Pinned inputs that cannot be read any more become a UserError that names them; `otherwise`: one more way out."""
     try:
         yield
-    except PySparkException as error:
+    # A version that is gone is Spark's own exception; a file that is gone shows in a task, and comes as Java's.
+    except (PySparkException, Py4JJavaError) as error:
         if _GONE.search(str(error)):
             raise UserError(_gone_sentence(close_id, pins, error, otherwise), FAILED) from error
         raise
@@ -157,7 +159,7 @@ def _counts(outcomes: Mapping[str, int] | None, kinds: Mapping[str, int] | None)
     }
 
 
-def _gone_sentence(close_id: str, pins: Pins, error: PySparkException, otherwise: str) -> str:
+def _gone_sentence(close_id: str, pins: Pins, error: Exception, otherwise: str) -> str:
     return (
         f"Close {close_id} cannot be replayed: its inputs (silver/activity at version {pins.silver_version}, "
         f"ref/policies at {pins.policies_table_version}, ref/fx_rates at {pins.fx_table_version}) are no longer all "

@@ -208,6 +208,22 @@ def test_the_last_closes_are_the_newest_revisions_of_whole_days(
     assert error.value.exit_code == FAILED
 
 
+def test_files_that_are_gone_are_named(spark: SparkSession, lake: Settings, tmp_path: Path) -> None:
+    """As VACUUM leaves them: the version is in the log, its files are not in the folder."""
+    hidden = {path: tmp_path / path.name for path in Path(lake.table_path("activity")).rglob("*.parquet")}
+    file = tmp_path / "proposed.yaml"
+    file.write_text("version: 1")
+    for path, away in hidden.items():
+        path.rename(away)
+    try:
+        with pytest.raises(UserError, match=r"2026-03-10-r1 cannot be replayed.*VACUUM.*smaller --days") as error:
+            backtest(spark, lake, parse_policies(file), 1, NOW)
+    finally:
+        for path, away in hidden.items():
+            away.rename(path)
+    assert error.value.exit_code == FAILED
+
+
 def test_days_are_added_up(found: Backtest) -> None:
     tallies = [tally for tally in found.tallies if tally.supplier_id == "SUP-LOOSER"]
     edges = [edge for one in found.suppliers for edge in one.edges if edge.supplier_id == "SUP-LOOSER"]
