@@ -70,6 +70,13 @@ def apply(settings: Settings, path: Path, now: datetime) -> int:
     return current + 1
 
 
+def checked(settings: Settings, path: Path) -> PolicyFile:
+    """The file where `apply` would take it, the formats that it names included; else the same UserError."""
+    file = parse_policies(path)
+    formats.read_named(settings, path, file.formats)
+    return file
+
+
 def rows_of(version: int, file: PolicyFile, now: datetime) -> list[dict[str, Any]]:
     """The file's rows of ref/policies, the defaults first."""
     return [
@@ -127,6 +134,13 @@ def history(settings: Settings) -> list[Version]:
 def diff(old: Policies, new: Policies) -> list[Change]:
     """What differs: the defaults first, then suppliers by id; one that is not listed has its side's defaults."""
     return list(_changes(old, new))
+
+
+def changes_of(old: Policies, new: Policies, supplier: str) -> list[Change]:
+    """What differs for one supplier, listed or not."""
+    before, after = effective(old, supplier), effective(new, supplier)
+    values = ((key, getattr(before, key), getattr(after, key)) for key in Policy.model_fields)
+    return [Change(supplier, key, was, is_now) for key, was, is_now in values if was != is_now]
 
 
 def effective(policies: Policies, supplier: str | None) -> Policy:

@@ -11,7 +11,7 @@ from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from jobs.common.output import plain_decimal
-from jobs.console import actions, over_time, quarantine, reading, redrive, views
+from jobs.console import actions, backtests, over_time, quarantine, reading, redrive, views
 from jobs.console.context import Acting, Known, Ours, require_admin, require_all
 from jobs.console.detail import detail
 from jobs.console.files import FILES, exported
@@ -179,6 +179,18 @@ def one_supplier(ours: Ours, caller: Known, supplier: str) -> Response:
         return _found(None, "supplier")
     history = reading.policy_history(ours.tables, caller.user, supplier)
     return Json({**card, "policy": reading.policy(ours.tables, supplier), "history": history})
+
+
+@router.get("/backtests")
+def listed_backtests(ours: Ours, caller: Known) -> Response:
+    """What proposed policies would have done: every saved backtest, the newest first."""
+    return Json(backtests.listed(ours.tables, caller.user))
+
+
+@router.get("/backtests/{backtest_id}")
+def one_backtest(ours: Ours, caller: Known, backtest_id: str) -> Response:
+    """One backtest: by kind, by supplier, examples, what its file changes."""
+    return _found(backtests.one(ours.tables, caller.user, backtest_id), "backtest")
 
 
 @router.get("/system")

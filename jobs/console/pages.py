@@ -7,7 +7,7 @@ from urllib.parse import parse_qsl, urlencode
 from fastapi import APIRouter, Form, HTTPException, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
-from jobs.console import actions, over_time, quarantine, reading, redrive, views
+from jobs.console import actions, backtests, over_time, quarantine, reading, redrive, views
 from jobs.console.context import Known, Ours, colleagues, render, require_admin, require_all, require_operator
 from jobs.console.detail import detail
 from jobs.console.exceptions import AGES, SEVERITIES, cube
@@ -203,8 +203,24 @@ def one_supplier(request: Request, ours: Ours, caller: Known, supplier: str) -> 
         policy=reading.policy(ours.tables, supplier),
         history=reading.policy_history(ours.tables, caller.user, supplier),
         feeds=[one for one in reading.feeds(ours.tables, caller.user) if one["supplier_id"] == supplier],
+        backtests=backtests.listed(ours.tables, caller.user, supplier)[:5],
         Query=Query,
     )
+
+
+@router.get("/what-if")
+def what_if(request: Request, ours: Ours, caller: Known) -> HTMLResponse:
+    """What proposed policies would have done: every saved backtest."""
+    return render(request, "backtests.html", backtests=backtests.listed(ours.tables, caller.user))
+
+
+@router.get("/what-if/{backtest_id}")
+def one_what_if(request: Request, ours: Ours, caller: Known, backtest_id: str) -> HTMLResponse:
+    """One backtest."""
+    told = backtests.one(ours.tables, caller.user, backtest_id)
+    if told is None:
+        raise HTTPException(404, "There is no such backtest, or not for you.")
+    return render(request, "backtest.html", it=told)
 
 
 @router.get("/system")

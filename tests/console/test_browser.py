@@ -11,7 +11,7 @@ import pytest
 
 from jobs.common.settings import Lake, Settings
 from tests.console.conftest import PASSWORD, Ask, make_users, serving
-from tests.console.lake import HOSTILE, OURS, PRICE, THEIRS
+from tests.console.lake import BACKTEST, HOSTILE, OURS, PRICE, THEIRS
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -121,7 +121,8 @@ def test_sign_in_find_drill_down_act_and_export(browser: "Browser", own: tuple[s
     text = Path(started.value.path()).read_text()
     assert len(text.splitlines()) == 3
     assert PRICE["exception_id"] in text
-    for page in ("", "closes/2026-03-09-r1", "quarantine", "suppliers", f"suppliers/{OURS}", "system", "audit"):
+    of_suppliers = ("suppliers", f"suppliers/{OURS}", "what-if", f"what-if/{BACKTEST}")
+    for page in ("", "closes/2026-03-09-r1", "quarantine", *of_suppliers, "system", "audit"):
         ann.page.goto(f"/{page}")
         ann.page.get_by_role("heading", level=1).wait_for()
         ann.shows(f"{page.replace('/', '-') or 'overview'}-light")
@@ -138,7 +139,8 @@ def test_somebody_limited_sees_their_own_on_a_phone_in_the_dark(
     olga = Person(browser, own[0], shots, color_scheme="dark", viewport={"width": 390, "height": 844})
     olga.signs_in("olga")
     assert olga.rows() == 5
-    for page in ("exceptions", "", f"exceptions/{PRICE['exception_id']}", "closes", "quarantine", "suppliers"):
+    ones = (f"exceptions/{PRICE['exception_id']}", f"what-if/{BACKTEST}")
+    for page in ("exceptions", "", "closes", "quarantine", "suppliers", *ones):
         olga.page.goto(f"/{page}")
         assert THEIRS not in olga.page.content()
         olga.shows(f"{page[:10].replace('/', '') or 'overview'}-phone-dark-{'one' if len(page) > 20 else 'all'}")

@@ -13,6 +13,7 @@ from jobs.common.settings import Settings
 from tests.console.conftest import Ask
 from tests.console.lake import (
     AT,
+    BACKTEST,
     HOSTILE,
     MISSING,
     OURS,
@@ -26,10 +27,29 @@ from tests.console.lake import (
     UNPRICED,
 )
 
-PAGES = ("/", "/exceptions", "/exceptions?state=", "/closes", "/closes/2026-03-09-r1", "/quarantine", "/suppliers")
+PAGES = (
+    "/",
+    "/exceptions",
+    "/exceptions?state=",
+    "/closes",
+    "/closes/2026-03-09-r1",
+    "/quarantine",
+    "/suppliers",
+    "/what-if",
+    f"/what-if/{BACKTEST}",
+)
 API = tuple(
     f"/api/v1/{name}"
-    for name in ("overview", "exceptions?state=OPEN", "closes", "closes/2026-03-09-r1", "quarantine", "suppliers")
+    for name in (
+        "overview",
+        "exceptions?state=OPEN",
+        "closes",
+        "closes/2026-03-09-r1",
+        "quarantine",
+        "suppliers",
+        "backtests",
+        f"backtests/{BACKTEST}",
+    )
 )
 EXPORTS = ("/export/exceptions.csv?state=", "/api/v1/exceptions.csv")
 
@@ -41,7 +61,7 @@ def test_a_user_limited_to_suppliers_sees_nothing_of_the_others(ask: Ask, path: 
     assert [word for word in SECRETS if word in limited.text] == []
     # The sums over all suppliers would tell of the others too.
     told = limited.text.replace("<", " ").split()
-    assert not {"6,407.51", "6407.505", "4,711.00", '"4711"'} & set(told)
+    assert not {"6,407.51", "6407.505", "4,711.00", '"4711"', "4,717.69", '"4717.69"'} & set(told)
     if path != "/quarantine":
         assert THEIRS in full.text or "6,407.51" in full.text
 
@@ -144,6 +164,23 @@ def test_a_supplier_without_close_and_exceptions_has_a_scorecard(ask: Ask) -> No
     assert cards[OURS]["exceptions"] == 5
     assert "SUP-NEW" in ask("ann", "GET", "/suppliers").text
     assert ask("ann", "GET", "/suppliers/SUP-NEW").status_code == 200
+
+
+def test_a_saved_backtest_is_summed_over_the_suppliers_that_one_may_see(ask: Ask) -> None:
+    full, limited = (ask(name, "GET", f"/api/v1/backtests/{BACKTEST}").json() for name in ("ann", "olga"))
+    assert (full["flips"], full["lost"], full["lost_usd"], full["moved_usd"]) == (6, 4, "4717.69", "-4716.09")
+    assert (limited["flips"], limited["lost"], limited["lost_usd"], limited["moved_usd"]) == (3, 2, "6.69", "-5.89")
+    assert [row["supplier_id"] for row in full["by_supplier"]] == [THEIRS, OURS]
+    assert [row["supplier_id"] for row in limited["by_supplier"]] == [OURS]
+    assert [(row["anomaly_type"], row["gained"]) for row in full["by_kind"]] == [("PRICE_MISMATCH", 2)]
+    assert limited["named"] == [OURS]
+    page = ask("ann", "GET", f"/what-if/{BACKTEST}").text
+    assert "4,717.69" in page
+    assert "price.abs_tol_usd: 0.5 → 2" in page
+    assert HOSTILE not in page
+    assert "Lost is a break that the policies of the time report and the file would not" in page
+    assert f"/what-if/{BACKTEST}" in ask("olga", "GET", f"/suppliers/{OURS}").text
+    assert ask("ann", "GET", "/what-if/none").status_code == 404
 
 
 def test_quarantine_is_whole_and_says_whose_it_is(ask: Ask) -> None:
