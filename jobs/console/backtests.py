@@ -6,7 +6,7 @@ from typing import Any
 import polars as pl
 
 from jobs.common.arrow import polars_schema
-from jobs.console.reading import limited
+from jobs.console.limited import limited
 from jobs.console.tables import Tables
 from jobs.console.users import User
 from schemas.tables import TABLES
