@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from pyspark.sql import Column, DataFrame, Window
-from pyspark.sql import functions as F
+from pyspark.sql import Column, DataFrame
 
 from reco_rules.clock import millis, seconds
+from reco_rules.engine import F, Window
 from reco_rules.vocabulary import KEY, Side
 
 #: The order of versions (CONTRACT section 1), the activity type added so that no tie is left.

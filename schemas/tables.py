@@ -24,3 +24,6 @@ TABLES: dict[str, Table] = {
         people.EXCEPTION_ACTIONS,
     )
 }
+
+#: Columns that a table of an earlier build may lack, by the table's name: who writes it next adds them.
+ADDED_LATER: dict[str, tuple[str, ...]] = {"closes": ("engine",)}
