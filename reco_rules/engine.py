@@ -9,7 +9,9 @@ import pyspark.sql
 
 if TYPE_CHECKING:
     from pyspark.sql import Window as Window
-    from pyspark.sql import functions as F
+    from pyspark.sql import functions
+
+    F = functions
 else:
 
     class _InUse:

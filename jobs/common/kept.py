@@ -26,6 +26,10 @@ class Kept:
         """
         return self._hold(engine_of(frame.sparkSession).kept_rows(frame))
 
+    def settled(self, frame: DataFrame) -> DataFrame:
+        """The same for rows that follow from held ones one by one: held where that costs less than to compute them."""
+        return self._hold(engine_of(frame.sparkSession).settled(frame))
+
     def _hold(self, held: tuple[DataFrame, Release]) -> DataFrame:
         frame, release = held
         self._releases.append(release)

@@ -7,6 +7,7 @@ from decimal import Decimal
 from pyspark.sql import DataFrame, Row
 
 from jobs.common.engines import Session, engine_of
+from jobs.common.engines.digest import HASH_SUMS
 from jobs.common.kept import Kept
 from jobs.common.settings import Settings
 from jobs.daily import exceptions, inputs, revisions, totals, verdicts
@@ -84,11 +85,10 @@ def close_day(
 
 def judge_day(session: Session, source: Inputs, day: date, kept: Kept) -> Judged:
     """Judge every key of the day and count what came in and what went out."""
-    engine = engine_of(session)
-    rates = engine.held(source.rates(day))
+    rates = engine_of(session).held(source.rates(day))
     sides = verdicts.with_earlier_versions(source, verdicts.sides_of(source, day, kept), day, kept)
     came_in = kept.rows(verdicts.priced(sides, rates))
-    facts = engine.narrowed(verdicts.facts_of(source, came_in, day))
+    facts = kept.settled(verdicts.facts_of(source, came_in, day))
     return Judged(source, rates, facts, totals.profile(came_in, facts))
 
 
@@ -124,7 +124,7 @@ def count_anomalies(report: Report, profile: totals.Profile, rows: list[Row]) ->
         report.amount_at_risk_usd += Decimal(row["usd"])
         report.unpriced += row["unpriced"]
     report.anomalies = sum(report.anomaly_counts.values())
-    sums = [sum((int(row[name]) for row in rows), 0) for name in totals.HASH_SUMS]
+    sums = [sum((int(row[name]) for row in rows), 0) for name in HASH_SUMS]
     report.content_hash = totals.content_hash([(profile.facts_hash,), ("anomalies", report.anomalies, *sums)])
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from jobs.common import log
-from jobs.common.engines.choice import EngineName, EngineOption, session_for
+from jobs.common.engines.choice import EngineName, EngineOption, Work, session_for
 from jobs.common.errors import BREAKS_FOUND, DONE, UserError
 from jobs.common.options import AsJson, Debug, SettingsFile
 from jobs.common.output import print_json, print_table, say
@@ -60,7 +60,7 @@ def run(
 ) -> Iterator[Report]:
     """Close each day, or where none is given every stale one, oldest first; each is reported once it is closed."""
     logger = log.get_logger(__name__)
-    with session_for("reco-daily", settings, engine, days) as session:
+    with session_for("reco-daily", settings, engine, _work(days)) as session:
         chosen = sorted(set(days)) or revisions.stale_dates(session, settings)
         # One look at the inputs for all days of a run: they are closed over the same events, policies and rates.
         source = inputs.newest(session, settings) if chosen else None
@@ -70,6 +70,11 @@ def run(
             report = close_day(session, settings, day, now, source=source, provisional=provisional, dry_run=dry_run)
             logger.info("closed", close_id=report.close_id, facts=report.facts, anomalies=report.anomalies)
             yield report
+
+
+def _work(days: Sequence[date]) -> Work:
+    asked = " ".join(f"--date {day}" for day in days) or "--stale"
+    return Work(f"reco daily {asked}", days)
 
 
 def wanted_dates(texts: Sequence[str], stale: bool, provisional: bool, now: datetime) -> list[date]:

@@ -12,7 +12,7 @@ from pyspark.sql import DataFrame, Row
 from jobs.common import log
 from jobs.common.command import one_line
 from jobs.common.engines import Session, engine_of
-from jobs.common.engines.choice import EngineOption, session_for
+from jobs.common.engines.choice import EngineOption, Work, session_for
 from jobs.common.errors import DONE, FAILED, UserError
 from jobs.common.kept import Kept
 from jobs.common.options import AsJson, Debug, SettingsFile
@@ -73,7 +73,7 @@ def command(
     """
     log.configure(debug=debug)
     chosen = load_settings(settings)
-    with session_for("reco-replay", chosen, engine) as session:
+    with session_for("reco-replay", chosen, engine, Work(f"reco replay {close_id}", _days(close_id))) as session:
         found = replay(session, chosen, close_id, keep=keep)
     show(found, as_json)
     return DONE if found.equal else FAILED
@@ -87,7 +87,7 @@ def replay(session: Session, settings: Settings, close_id: str, *, keep: bool = 
     scratch = f"{settings.lake.root}/_replay/{close_id}"
     try:
         report = _rebuild(session, settings, row["reco_date"], pins, scratch)
-    except (UserError, *engine.errors) as error:
+    except engine.errors as error:
         if _GONE.search(str(error)):
             raise UserError(_gone_sentence(close_id, pins, error), FAILED) from error
         raise
@@ -152,6 +152,14 @@ def _gone_sentence(close_id: str, pins: Pins, error: Exception) -> str:
         f"there ({one_line(error, 160)}). VACUUM with a short retention, or another table in their place, does that; "
         "restore the files from a backup to replay it."
     )
+
+
+def _days(close_id: str) -> list[date]:
+    """The day that the id names; none where it is no id of ours."""
+    try:
+        return [date.fromisoformat(close_id[:10])]
+    except ValueError:
+        return []
 
 
 def show(found: Replay, as_json: bool) -> None:

@@ -76,8 +76,8 @@ class Engine(Protocol):
     def kept_rows(self, frame: DataFrame) -> tuple[DataFrame, Release]:
         """The same for many wide rows that are read whole."""
 
-    def narrowed(self, frame: DataFrame) -> DataFrame:
-        """The same rows by a shorter plan, where the engine takes long over long ones."""
+    def settled(self, frame: DataFrame) -> tuple[DataFrame, Release]:
+        """The same rows, derived from kept ones row by row: computed once only where that costs less than again."""
 
     def with_digest(self, rows: DataFrame, name: str) -> DataFrame:
         """Add `digest`, a struct of the four bigints of HASH_SUMS: what a row of that table is known by."""

@@ -12,16 +12,20 @@ from typing import Any
 import duckdb
 import polars as pl
 from arro3.core import RecordBatchReader, Table
+from deltalake import write_deltalake
 from deltalake.exceptions import DeltaError
 from pyspark.sql import DataFrame, Row
 from pyspark.sql.types import StructType
 from sqlframe.duckdb import DuckDBDataFrame, DuckDBSession
 from sqlframe.duckdb.table import DuckDBTable
+from sqlglot import exp
 
 from jobs.common.engines import delta
 from jobs.common.engines.digest import HASH_SUMS, digested, digests
 from jobs.common.engines.duckdb_functions import Names
 from jobs.common.engines.duckdb_types import sql_type
+from jobs.common.engines.memory import limits_of
+from jobs.common.errors import UserError
 from jobs.common.local_rows import as_json
 from jobs.common.settings import Settings
 from reco_rules.engine import in_use
@@ -35,7 +39,7 @@ class _Joining:
 
     def join(self, *arguments: Any, **options: Any) -> Any:
         joined: Any = super().join(*arguments, **options)  # type: ignore[misc]
-        return joined.session.engine.narrowed(joined)
+        return joined.session.engine.renewed(joined)
 
 
 class _Frame(_Joining, DuckDBDataFrame):  # type: ignore[misc]
@@ -76,8 +80,15 @@ def _value(value: Any, kind: Any) -> Any:
 @contextmanager
 def duckdb_session(settings: Settings) -> Iterator[DuckSession]:
     """A session whose functions the rules call within, in this thread; nothing of it is left at the end."""
-    scratch = tempfile.mkdtemp(prefix="reco-duckdb-")
-    connection = duckdb.connect(config={"temp_directory": scratch})
+    limits = limits_of(settings)
+    scratch = tempfile.mkdtemp(prefix="reco-duckdb-", dir=settings.daily.duckdb_folder)
+    connection = duckdb.connect(
+        config={
+            "memory_limit": f"{limits.memory}B",
+            "temp_directory": scratch,
+            "max_temp_directory_size": f"{limits.spill}B",
+        }
+    )
     try:
         connection.execute("SET TimeZone = 'UTC'")
         session = DuckSession(conn=connection)
@@ -93,16 +104,17 @@ def duckdb_session(settings: Settings) -> Iterator[DuckSession]:
 class DuckDBEngine:
     """What `jobs.common.engines.Engine` asks for, by DuckDB and deltalake.
 
-    Frames rest on views and tables of the connection: a step's text stays short, for sqlframe takes long over long ones.
+    Frames rest on views and tables of the connection, so that a step's text stays short: sqlframe takes long over it.
     """
 
     name = "duckdb"
-    errors: tuple[type[Exception], ...] = (duckdb.Error, DeltaError)
+    errors: tuple[type[Exception], ...] = (UserError, duckdb.Error, DeltaError)
 
     def __init__(self, session: DuckSession, connection: duckdb.DuckDBPyConnection) -> None:
         self._session, self._connection = session, connection
         self._numbers = count(1)
-        self._digested: dict[tuple[int, str], tuple[DataFrame, DataFrame]] = {}
+        self._tables: dict[int, tuple[DataFrame, str]] = {}
+        self._digested: dict[str, tuple[DataFrame, DataFrame]] = {}
 
     def exists(self, path: str) -> bool:
         return delta.exists(path)
@@ -132,8 +144,8 @@ class DuckDBEngine:
     def inserts_since(self, path: str, version: int) -> DataFrame:
         table = delta.opened(path)
         fed = RecordBatchReader.from_stream(table.load_cdf(starting_version=version + 1))
-        inserts = "SELECT * EXCLUDE (_commit_timestamp) REPLACE (CAST(_commit_version AS BIGINT) AS _commit_version) FROM fed WHERE _change_type = 'insert'"
-        return self._table(inserts, fed=fed)
+        version_too = "* EXCLUDE (_commit_timestamp) REPLACE (CAST(_commit_version AS BIGINT) AS _commit_version)"
+        return self._table(f"SELECT {version_too} FROM fed WHERE _change_type = 'insert'", fed=fed)
 
     def ensure_table(self, settings: Settings, name: str) -> str:
         delta.created(settings, name)
@@ -147,7 +159,7 @@ class DuckDBEngine:
 
     def overwrite(self, rows: DataFrame, name: str, path: str) -> None:
         shutil.rmtree(path, ignore_errors=True)
-        delta.write_deltalake(path, self._stream(rows, name))
+        write_deltalake(path, self._stream(rows, name))
 
     def upsert(self, rows: DataFrame, name: str, path: str, key: str) -> None:
         delta.upsert(delta.opened(path), self._stream(rows, name), key)
@@ -171,32 +183,33 @@ class DuckDBEngine:
         return self._table(self._text(frame))
 
     def kept(self, frame: DataFrame) -> tuple[DataFrame, Release]:
-        name = self._name()
-        held = self._table(self._text(frame), name)
-        return held, lambda: self._connection.execute(f"DROP TABLE IF EXISTS {name} CASCADE")
+        held = self._table(self._text(frame))
+        return held, lambda: self._drop(held)
 
     def kept_rows(self, frame: DataFrame) -> tuple[DataFrame, Release]:
         return self.kept(frame)
 
-    def narrowed(self, frame: DataFrame) -> DataFrame:
+    def settled(self, frame: DataFrame) -> tuple[DataFrame, Release]:
+        return self.kept(frame)
+
+    def renewed(self, frame: DataFrame) -> DataFrame:
+        """The same rows by a view: to sqlframe a frame without a past."""
         return self._view(self._text(frame))
 
     def with_digest(self, rows: DataFrame, name: str) -> DataFrame:
-        key = (id(rows), name)
-        if key not in self._digested:
-            kept = self._name()
-            self._table(self._text(rows), kept)
+        kept = self._table_of(rows)
+        if kept not in self._digested:
             fields = digested(name)
             relation = self._connection.sql(_cast(f"SELECT * FROM {kept}", fields))
             batches = (pl.DataFrame(batch) for batch in RecordBatchReader.from_stream(relation))
             found = digests(batches, name, 2)
             parts = Table.from_arrow(pl.DataFrame({part: found[:, place] for place, part in enumerate(HASH_SUMS)}))
-            beside = self._name()
-            self._table("SELECT * FROM parts", beside, parts=parts)
+            held = self._table("SELECT * FROM parts", parts=parts)
+            beside = self._table_of(held)
             struct = ", ".join(f'"{part}" := {beside}."{part}"' for part in HASH_SUMS)
             joined = f"SELECT {kept}.*, struct_pack({struct}) AS digest FROM {kept} POSITIONAL JOIN {beside}"
-            self._digested[key] = rows, self._view(joined)
-        return self._digested[key][1]
+            self._digested[kept] = self._view(joined), held
+        return self._digested[kept][0]
 
     def quick(self) -> AbstractContextManager[None]:
         return nullcontext()
@@ -215,17 +228,35 @@ class DuckDBEngine:
         self._connection.execute(f"CREATE VIEW {name} AS {text}")
         return self._frame(name)
 
-    def _table(self, text: str, name: str | None = None, **sources: Any) -> DataFrame:
-        name = name or self._name()
+    def _table(self, text: str, **sources: Any) -> DataFrame:
+        name = self._name()
         for source, rows in sources.items():
             self._connection.register(source, rows)
         self._connection.execute(f"CREATE TABLE {name} AS {text}")
         for source in sources:
             self._connection.unregister(source)
-        return self._frame(name)
+        frame = self._frame(name)
+        self._tables[id(frame)] = frame, name
+        return frame
+
+    def _table_of(self, rows: DataFrame) -> str:
+        """The name of the table that holds the rows; made where they are not held yet."""
+        if id(rows) not in self._tables:
+            rows = self._table(self._text(rows))
+        return self._tables[id(rows)][1]
+
+    def _drop(self, held: DataFrame) -> None:
+        _, name = self._tables.pop(id(held))
+        if name in self._digested:
+            self._drop(self._digested.pop(name)[1])
+        self._connection.execute(f"DROP TABLE IF EXISTS {name}")
 
     def _frame(self, name: str) -> DataFrame:
-        frame: DataFrame = self._session.table(name)
+        """As the session's `table`, which takes ten times as long to find out the columns."""
+        described = self._connection.execute(f"DESCRIBE {name}").fetchall()
+        kinds = {column: exp.DataType.build(kind, dialect="duckdb") for column, kind, *_ in described}
+        self._session.catalog._schema.add_table(exp.to_table(name), kinds, dialect=self._session.input_dialect)
+        frame: DataFrame = self._session._create_table(exp.select(*map(exp.column, kinds)).from_(name))
         return frame
 
     def _name(self) -> str:

@@ -13,6 +13,7 @@ from pyspark.sql.types import StructType
 
 from jobs.common import tables
 from jobs.common.engines.digest import CHAINS, HASH_SUMS, digested
+from jobs.common.errors import UserError
 from jobs.common.local_rows import held, local_rows
 from jobs.common.session import quick_plans
 from jobs.common.settings import Settings
@@ -25,7 +26,7 @@ class SparkEngine:
     """What `jobs.common.engines.Engine` asks for, by Spark."""
 
     name = "spark"
-    errors: tuple[type[Exception], ...] = (PySparkException,)
+    errors: tuple[type[Exception], ...] = (UserError, PySparkException)
 
     def __init__(self, spark: SparkSession) -> None:
         self._spark = spark
@@ -107,8 +108,8 @@ class SparkEngine:
         held = frame.localCheckpoint(eager=False)
         return held, lambda: held._jdf.queryExecution().logical().rdd().unpersist(False)
 
-    def narrowed(self, frame: DataFrame) -> DataFrame:
-        return frame
+    def settled(self, frame: DataFrame) -> tuple[DataFrame, Release]:
+        return frame, lambda: None
 
     def with_digest(self, rows: DataFrame, name: str) -> DataFrame:
         fields = [f"`{field.name}`" for field in digested(name)]

@@ -139,10 +139,7 @@ def _words(column: pl.Series, length: int) -> Iterator[Words]:
 
 def _of_words(words: Iterable[Words], length: int, seeds: Words) -> Words:
     given = iter(words)
-    if length >= _STRIPE:
-        hashes = _stripes(given, length // _STRIPE, seeds)
-    else:
-        hashes = seeds + _P5
+    hashes = _stripes(given, length // _STRIPE, seeds) if length >= _STRIPE else seeds + _P5
     hashes += np.uint64(length)
     for _ in range(length % _STRIPE // _WORD):
         hashes ^= _mixed(next(given))
@@ -202,7 +199,7 @@ def _ended(hashes: Words) -> Words:
 def _array(column: pl.Series, kind: ArrayType, seeds: Words) -> Words:
     lengths = column.list.len()
     hashes = seeds.copy()
-    for place in range(int(lengths.max() or 0)):  # type: ignore[call-overload]
+    for place in range(max(lengths.to_list(), default=0)):
         longer = lengths > place
         rows = longer.arg_true().to_numpy()
         hashes[:, rows] = folded(column.filter(longer).list.get(place), kind.elementType, hashes[:, rows])
