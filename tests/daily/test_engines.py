@@ -1,6 +1,7 @@
 """Spark and DuckDB close a day alike: the same hash, the same tables, and each goes on where the other left off."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -37,24 +38,36 @@ def rows(settings: Settings, name: str) -> list[dict[str, Any]]:
     return frame.drop(_OF_THE_RUN, strict=False).sort(_TABLES[name]).to_dicts()
 
 
-def closed_twice(first: Session, second: Session, root: Path) -> tuple[Settings, list[Report]]:
-    """A lake whose day was closed by one engine and, after late events, by another."""
+@contextmanager
+def opened(spark: SparkSession | None) -> Iterator[Session]:
+    """Spark's session, or where there is none a new one of DuckDB."""
+    if spark is not None:
+        yield spark
+        return
+    with duckdb_session(Settings()) as session:
+        yield session
+
+
+def closed_twice(first: SparkSession | None, then: SparkSession | None, root: Path) -> tuple[Settings, list[Report]]:
+    """A lake whose day was closed by one engine and, after late events, by another; None is DuckDB."""
     settings = small_lake.make(root, small_lake.events())
-    reports = [close_day(first, settings, DAY, NOON)]
+    with opened(first) as session:
+        reports = [close_day(session, settings, DAY, NOON)]
     small_lake.append(settings, _LATE, 1000)
-    assert stale_dates(second, settings) == [DAY]
-    return settings, [*reports, close_day(second, settings, DAY, NOON)]
+    with opened(then) as session:
+        assert stale_dates(session, settings) == [DAY]
+        return settings, [*reports, close_day(session, settings, DAY, NOON)]
 
 
 def test_a_close_by_either_is_the_others(spark: SparkSession, tmp_path: Path) -> None:
     by_spark, expected = closed_twice(spark, spark, tmp_path / "spark")
-    with duckdb_session(Settings()) as duck:
-        by_duckdb, found = closed_twice(duck, duck, tmp_path / "duckdb")
-        assert found == expected
+    by_duckdb, found = closed_twice(None, None, tmp_path / "duckdb")
+    assert found == expected
+    asked = Key(small_lake.SUPPLIER, "BK-MESSY")
+    with opened(None) as duckdb:
         for report in expected:
-            assert replay(duck, by_spark, report.close_id).equal
-        asked = Key(small_lake.SUPPLIER, "BK-MESSY")
-        explained = explain(duck, by_spark, asked)
+            assert replay(duckdb, by_spark, report.close_id).equal
+        explained = explain(duckdb, by_spark, asked)
     assert explained == explain(spark, by_spark, asked)
     assert replay(spark, by_duckdb, expected[1].close_id).equal
     for name in _TABLES:
@@ -69,8 +82,7 @@ def test_a_close_by_either_is_the_others(spark: SparkSession, tmp_path: Path) ->
 
 
 def test_each_goes_on_where_the_other_left_off(spark: SparkSession, tmp_path: Path) -> None:
-    with duckdb_session(Settings()) as duck:
-        one, _ = closed_twice(spark, duck, tmp_path / "one")
-        two, _ = closed_twice(duck, spark, tmp_path / "two")
+    one, _ = closed_twice(spark, None, tmp_path / "one")
+    two, _ = closed_twice(None, spark, tmp_path / "two")
     for name in _TABLES:
         assert rows(one, name) == rows(two, name), name

@@ -83,8 +83,10 @@ def chosen(settings: Settings, asked: EngineName, work: Work | None) -> tuple[En
         raise UserError(f"--engine duckdb cannot run here: {cannot}; say --engine spark.")
     if cannot:
         return EngineName.SPARK, cannot
+    if work is None:
+        return EngineName.DUCKDB, "it reads little of a lake on this machine"
     limits = limits_of(settings)
-    size = 0 if work is None else largest_day(settings, work.days)
+    size = largest_day(settings, work.days)
     need = MEMORY_ANYWAY + MEMORY_PER_BYTE * size
     what = f"{text_of(size)} of files of a day take some {text_of(need)}"
     if asked is EngineName.DUCKDB:
@@ -110,8 +112,8 @@ def largest_day(settings: Settings, days: Sequence[date]) -> int:
     return max(by_day["size_bytes"].to_list(), default=0)
 
 
-def _require_room(work: Work | None, what: str, need: int, limits: Limits) -> None:
-    if work is not None and need > limits.memory + limits.spill:
+def _require_room(work: Work, what: str, need: int, limits: Limits) -> None:
+    if need > limits.memory + limits.spill:
         raise UserError(
             f"{what}, and DuckDB may take {text_of(limits.memory)} of memory and {text_of(limits.spill)} of disk: say "
             f"`{work.command} --engine spark`, or raise daily.duckdb_memory or daily.duckdb_spill."
