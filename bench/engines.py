@@ -159,7 +159,9 @@ def measured(command: Sequence[str], root: str) -> tuple[Taken, str]:
     environment = {**os.environ, "RECO_LAKE__ROOT": root, "RECO_SPARK__DRIVER_MEMORY": "6g"}
     started = time.monotonic()
     with tempfile.TemporaryFile("w+") as output:
-        child = subprocess.Popen(command, env=environment, stdout=output, stderr=subprocess.DEVNULL, start_new_session=True)
+        child = subprocess.Popen(
+            command, env=environment, stdout=output, stderr=subprocess.DEVNULL, start_new_session=True
+        )
         peak, spent = 0, {}
         while child.poll() is None:
             members = _session(child.pid)
@@ -184,7 +186,10 @@ def _session(leader: int) -> dict[int, tuple[int, int]]:
         except OSError:  # it ended meanwhile
             continue
         if int(fields[3]) == leader:
-            members[int(folder.name)] = (int(fields[11]) + int(fields[12]), int(fields[21]) * os.sysconf("SC_PAGE_SIZE"))
+            members[int(folder.name)] = (
+                int(fields[11]) + int(fields[12]),
+                int(fields[21]) * os.sysconf("SC_PAGE_SIZE"),
+            )
     return members
 
 

@@ -1,17 +1,15 @@
 """Whose functions the rules call: Spark's, or while another engine that speaks as Spark does is in use, that one's."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
-import pyspark.sql
+from pyspark.sql import Column, DataFrame, functions
+from pyspark.sql import Window as SparkWindow
 
 if TYPE_CHECKING:
-    from pyspark.sql import Window as Window
-    from pyspark.sql import functions
-
-    F = functions
+    F, Window = functions, SparkWindow
 else:
 
     class _InUse:
@@ -25,12 +23,33 @@ else:
 
     F, Window = _InUse("functions"), _InUse("Window")
 
-_IN_USE: ContextVar[Any] = ContextVar("engine", default=pyspark.sql)
+
+class _Spark:
+    """PySpark's names, and the shape of what Spark does best."""
+
+    functions = functions
+    Window = SparkWindow
+
+    @staticmethod
+    def aggregated(rows: DataFrame, by: Sequence[str], place: str, values: Mapping[str, Column]) -> DataFrame:
+        """By windows: rows that lie in order for others already are neither sorted nor shuffled again."""
+        whole = Window.partitionBy(*by)
+        summed = [value.over(whole).alias(name) for name, value in values.items()]
+        return rows.select(*by, place, *summed).where(F.col(place) == 1)
+
+
+_IN_USE: ContextVar[Any] = ContextVar("engine", default=_Spark)
+
+
+def aggregated(rows: DataFrame, by: Sequence[str], place: str, values: Mapping[str, Column]) -> DataFrame:
+    """One row for each value of `by`, with these aggregates by name; `place` numbers its rows from 1."""
+    found: DataFrame = _IN_USE.get().aggregated(rows, by, place, values)
+    return found
 
 
 @contextmanager
 def in_use(engine: Any) -> Iterator[None]:
-    """Let `F` and `Window` be `engine.functions` and `engine.Window` within, in this thread."""
+    """Let `F`, `Window` and `aggregated` be those of `engine` within, in this thread."""
     token = _IN_USE.set(engine)
     try:
         yield

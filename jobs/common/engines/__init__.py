@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.types import StructType
 
-from jobs.common.engines.spark import SparkEngine
 from jobs.common.settings import Settings
 
 if TYPE_CHECKING:
@@ -89,6 +88,8 @@ class Engine(Protocol):
 def engine_of(session: Any) -> Engine:
     """The engine of a session."""
     if isinstance(session, SparkSession):
+        from jobs.common.engines.spark import SparkEngine
+
         return SparkEngine(session)
     engine: Engine = session.engine
     return engine
