@@ -87,6 +87,7 @@ def duckdb_session(settings: Settings) -> Iterator[DuckSession]:
             "memory_limit": f"{limits.memory}B",
             "temp_directory": scratch,
             "max_temp_directory_size": f"{limits.spill}B",
+            "enable_progress_bar": "false",
         }
     )
     try:
