@@ -112,8 +112,8 @@ def make_lake(root: Path, activities: int) -> Settings:
         side.lower(): _SIDE.format(letter=side[0], side=side, midnight=midnight, activities=activities)
         for side in ("AGODA", "SUPPLIER")
     }
-    connection = duckdb.connect(config={"enable_progress_bar": "false"})
-    connection.execute("set TimeZone = 'UTC'")
+    connection = duckdb.connect()
+    connection.execute("set TimeZone = 'UTC'; set enable_progress_bar = false")
     delta.append(delta.created(settings, "activity"), connection.sql(_SILVER.format(**sides)))
     loaded = {"rate_date": DAY, "fx_version": 1, "loaded_at": datetime(2026, 3, 10, tzinfo=UTC)}
     rates = [loaded | {"currency": code, "usd_per_unit": Decimal(rate)} for code, rate in RATES.items()]
@@ -126,8 +126,8 @@ def bare(root: str, out: str) -> None:
     files = [str(path) for path in Path(root, "silver/activity").glob(f"event_date={DAY}/*.parquet")]
     names = ("event_id", "amount_minor", "currency", "status", "version", "event_time", "amount_usd")
     columns = ", ".join(f"{side[0]}.{name} as {side}_{name}" for side in ("agoda", "supplier") for name in names)
-    connection = duckdb.connect(config={"enable_progress_bar": "false"})
-    connection.execute("set TimeZone = 'UTC'")
+    connection = duckdb.connect()
+    connection.execute("set TimeZone = 'UTC'; set enable_progress_bar = false")
     connection.execute(_BARE.format(files=files, columns=columns, out=out))
 
 

@@ -10,6 +10,7 @@ from typing import Annotated, NamedTuple
 
 import polars as pl
 import typer
+from pyspark.sql import SparkSession
 
 from jobs.common import log
 from jobs.common.engines import Session
@@ -83,6 +84,8 @@ def chosen(settings: Settings, asked: EngineName, work: Work | None) -> tuple[En
         raise UserError(f"--engine duckdb cannot run here: {cannot}; say --engine spark.")
     if cannot:
         return EngineName.SPARK, cannot
+    if asked is EngineName.AUTO and SparkSession.getActiveSession() is not None:
+        return EngineName.SPARK, "a session of Spark runs in this process already"
     if work is None:
         return EngineName.DUCKDB, "it reads little of a lake on this machine"
     limits = limits_of(settings)

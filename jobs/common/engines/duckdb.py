@@ -87,13 +87,13 @@ def duckdb_session(settings: Settings) -> Iterator[DuckSession]:
             "memory_limit": f"{limits.memory}B",
             "temp_directory": scratch,
             "max_temp_directory_size": f"{limits.spill}B",
-            "enable_progress_bar": "false",
         }
     )
     try:
         connection.execute("SET TimeZone = 'UTC'")
+        connection.execute("SET enable_progress_bar = false")
         session = DuckSession(conn=connection)
-        session.engine = DuckDBEngine(session, connection)
+        session.engine = DuckDBEngine(session, connection, Path(scratch), limits.spill)
         with in_use(Names):
             yield session
     finally:
@@ -111,8 +111,9 @@ class DuckDBEngine:
     name = "duckdb"
     errors: tuple[type[Exception], ...] = (UserError, duckdb.Error, DeltaError)
 
-    def __init__(self, session: DuckSession, connection: duckdb.DuckDBPyConnection) -> None:
+    def __init__(self, session: DuckSession, connection: duckdb.DuckDBPyConnection, scratch: Path, spill: int) -> None:
         self._session, self._connection = session, connection
+        self._scratch, self._spill = scratch, spill
         self._numbers = count(1)
         self._tables: dict[int, tuple[DataFrame, str]] = {}
         self._digested: dict[str, tuple[DataFrame, DataFrame]] = {}
@@ -236,6 +237,9 @@ class DuckDBEngine:
         self._connection.execute(f"CREATE TABLE {name} AS {text}")
         for source in sources:
             self._connection.unregister(source)
+        # DuckDB 2.0 itself does not count what tables put there.
+        if sum(file.stat().st_size for file in self._scratch.iterdir()) > self._spill:
+            raise duckdb.OutOfMemoryException(f"more than {self._spill} bytes in {self._scratch}")
         frame = self._frame(name)
         self._tables[id(frame)] = frame, name
         return frame
