@@ -46,7 +46,7 @@ ENVIRONMENTS = {
     "main": Environment(".venv", "local,duckdb,ingest,alerts,console,test,demo,lint", ("spark", "broker")),
     # Apart, for pyspark-extension puts its jar into pyspark; datacompy asks for an older pandas than it needs.
     "bench": Environment(".venv-bench", "local,duckdb,ingest,test,demo,bench", ("spark", "broker"), loose=BENCHED),
-    "spark40": Environment(".venv-spark40", "test", ("spark40",), ("delta-spark==4.3.1",), "pyspark==4.0.2"),
+    "spark40": Environment(".venv-spark40", "test,duckdb", ("spark40",), ("delta-spark==4.3.1",), "pyspark==4.0.2"),
     "duckdb": Environment(".venv-duckdb", "test,duckdb", spark=None),
 }
 

@@ -14,7 +14,7 @@ from pyspark.sql.types import StructType
 from jobs.common.settings import Settings
 
 if TYPE_CHECKING:
-    from jobs.common.engines.duckdb import DuckSession
+    from jobs.common.engines.duckdb_frames import DuckSession
 
 Session: TypeAlias = "SparkSession | DuckSession"
 Release = Callable[[], object]
