@@ -13,7 +13,7 @@ import polars as pl
 import pytest
 
 from jobs.common.engines.duckdb import duckdb_session
-from jobs.common.settings import Settings
+from jobs.common.settings import Daily, Settings
 from jobs.daily.close import close_day
 from tests.daily import small_lake
 from tests.daily.small_lake import DAY, NOON
@@ -63,7 +63,13 @@ def test_killed_and_run_again(
         expected = close_day(session, whole, DAY, NOON)
         after = gold(whole)
         come = moment(killed, table)
-        environment = {**os.environ, "RECO_LAKE__ROOT": killed.lake.root}
+        scratch = tmp_path / "scratch"
+        scratch.mkdir()
+        environment = {
+            **os.environ,
+            "RECO_LAKE__ROOT": killed.lake.root,
+            "RECO_DAILY__DUCKDB_FOLDER": str(scratch),
+        }
         command = [sys.executable, "-m", "jobs.cli.main", "daily", "--date", str(DAY), "--engine", "duckdb"]
         child = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         deadline = time.monotonic() + _PATIENCE
@@ -74,6 +80,10 @@ def test_killed_and_run_again(
         child.wait()
         for name, rows in gold(killed).items():
             assert rows in (before[name], after[name]), name
+        assert len(list(scratch.iterdir())) == 1
         found = close_day(session, killed, DAY, NOON)
     assert found == expected
     assert gold(killed) == after
+    with duckdb_session(killed.model_copy(update={"daily": Daily(duckdb_folder=scratch)})):
+        assert [folder.name.split("-")[2] for folder in scratch.iterdir()] == [str(os.getpid())]
+    assert list(scratch.iterdir()) == []

@@ -1,6 +1,7 @@
 """DuckDB as the engine of a close, on one machine and without a JVM: sqlframe speaks PySpark's language to it."""
 
 import json
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -31,17 +32,18 @@ from reco_rules.engine import in_use
 from schemas.tables import TABLES
 
 Release = Callable[[], object]
+_SCRATCH = "reco-duckdb-"
 
 
 @contextmanager
 def duckdb_session(settings: Settings) -> Iterator[DuckSession]:
     """A session whose functions the rules call within, in this thread; nothing of it is left at the end."""
     limits = limits_of(settings)
-    scratch = tempfile.mkdtemp(prefix="reco-duckdb-", dir=settings.daily.duckdb_folder)
+    scratch = scratch_folder(settings.daily.duckdb_folder or Path(tempfile.gettempdir()))
     connection = duckdb.connect(
         config={
             "memory_limit": f"{limits.memory}B",
-            "temp_directory": scratch,
+            "temp_directory": str(scratch),
             "max_temp_directory_size": f"{limits.spill}B",
         }
     )
@@ -49,13 +51,22 @@ def duckdb_session(settings: Settings) -> Iterator[DuckSession]:
         connection.execute("SET TimeZone = 'UTC'")
         connection.execute("SET enable_progress_bar = false")
         session = DuckSession(conn=connection)
-        session.engine = DuckDBEngine(session, connection, Path(scratch), limits.spill)
+        session.engine = DuckDBEngine(session, connection, scratch, limits.spill)
         with in_use(Names):
             yield session
     finally:
         session.stop()
         connection.close()
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def scratch_folder(place: Path) -> Path:
+    """A new folder for this process; those of processes that were killed are deleted."""
+    for left in place.glob(f"{_SCRATCH}*"):
+        owner = left.name.removeprefix(_SCRATCH).partition("-")[0]
+        if owner.isdigit() and not Path(f"/proc/{owner}").exists() and Path("/proc/self").exists():
+            shutil.rmtree(left, ignore_errors=True)
+    return Path(tempfile.mkdtemp(prefix=f"{_SCRATCH}{os.getpid()}-", dir=place))
 
 
 class DuckDBEngine:
