@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+import pytest
 from deltalake import DeltaTable
 from pyspark.sql import SparkSession
 
@@ -80,6 +81,7 @@ def test_a_close_by_either_is_the_others(spark: SparkSession, tmp_path: Path) ->
     assert engines.to_list() == ["duckdb", "duckdb"]
 
 
+@pytest.mark.long
 def test_each_goes_on_where_the_other_left_off(spark: SparkSession, tmp_path: Path) -> None:
     one, _ = closed_twice(spark, None, tmp_path / "one")
     two, _ = closed_twice(None, spark, tmp_path / "two")

@@ -1,6 +1,7 @@
 """A close by DuckDB that is killed leaves each table as it was or as it will be, and can be run again."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,8 +14,8 @@ import polars as pl
 import pytest
 
 from jobs.common.engines.duckdb import duckdb_session
-from jobs.common.settings import Daily, Settings
-from jobs.daily.close import close_day
+from jobs.common.settings import Daily, Lake, Settings
+from jobs.daily.close import Report, close_day
 from tests.daily import small_lake
 from tests.daily.small_lake import DAY, NOON
 
@@ -47,43 +48,52 @@ def after_the_second(settings: Settings, name: str) -> Callable[[], bool]:
     return lambda: commits(settings, name) > known
 
 
+@pytest.fixture(scope="module")
+def lakes(tmp_path_factory: pytest.TempPathFactory) -> tuple[Settings, Settings, Report]:
+    """A lake with one close and late events, the same lake after a second close, and what that reported."""
+    root = tmp_path_factory.mktemp("lakes")
+    once = small_lake.make(root / "once", small_lake.events())
+    with duckdb_session(once) as session:
+        close_day(session, once, DAY, NOON)
+        small_lake.append(once, _LATE, 1000)
+        twice = copied(once, root / "twice")
+        return once, twice, close_day(session, twice, DAY, NOON)
+
+
+def copied(settings: Settings, root: Path) -> Settings:
+    shutil.copytree(settings.lake.root, root)
+    return Settings(lake=Lake(root=str(root)), daily=Daily(duckdb_folder=root))
+
+
 @pytest.mark.parametrize(
     ("moment", "table"), [(before_the_second, "reconciliation_facts"), (after_the_second, "anomalies")]
 )
 def test_killed_and_run_again(
-    moment: Callable[[Settings, str], Callable[[], bool]], table: str, tmp_path: Path
+    moment: Moment, table: str, lakes: tuple[Settings, Settings, Report], tmp_path: Path
 ) -> None:
-    lakes = [small_lake.make(tmp_path / name, small_lake.events()) for name in ("undisturbed", "killed")]
-    whole, killed = lakes
-    with duckdb_session(whole) as session:
-        for settings in lakes:
-            close_day(session, settings, DAY, NOON)
-            small_lake.append(settings, _LATE, 1000)
-        before = gold(killed)
-        expected = close_day(session, whole, DAY, NOON)
-        after = gold(whole)
-        come = moment(killed, table)
-        scratch = tmp_path / "scratch"
-        scratch.mkdir()
-        environment = {
-            **os.environ,
-            "RECO_LAKE__ROOT": killed.lake.root,
-            "RECO_DAILY__DUCKDB_FOLDER": str(scratch),
-        }
-        command = [sys.executable, "-m", "jobs.cli.main", "daily", "--date", str(DAY), "--engine", "duckdb"]
-        child = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        deadline = time.monotonic() + _PATIENCE
-        while not come() and child.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.001)
-        assert child.poll() is None, "it ended before it could be killed"
-        child.send_signal(signal.SIGKILL)
-        child.wait()
-        for name, rows in gold(killed).items():
-            assert rows in (before[name], after[name]), name
-        assert len(list(scratch.iterdir())) == 1
-        found = close_day(session, killed, DAY, NOON)
-    assert found == expected
+    once, twice, expected = lakes
+    killed = copied(once, tmp_path / "killed")
+    come = moment(killed, table)
+    root = killed.lake.root
+    environment = {**os.environ, "RECO_LAKE__ROOT": root, "RECO_DAILY__DUCKDB_FOLDER": root}
+    command = [sys.executable, "-m", "jobs.cli.main", "daily", "--date", str(DAY), "--engine", "duckdb"]
+    child = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + _PATIENCE
+    while not come() and child.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.001)
+    assert child.poll() is None, "it ended before it could be killed"
+    child.send_signal(signal.SIGKILL)
+    child.wait()
+    before, after = gold(once), gold(twice)
+    for name, rows in gold(killed).items():
+        assert rows in (before[name], after[name]), name
+    assert scratch_of(killed) == [str(child.pid)]
+    with duckdb_session(killed) as session:
+        assert scratch_of(killed) == [str(os.getpid())]
+        assert close_day(session, killed, DAY, NOON) == expected
     assert gold(killed) == after
-    with duckdb_session(killed.model_copy(update={"daily": Daily(duckdb_folder=scratch)})):
-        assert [folder.name.split("-")[2] for folder in scratch.iterdir()] == [str(os.getpid())]
-    assert list(scratch.iterdir()) == []
+
+
+def scratch_of(settings: Settings) -> list[str]:
+    """The processes that have a folder for what does not fit into memory."""
+    return [folder.name.split("-")[2] for folder in Path(settings.lake.root).glob("reco-duckdb-*")]
