@@ -43,13 +43,13 @@ def test_a_day_that_fits_is_duckdbs(settings: Settings) -> None:
 def test_a_day_that_does_not_fit_is_sparks_and_the_log_says_why(settings: Settings) -> None:
     name, why = chosen(limited(settings, "300m"), AUTO, WORK)
     assert name is SPARK
-    assert "kB of files of a day take some 400.2 MB of memory, more than the 314.6 MB" in why
+    assert "kB of files of a day take some 1.0 GB of memory, more than the 314.6 MB" in why
     assert chosen(limited(settings, "300m"), AUTO, None)[0] is DUCKDB
 
 
 def test_what_neither_memory_nor_disk_holds_is_refused_with_the_command_of_spark(settings: Settings) -> None:
     assert chosen(limited(settings, "300m", "1g"), DUCKDB, WORK)[0] is DUCKDB
-    with pytest.raises(UserError, match=rf"400\.2 MB.*`reco daily --date {DAY} --engine spark`.*duckdb_spill"):
+    with pytest.raises(UserError, match=rf"1\.0 GB.*`reco daily --date {DAY} --engine spark`.*duckdb_spill"):
         chosen(limited(settings, "300m"), DUCKDB, WORK)
 
 

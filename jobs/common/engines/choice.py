@@ -21,9 +21,9 @@ from jobs.common.session import spark_session
 from jobs.common.settings import Settings
 
 #: What a close by DuckDB takes for each byte of its day's files in silver/activity, and takes anyway: measured by
-#: `python -m bench.engines`, docs/duckdb.md.
-MEMORY_PER_BYTE = 24
-MEMORY_ANYWAY = 400_000_000
+#: `python -m bench --engines`, docs/duckdb.md.
+MEMORY_PER_BYTE = 12
+MEMORY_ANYWAY = 1_000_000_000
 
 
 class EngineName(StrEnum):
