@@ -64,7 +64,7 @@ setup(
             "schemathesis>=4.32",
             "trustme>=1.2",
         ],
-        "duckdb": ["pytz>=2026", "sqlframe==4.10.0"],
+        "duckdb": ["duckdb>=2.0", "pytz>=2026", "sqlframe==4.10.0"],
         "bench": ["matplotlib>=3.11", "ordered-set>=4.1"],
         "lint": ["mypy>=2.4", "ruff>=0.17", "types-PyYAML"],
     },

@@ -25,3 +25,6 @@ TABLES: dict[str, Table] = {
         whatif.POLICY_BACKTESTS,
     )
 }
+
+#: Columns that a table of an earlier build may lack, by the table's name: who writes it next adds them.
+ADDED_LATER: dict[str, tuple[str, ...]] = {"closes": ("engine",)}

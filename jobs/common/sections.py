@@ -100,9 +100,18 @@ class Stream(Section):
 
 
 class Daily(Section):
-    """The close; history_days is how many days before a date latest versions are looked for."""
+    """The close; history_days is how many days before a date latest versions are looked for.
+
+    engine: what computes it, and `reco explain` and `reco replay`: duckdb on this machine, spark, or whichever fits.
+    duckdb_memory: what DuckDB may take, three fifths of this machine's memory where it is null; more goes to files in
+    duckdb_folder, the system's folder for temporary files where it is null, duckdb_spill of them at most.
+    """
 
     history_days: int = Field(default=7, ge=0, le=366)
+    engine: Literal["auto", "duckdb", "spark"] = "auto"
+    duckdb_memory: str | None = Field(default=None, pattern=_MEMORY)
+    duckdb_spill: str = Field(default="20g", pattern=_MEMORY)
+    duckdb_folder: Annotated[Path | None, BeforeValidator(_as_path)] = None
 
 
 class Metrics(Section):

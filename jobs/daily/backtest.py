@@ -133,7 +133,7 @@ def _dollars(text: str) -> Decimal:
 def _one_close(spark: SparkSession, settings: Settings, close: Row, file: PolicyFile, now: datetime) -> DayResult:
     pins = pins_of(close)
     before = policies.policies_of(settings, pins.policy_version)
-    with inputs_there(close["close_id"], pins, ", or leave it out with a smaller --days"), Kept() as kept:
+    with inputs_there(spark, close["close_id"], pins, ", or leave it out with a smaller --days"), Kept() as kept:
         source = inputs.load(spark, settings, pins)
         return compare(source, proposed_inputs(source, before, file, now), close["reco_date"], kept)
 

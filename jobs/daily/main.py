@@ -8,10 +8,10 @@ from typing import Annotated
 import typer
 
 from jobs.common import log
+from jobs.common.engines.choice import EngineName, EngineOption, Work, session_for
 from jobs.common.errors import BREAKS_FOUND, DONE, UserError
 from jobs.common.options import AsJson, Debug, SettingsFile
 from jobs.common.output import print_json, print_table, say
-from jobs.common.session import spark_session
 from jobs.common.settings import Settings, load_settings
 from jobs.daily import checks, inputs, revisions
 from jobs.daily.close import Report, close_day
@@ -31,6 +31,7 @@ def command(
     fail_on: Annotated[
         Severity | None, typer.Option("--fail-on", help="Exit with 3 where a break is at least this severe.")
     ] = None,
+    engine: EngineOption = None,
     settings: SettingsFile = None,
     as_json: AsJson = False,
     debug: Debug = False,
@@ -45,7 +46,7 @@ def command(
     reports: list[Report] = []
     try:
         with checks.loaded_ahead():
-            reports.extend(run(load_settings(settings), days, now, dry_run=dry_run))
+            reports.extend(run(load_settings(settings), days, now, dry_run=dry_run, engine=engine))
     except BaseException:
         if reports:  # days that were closed before the one that failed
             show(reports, as_json)
@@ -54,19 +55,26 @@ def command(
     return exit_code(reports, fail_on)
 
 
-def run(settings: Settings, days: Sequence[date], now: datetime, *, dry_run: bool = False) -> Iterator[Report]:
+def run(
+    settings: Settings, days: Sequence[date], now: datetime, *, dry_run: bool = False, engine: EngineName | None = None
+) -> Iterator[Report]:
     """Close each day, or where none is given every stale one, oldest first; each is reported once it is closed."""
-    spark = spark_session("reco-daily", settings)
     logger = log.get_logger(__name__)
-    chosen = sorted(set(days)) or revisions.stale_dates(spark, settings)
-    # One look at the inputs for all days of a run: they are closed over the same events, policies and rates.
-    source = inputs.newest(spark, settings) if chosen else None
-    for number, day in enumerate(chosen, start=1):
-        logger.info("closing", reco_date=day.isoformat(), number=number, of=len(chosen), dry_run=dry_run)
-        provisional = day >= now.date()
-        report = close_day(spark, settings, day, now, source=source, provisional=provisional, dry_run=dry_run)
-        logger.info("closed", close_id=report.close_id, facts=report.facts, anomalies=report.anomalies)
-        yield report
+    with session_for("reco-daily", settings, engine, _work(days)) as session:
+        chosen = sorted(set(days)) or revisions.stale_dates(session, settings)
+        # One look at the inputs for all days of a run: they are closed over the same events, policies and rates.
+        source = inputs.newest(session, settings) if chosen else None
+        for number, day in enumerate(chosen, start=1):
+            logger.info("closing", reco_date=day.isoformat(), number=number, of=len(chosen), dry_run=dry_run)
+            provisional = day >= now.date()
+            report = close_day(session, settings, day, now, source=source, provisional=provisional, dry_run=dry_run)
+            logger.info("closed", close_id=report.close_id, facts=report.facts, anomalies=report.anomalies)
+            yield report
+
+
+def _work(days: Sequence[date]) -> Work:
+    asked = " ".join(f"--date {day}" for day in days) or "--stale"
+    return Work(f"reco daily {asked}", days)
 
 
 def wanted_dates(texts: Sequence[str], stale: bool, provisional: bool, now: datetime) -> list[date]:
