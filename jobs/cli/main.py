@@ -59,6 +59,11 @@ COMMANDS = {
         "Run a past close from its pinned inputs and compare the hashes.",
         "reco replay CLOSE_ID",
     ),
+    "maintain": Row(
+        "jobs.maintain.main:command",
+        "Put small files together, remove what nothing needs any more; beside running jobs.",
+        "reco maintain --dry-run",
+    ),
     "status": Row(
         "jobs.cli.status:command",
         "Lag, counts per topic and partition, open exceptions, last closes.",

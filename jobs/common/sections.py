@@ -8,6 +8,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, IPvAnyNetwor
 
 SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/")
 
+#: Tables whose rows may be removed by age.
+EXPIRING = ("activity_raw", "activity", "quarantine", "nrt_results", "nrt_exceptions", "hourly_summary")
+
 _INTERVAL = r"^[1-9][0-9]{0,8} (millisecond|second|minute|hour)s?$"
 _MEMORY = r"^[1-9][0-9]{0,5}[kmgKMG]$"
 #: With its schema or without; the names of the tables beside it are made of it, and have room for 63 characters.
@@ -103,6 +106,22 @@ class Daily(Section):
     """The close; history_days is how many days before a date latest versions are looked for."""
 
     history_days: int = Field(default=7, ge=0, le=366)
+
+
+class Maintenance(Section):
+    """`reco maintain`: what it puts together, and how long it keeps what.
+
+    target_mb: files smaller than half of that are put together. vacuum_hours: files that no version in use has stay so
+    long for whoever still reads them. log_days: so long each commit of a table can be read back; after that only those
+    that a close is pinned to. audit_days: closes of so many days can be replayed, and the close's tables read as they
+    were. keep_days: rows older than that are removed, by table; a table that is not named keeps all.
+    """
+
+    target_mb: int = Field(default=128, ge=1, le=4096)
+    vacuum_hours: int = Field(default=168, ge=24, le=24 * 3650)
+    log_days: int = Field(default=30, ge=2, le=36500)
+    audit_days: int = Field(default=3650, ge=1, le=36500)
+    keep_days: dict[Literal[*EXPIRING], Annotated[int, Field(ge=30)]] = Field(default_factory=dict)  # type: ignore[valid-type]
 
 
 class Metrics(Section):

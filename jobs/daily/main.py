@@ -13,6 +13,7 @@ from jobs.common.options import AsJson, Debug, SettingsFile
 from jobs.common.output import print_json, print_table, say
 from jobs.common.session import spark_session
 from jobs.common.settings import Settings, load_settings
+from jobs.common.stale_mark import note_looked
 from jobs.daily import checks, inputs, revisions
 from jobs.daily.close import Report, close_day
 from reco_rules.money import MAX_RATE_AGE_DAYS
@@ -58,6 +59,7 @@ def run(settings: Settings, days: Sequence[date], now: datetime, *, dry_run: boo
     """Close each day, or where none is given every stale one, oldest first; each is reported once it is closed."""
     spark = spark_session("reco-daily", settings)
     logger = log.get_logger(__name__)
+    looked = None if days or dry_run else revisions.silver_version(spark, settings)
     chosen = sorted(set(days)) or revisions.stale_dates(spark, settings)
     # One look at the inputs for all days of a run: they are closed over the same events, policies and rates.
     source = inputs.newest(spark, settings) if chosen else None
@@ -67,6 +69,8 @@ def run(settings: Settings, days: Sequence[date], now: datetime, *, dry_run: boo
         report = close_day(spark, settings, day, now, source=source, provisional=provisional, dry_run=dry_run)
         logger.info("closed", close_id=report.close_id, facts=report.facts, anomalies=report.anomalies)
         yield report
+    if looked is not None:
+        note_looked(settings, looked)
 
 
 def wanted_dates(texts: Sequence[str], stale: bool, provisional: bool, now: datetime) -> list[date]:

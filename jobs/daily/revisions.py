@@ -1,6 +1,6 @@
 """Closing a day again: what a revision changed, and which closed days late events have made stale."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from decimal import Decimal
 
@@ -11,6 +11,7 @@ from jobs.common import tables
 from jobs.common.errors import FAILED, UserError
 from jobs.common.local_rows import local_rows
 from jobs.common.settings import Settings
+from jobs.common.stale_mark import looked_to
 from jobs.daily.totals import row_digest
 from reco_rules.ownership import HOURS_AFTER, IDENTITY
 from reco_rules.vocabulary import KEY, Side
@@ -95,12 +96,20 @@ def changes(before: DataFrame, after: DataFrame) -> DataFrame:
     )
 
 
+def silver_version(spark: SparkSession, settings: Settings) -> int | None:
+    """The newest version of silver/activity; None where there is none."""
+    path = settings.table_path("activity")
+    return tables.version_of(spark, path) if tables.exists(spark, path) else None
+
+
 def stale_dates(spark: SparkSession, settings: Settings) -> list[date]:
     """Closed dates whose verdicts events that silver received since may change, oldest first."""
     closed = last_closes(spark, settings)
     silver = settings.table_path("activity")
     if not closed or not tables.exists(spark, silver):
         return []
+    if (looked := looked_to(settings)) is not None:
+        closed = {day: replace(c, silver_version=max(c.silver_version, looked)) for day, c in closed.items()}
     oldest = min(close.silver_version for close in closed.values())
     if oldest >= tables.version_of(spark, silver):
         return []

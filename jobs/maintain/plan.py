@@ -1,0 +1,112 @@
+"""What each table needs: how it lies best, which of its old versions are wanted, and by what its rows grow old."""
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+
+import polars as pl
+
+from jobs.common.lake import open_table, scan
+from jobs.common.settings import Settings
+from jobs.common.stale_mark import looked_to
+from jobs.common.storage import Storage
+
+#: Looked up by key: rows of a key lie together once a day's partition is no longer the newest.
+_BY_KEY = ("activity", "nrt_results", "reconciliation_facts", "anomalies")
+CLUSTERED = dict.fromkeys(_BY_KEY, ("supplier_id", "activity_id"))
+#: What a close says, what people did, what was configured: every version of the audit horizon can be read.
+AUDITED = frozenset(
+    {
+        *("reconciliation_facts", "anomalies", "close_changes", "closes"),
+        *("exception_actions", "policies", "formats", "fx_rates"),
+    }
+)
+_PIN = {"activity": "silver_version", "policies": "policies_table_version", "fx_rates": "fx_table_version"}
+_AGE = {
+    "activity_raw": ("ingest_date", None),
+    "activity": ("event_date", "ingested_at"),
+    "quarantine": ("ingest_date", None),
+    "nrt_results": ("verdict_date", None),
+    "hourly_summary": ("verdict_date", None),
+}
+
+
+#: Hours that no file is old enough for.
+_NEVER = 24 * 36500
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Versions that must stay readable: `pins` each for itself, and every commit after `since`, where that is set.
+
+    `hours`: how long files that no version in use has must stay. `why`: for people, where something is held back.
+    """
+
+    pins: tuple[int, ...]
+    since: int | None
+    hours: int
+    why: str = ""
+
+
+def wanted(settings: Settings, name: str, now: datetime, vacuum_hours: int | None = None) -> Wanted:
+    """What of a table's past must stay. `vacuum_hours`: where nothing else reads the lake, in place of any waiting."""
+    hours = settings.maintenance.vacuum_hours if vacuum_hours is None else vacuum_hours
+    pins = _pins(settings, name, now.date() - timedelta(days=settings.maintenance.audit_days))
+    if name in AUDITED:
+        return Wanted(pins, None, 24 * settings.maintenance.audit_days)
+    if name != "activity" or not pins:
+        return Wanted(pins, None, hours)
+    # `reco daily --stale` reads, commit by commit, what silver received since.
+    looked = looked_to(settings)
+    since = _oldest_newest_close(settings) if looked is None else looked
+    why = (
+        "" if looked is not None else "all since the first close stays, until `reco daily --stale` has come to its end"
+    )
+    pins = (*pins, since)
+    if vacuum_hours is None:
+        at = _time_of(settings, name, since)
+        if at is None:
+            return Wanted(pins, since, _NEVER, f"its commit {since} does not tell its time; no file is removed")
+        hours = max(hours, int((now - at).total_seconds() // 3600) + 1)
+    return Wanted(pins, since, hours, why)
+
+
+def expired(settings: Settings, name: str, now: datetime) -> str | None:
+    """The condition of rows that are too old to be kept; None where all are."""
+    days = settings.maintenance.keep_days.get(name)  # type: ignore[call-overload]
+    if days is None:
+        return None
+    first: date = now.date() - timedelta(days=days)
+    if name == "nrt_exceptions":
+        return f"state = 'RESOLVED' AND resolved_at < '{first.isoformat()}T00:00:00Z'"
+    column, also = _AGE[name]
+    condition = f"{column} < '{first.isoformat()}'"
+    # An old event that came just now is news.
+    return condition if also is None else f"{condition} AND {also} < '{first.isoformat()}T00:00:00Z'"
+
+
+def _pins(settings: Settings, name: str, first: date) -> tuple[int, ...]:
+    table = open_table(settings, "closes") if name in _PIN else None
+    if table is None:
+        return ()
+    column = _PIN[name]
+    rows = scan(table).filter(pl.col("reco_date") >= first).select(pl.col(column).drop_nulls().unique().sort())
+    return tuple(int(version) for version in rows.collect()[column])
+
+
+def _oldest_newest_close(settings: Settings) -> int:
+    """The least silver version among the newest closes of all dates."""
+    table = open_table(settings, "closes")
+    assert table is not None
+    newest = scan(table).group_by("reco_date").agg(pl.col("silver_version").sort_by("revision").last())
+    return int(newest.select(pl.col("silver_version").min()).collect().item())
+
+
+def _time_of(settings: Settings, name: str, version: int) -> datetime | None:
+    """When a commit was made, as it says itself: a file's own time changes when it is copied."""
+    content = Storage(settings.table_path(name)).read(f"_delta_log/{version:020}.json")
+    for line in (content or b"").splitlines():
+        told = json.loads(line).get("commitInfo")
+        if told is not None and told.get("timestamp") is not None:
+            return datetime.fromtimestamp(told["timestamp"] / 1000, UTC)
+    return None
