@@ -8,6 +8,7 @@ from pyspark.sql import DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
 
 from jobs.common import tables
+from jobs.common.conflicts import despite_maintenance
 from jobs.common.kept import Kept
 from jobs.common.local_rows import held, local_rows
 from jobs.common.settings import Settings
@@ -181,9 +182,9 @@ def _replace(
 ) -> None:
     path = tables.ensure_table(spark, settings, name)
     writer = tables.conformed(rows.withColumn("close_id", F.lit(close_id)), name).write.format("delta")
-    writer.mode("overwrite").option("replaceWhere", f"reco_date = '{day.isoformat()}'{only}").option(
-        "userMetadata", close_id
-    ).save(path)
+    of_day = f"reco_date = '{day.isoformat()}'{only}"
+    writer = writer.mode("overwrite").option("replaceWhere", of_day).option("userMetadata", close_id)
+    despite_maintenance(name, lambda: writer.save(path))
 
 
 def _record(

@@ -6,6 +6,7 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from jobs.common import tables
+from jobs.common.conflicts import despite_maintenance
 from jobs.common.settings import Settings
 from reco_rules.identity import digest
 from reco_rules.vocabulary import KEY
@@ -70,9 +71,10 @@ def keep_lives(
         rows.write.format("delta").mode("append").save(path)
         return
     rows.createOrReplaceTempView("changed_exceptions")
-    spark.sql(
+    statement = (
         f"MERGE INTO {tables.identifier(path)} AS known USING changed_exceptions AS changed "
         "ON known.exception_id = changed.exception_id "
         "WHEN MATCHED THEN UPDATE SET * WHEN NOT MATCHED THEN INSERT *"
     )
+    despite_maintenance("exceptions", lambda: spark.sql(statement))
     spark.catalog.dropTempView("changed_exceptions")

@@ -7,6 +7,7 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from jobs.common import tables
+from jobs.common.conflicts import despite_maintenance
 from jobs.common.settings import Settings
 from reco_rules.identity import digest
 from reco_rules.vocabulary import KEY
@@ -122,9 +123,10 @@ def keep_exceptions(
 def merge(spark: SparkSession, path: str, rows: DataFrame) -> None:
     """Put these rows, one an exception, in the place of those that gold/nrt_exceptions has."""
     rows.createOrReplaceTempView("changed_nrt_exceptions")
-    spark.sql(
+    statement = (
         f"MERGE INTO {tables.identifier(path)} AS known USING changed_nrt_exceptions AS changed "
         "ON known.exception_id = changed.exception_id "
         "WHEN MATCHED THEN UPDATE SET * WHEN NOT MATCHED THEN INSERT *"
     )
+    despite_maintenance("nrt_exceptions", lambda: spark.sql(statement))
     spark.catalog.dropTempView("changed_nrt_exceptions")
