@@ -14,6 +14,8 @@ from jobs.common.sections import SCHEME
 
 #: So many files are removed with one call.
 _BATCH = 500
+#: Bytes of a file that are held at a time when it is copied.
+_PIECE = 8 << 20
 
 
 @dataclass(frozen=True)
@@ -88,4 +90,10 @@ class Storage:
         """Copy one file to the same path of another place, in pieces."""
         assert self._store is not None
         assert target._store is not None
-        obstore.put(target._store, path, obstore.get(self._store, path))
+        found = obstore.get(self._store, path)
+        if found.meta["size"] <= _PIECE:
+            obstore.put(target._store, path, bytes(found.bytes()))
+            return
+        with obstore.open_writer(target._store, path) as writer:
+            for piece in found.stream(min_chunk_size=_PIECE):
+                writer.write(piece)

@@ -11,7 +11,8 @@ from jobs.common.storage import File, Storage
 from jobs.maintain.plan import Wanted
 
 _LOG = "_delta_log"
-_NAME = re.compile(r"_delta_log/(\d{20})\.(?:(json)|(checkpoint)\.(?:\d+\.\d+\.)?parquet|crc)$")
+#: Also the sums that Spark keeps beside each file of a folder.
+_NAME = re.compile(r"_delta_log/\.?(\d{20})\.(?:json|checkpoint\.(?:\d+\.\d+\.)?parquet|crc)(?:\.crc)?$")
 
 
 def superfluous(storage: Storage, wanted: Wanted, now: datetime, days: int) -> list[File]:
@@ -21,7 +22,7 @@ def superfluous(storage: Storage, wanted: Wanted, now: datetime, days: int) -> l
     takes its presence for the sign that older versions can be read.
     """
     files = [(int(found[1]), one) for one in storage.files(_LOG) if (found := _NAME.search(one.path))]
-    points = sorted({version for version, one in files if ".checkpoint." in one.path})
+    points = sorted({version for version, one in files if one.path.endswith(".parquet")})
     commits = sorted(version for version, one in files if one.path.endswith(".json"))
     if not points or not commits:
         return []

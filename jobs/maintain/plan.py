@@ -48,8 +48,11 @@ class Wanted:
     why: str = ""
 
 
-def wanted(settings: Settings, name: str, now: datetime, vacuum_hours: int | None = None) -> Wanted:
-    """What of a table's past must stay. `vacuum_hours`: where nothing else reads the lake, in place of any waiting."""
+def wanted(settings: Settings, name: str, newest: int, now: datetime, vacuum_hours: int | None = None) -> Wanted:
+    """What of a table's past must stay. `newest`: its version.
+
+    `vacuum_hours`: in place of any waiting, where nothing else reads the lake.
+    """
     hours = settings.maintenance.vacuum_hours if vacuum_hours is None else vacuum_hours
     pins = _pins(settings, name, now.date() - timedelta(days=settings.maintenance.audit_days))
     if name in AUDITED:
@@ -62,13 +65,13 @@ def wanted(settings: Settings, name: str, now: datetime, vacuum_hours: int | Non
     why = (
         "" if looked is not None else "all since the first close stays, until `reco daily --stale` has come to its end"
     )
+    if vacuum_hours is not None:
+        return Wanted((*pins, *range(since, newest + 1)), since, hours, why)
     pins = (*pins, since)
-    if vacuum_hours is None:
-        at = _time_of(settings, name, since)
-        if at is None:
-            return Wanted(pins, since, _NEVER, f"its commit {since} does not tell its time; no file is removed")
-        hours = max(hours, int((now - at).total_seconds() // 3600) + 1)
-    return Wanted(pins, since, hours, why)
+    at = _time_of(settings, name, since)
+    if at is None:
+        return Wanted(pins, since, _NEVER, f"its commit {since} does not tell its time; no file is removed")
+    return Wanted(pins, since, max(hours, int((now - at).total_seconds() // 3600) + 1), why)
 
 
 def expired(settings: Settings, name: str, now: datetime) -> str | None:

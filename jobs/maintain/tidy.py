@@ -68,7 +68,7 @@ def tidy(settings: Settings, name: str, now: datetime, *, dry_run: bool, vacuum_
     storage = Storage(settings.table_path(name))
     size = _size(table, storage)
     report = Report(TABLES[name].path, size, size)
-    keep = wanted(settings, name, now, vacuum_hours)
+    keep = wanted(settings, name, table.version(), now, vacuum_hours)
     if lost := [pin for pin in keep.pins if pin > table.version()]:
         raise UserError(
             f"Closes are pinned to versions of {TABLES[name].path} that are not there ({lost[0]}, the newest is "
@@ -198,6 +198,8 @@ def _log(
     table = _opened(settings, name)
     if not dry_run and not storage.is_there(f"_delta_log/{table.version():020}.checkpoint.parquet"):
         table.create_checkpoint()
+        # Spark's sum of the file that was just replaced: with it, it would take the new one for damaged.
+        storage.remove(["_delta_log/._last_checkpoint.crc"])
     days = settings.maintenance.audit_days if keep.hours >= 24 * settings.maintenance.audit_days else None
     old = superfluous(storage, keep, now, settings.maintenance.log_days if days is None else days)
     report.log_files_removed = len(old)

@@ -10,9 +10,10 @@ from threading import Event, Thread
 import polars as pl
 import pytest
 from deltalake import DeltaTable, write_deltalake
+from pyspark.sql.types import StructType
 
 from jobs.cli.main import main
-from jobs.common.arrow import delta_schema
+from jobs.common.arrow import delta_schema, polars_schema
 from jobs.common.errors import FAILED, UserError
 from jobs.common.lake import open_table
 from jobs.common.settings import Lake, Maintenance, Settings
@@ -60,7 +61,9 @@ def grown(root: Path, commits: int = 12) -> Settings:
 def closed(settings: Settings, day: date, version: int, revision: int = 1) -> None:
     """A row of gold/closes that is pinned to a version of silver."""
     row = {"close_id": f"{day}-r{revision}", "reco_date": day, "revision": revision, "silver_version": version}
-    write_deltalake(settings.table_path("closes"), pl.DataFrame([row]), mode="append")
+    row |= {"policies_table_version": None, "fx_table_version": None}
+    schema = polars_schema(StructType([field for field in TABLES["closes"].schema.fields if field.name in row]))
+    write_deltalake(settings.table_path("closes"), pl.DataFrame([row], schema=schema), mode="append")
 
 
 def in_the_log(settings: Settings, name: str = "activity") -> set[int]:
