@@ -55,9 +55,10 @@ class Section(BaseModel):
 
 
 class Lake(Section):
-    """Where the tables lie."""
+    """Where the tables lie. writer: a name for this installation, where several could write one lake."""
 
     root: Annotated[str, BeforeValidator(as_lake_root)] = ".reco/lake"
+    writer: str = Field(default="", pattern=r"^[A-Za-z0-9._-]{0,64}$")
 
 
 class Kafka(Section):

@@ -11,6 +11,7 @@ from jobs.common import log
 from jobs.common.errors import BREAKS_FOUND, DONE, UserError
 from jobs.common.options import AsJson, Debug, SettingsFile
 from jobs.common.output import print_json, print_table, say
+from jobs.common.ownership import claim
 from jobs.common.session import spark_session
 from jobs.common.settings import Settings, load_settings
 from jobs.common.stale_mark import note_looked
@@ -18,6 +19,7 @@ from jobs.daily import checks, inputs, revisions
 from jobs.daily.close import Report, close_day
 from reco_rules.money import MAX_RATE_AGE_DAYS
 from reco_rules.vocabulary import Severity
+from schemas.tables import TABLES
 
 
 def command(
@@ -32,6 +34,9 @@ def command(
     fail_on: Annotated[
         Severity | None, typer.Option("--fail-on", help="Exit with 3 where a break is at least this severe.")
     ] = None,
+    take_over: Annotated[
+        bool, typer.Option("--take-over", help="Write tables that another application owned; it must have stopped.")
+    ] = False,
     settings: SettingsFile = None,
     as_json: AsJson = False,
     debug: Debug = False,
@@ -43,10 +48,13 @@ def command(
     log.configure(debug=debug)
     now = datetime.now(UTC)
     days = wanted_dates(dates or [], stale, provisional, now)
+    chosen = load_settings(settings)
+    if not dry_run:
+        claim(chosen, [name for name, table in TABLES.items() if table.owner == "close"], take_over=take_over)
     reports: list[Report] = []
     try:
         with checks.loaded_ahead():
-            reports.extend(run(load_settings(settings), days, now, dry_run=dry_run))
+            reports.extend(run(chosen, days, now, dry_run=dry_run))
     except BaseException:
         if reports:  # days that were closed before the one that failed
             show(reports, as_json)
