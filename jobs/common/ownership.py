@@ -5,11 +5,11 @@ Two drivers that write one table on S3 lose each other's commits in silence, so 
 
 from collections.abc import Sequence
 
-from deltalake import DeltaTable
 from deltalake.exceptions import CommitFailedError, DeltaError
 
 from jobs.common.errors import FAILED, UserError
 from jobs.common.lake import open_table
+from jobs.common.lasting import lasting
 from jobs.common.log import get_logger
 from jobs.common.settings import Settings
 from schemas.tables import TABLES
@@ -36,13 +36,18 @@ def owner_of(settings: Settings, name: str) -> str:
 def claim(settings: Settings, names: Sequence[str], *, take_over: bool = False) -> None:
     """Make sure that these tables, as far as they are there, are ours to write; one without an owner becomes ours.
 
+    Tables of before also get the retention that new ones have.
+
     UserError where another application owns one, unless `take_over`: then it is ours from now on.
     """
     for name in names:
         table, mine = open_table(settings, name), owner_of(settings, name)
-        if table is None or _told(table) == mine:
+        if table is None:
             continue
-        if (other := _told(table)) is not None:
+        wanted, told = {PROPERTY: mine, **lasting(name)}, table.metadata().configuration
+        if wanted.items() <= told.items():
+            continue
+        if (other := told.get(PROPERTY, mine)) != mine:
             if not take_over:
                 raise UserError(
                     f"The table {TABLES[name].path} of {settings.lake.root} is written by {other}, and this is {mine}: "
@@ -50,19 +55,15 @@ def claim(settings: Settings, names: Sequence[str], *, take_over: bool = False) 
                     "that the other has stopped for good and say --take-over."
                 )
             log.warning("taken over", table=name, owner=other, by=mine)
-        _write(settings, name, mine)
+        _write(settings, name, wanted)
 
 
-def _told(table: DeltaTable) -> str | None:
-    return table.metadata().configuration.get(PROPERTY)
-
-
-def _write(settings: Settings, name: str, mine: str) -> None:
+def _write(settings: Settings, name: str, wanted: dict[str, str]) -> None:
     for left in reversed(range(_TRIES)):
         table = open_table(settings, name)
         assert table is not None
         try:
-            table.alter.set_table_properties({PROPERTY: mine}, raise_if_not_exists=False)
+            table.alter.set_table_properties(wanted, raise_if_not_exists=False)
         except CommitFailedError:
             if not left:
                 raise

@@ -119,7 +119,7 @@ class Maintenance(Section):
     """
 
     target_mb: int = Field(default=128, ge=1, le=4096)
-    vacuum_hours: int = Field(default=168, ge=24, le=24 * 3650)
+    vacuum_hours: int = Field(default=168, ge=24, le=24 * 30)
     log_days: int = Field(default=30, ge=2, le=36500)
     audit_days: int = Field(default=3650, ge=1, le=36500)
     keep_days: dict[Literal[*EXPIRING], Annotated[int, Field(ge=30)]] = Field(default_factory=dict)  # type: ignore[valid-type]

@@ -7,17 +7,13 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.types import ArrayType, DataType, MapType, StructType
 
 from jobs.common.errors import UserError
+from jobs.common.lasting import lasting
 from jobs.common.ownership import PROPERTY, owner_of
 from jobs.common.settings import Settings
 from schemas.tables import TABLES
 from schemas.types import Table
 
-#: Old versions stay readable for ten years, so that a close can be replayed from its pinned inputs.
-_PROPERTIES = {
-    "delta.logRetentionDuration": "interval 3650 days",
-    "delta.deletedFileRetentionDuration": "interval 3650 days",
-    "delta.enableDeletionVectors": "false",
-}
+_PROPERTIES = {"delta.enableDeletionVectors": "false"}
 
 
 def identifier(path: str) -> str:
@@ -94,7 +90,7 @@ def _create_statement(table: Table, path: str, owner: str) -> str:
         for field in table.schema.fields
     )
     partitioned = f" PARTITIONED BY ({', '.join(table.partition_by)})" if table.partition_by else ""
-    told = {**_PROPERTIES, **table.all_properties, PROPERTY: owner}
+    told = {**_PROPERTIES, **lasting(table.name), **table.all_properties, PROPERTY: owner}
     properties = ", ".join(f"'{key}' = '{value}'" for key, value in told.items())
     return (
         f"CREATE TABLE IF NOT EXISTS {identifier(path)} ({columns}) USING DELTA{partitioned} "

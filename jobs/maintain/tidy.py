@@ -15,6 +15,7 @@ from deltalake.exceptions import CommitFailedError, DeltaError
 
 from jobs.common.errors import FAILED, UserError
 from jobs.common.lake import open_table
+from jobs.common.lasting import hours_of
 from jobs.common.log import get_logger
 from jobs.common.settings import Settings
 from jobs.common.storage import File, Storage
@@ -171,8 +172,13 @@ def _vacuum(
     settings: Settings, name: str, now: datetime, storage: Storage, keep: Wanted, report: Report, dry_run: bool
 ) -> None:
     """Remove files that no version in use, none pinned, and none young enough has."""
+    table = _opened(settings, name)
+    if keep.hours > hours_of(table.metadata().configuration):
+        # A file that the log no longer tells of cannot be told from one that nobody ever needed.
+        report.notes.append("no file is removed: what must stay is older than what its log tells of")
+        return
     options: dict[str, Any] = {"enforce_retention_duration": False, "full": True, "keep_versions": list(keep.pins)}
-    gone = set(_opened(settings, name).vacuum(keep.hours, dry_run=True, **options))
+    gone = set(table.vacuum(keep.hours, dry_run=True, **options))
     # The rows of a change feed: nothing but their age tells that they are no longer needed.
     old = now - timedelta(hours=keep.hours)
     changes = [one for one in storage.files("_change_data") if one.modified < old]

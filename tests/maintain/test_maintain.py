@@ -16,6 +16,7 @@ from jobs.cli.main import main
 from jobs.common.arrow import delta_schema, polars_schema
 from jobs.common.errors import FAILED, UserError
 from jobs.common.lake import open_table
+from jobs.common.lasting import lasting
 from jobs.common.settings import Lake, Maintenance, Settings
 from jobs.common.stale_mark import looked_to, note_looked
 from jobs.maintain.main import maintain
@@ -44,7 +45,7 @@ def new_lake(root: Path) -> Settings:
         settings.table_path("activity"),
         delta_schema(silver.schema),
         partition_by=list(silver.partition_by),
-        configuration={**silver.all_properties},
+        configuration={**silver.all_properties, **lasting("activity")},
     )
     small_lake.append(settings, small_lake.events(), 1)
     return settings
@@ -129,11 +130,12 @@ def test_what_the_next_look_for_late_events_reads_stays(tmp_path: Path) -> None:
     report = maintain(settings, LATER, ["activity"])[0]
     assert "reco daily --stale" in report.notes[0]
     assert set(range(4, 6)) <= in_the_log(settings)
+    assert "older than what its log tells of" in report.notes[1]
     assert report.files_removed == 0
     note_looked(settings, 5)
     note_looked(settings, 4)
     assert looked_to(settings) == 5
-    assert maintain(settings, LATER, ["activity"])[0].notes == []
+    assert maintain(settings, NOW, ["activity"])[0].notes == []
 
 
 def test_a_pin_beyond_the_table_is_refused(tmp_path: Path) -> None:
