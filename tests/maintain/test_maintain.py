@@ -15,7 +15,7 @@ from pyspark.sql.types import StructType
 from jobs.cli.main import main
 from jobs.common.arrow import delta_schema, polars_schema
 from jobs.common.errors import FAILED, UserError
-from jobs.common.lake import open_table
+from jobs.common.lake import open_table, options_of
 from jobs.common.lasting import lasting
 from jobs.common.settings import Lake, Maintenance, Settings
 from jobs.common.stale_mark import looked_to, note_looked
@@ -37,7 +37,7 @@ def rows(settings: Settings, version: int | None = None) -> list[Row]:
     return sorted(pl.scan_delta(table).select("activity_id", "source", "event_id").collect().rows())
 
 
-def new_lake(root: Path) -> Settings:
+def new_lake(root: Path | str) -> Settings:
     """A lake with a few events, its silver made as the stream makes it: rows may be removed from it."""
     settings = Settings(lake=Lake(root=str(root)))
     silver = TABLES["activity"]
@@ -46,12 +46,13 @@ def new_lake(root: Path) -> Settings:
         delta_schema(silver.schema),
         partition_by=list(silver.partition_by),
         configuration={**silver.all_properties, **lasting("activity")},
+        storage_options=options_of(str(root)),
     )
     small_lake.append(settings, small_lake.events(), 1)
     return settings
 
 
-def grown(root: Path, commits: int = 12) -> Settings:
+def grown(root: Path | str, commits: int = 12) -> Settings:
     """The same, written by many small batches."""
     settings = new_lake(root)
     for number in range(1, commits):
