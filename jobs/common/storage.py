@@ -7,7 +7,7 @@ from pathlib import Path
 
 import obstore
 from obstore.exceptions import BaseError, NotFoundError
-from obstore.store import LocalStore, from_url
+from obstore.store import LocalStore, ObjectStore, from_url
 
 from jobs.common.errors import FAILED, UserError
 from jobs.common.sections import SCHEME
@@ -34,13 +34,12 @@ class Storage:
         """`make`: a folder that is not there is made. UserError where the place cannot be used."""
         self.root = root
         self.is_local = SCHEME.match(root) is None
+        self._store: ObjectStore | None = None
         try:
-            if self.is_local:
-                if make:
-                    Path(root).mkdir(parents=True, exist_ok=True)
-                self._store = LocalStore(root) if Path(root).is_dir() else None
-            else:
+            if not self.is_local:
                 self._store = from_url(root.replace("s3a://", "s3://", 1))
+            elif make or Path(root).is_dir():
+                self._store = LocalStore(root, mkdir=make)
         except (BaseError, OSError, ValueError) as error:
             raise UserError(f"The place {root} cannot be used: {error}; see docs/s3.md.", FAILED) from error
 
@@ -78,7 +77,9 @@ class Storage:
 
     def remove(self, paths: Sequence[str]) -> None:
         """Remove files; one that is gone already is no error."""
-        assert self._store is not None or not paths
+        if not paths:
+            return
+        assert self._store is not None
         for first in range(0, len(paths), _BATCH):
             for path in paths[first : first + _BATCH]:
                 try:

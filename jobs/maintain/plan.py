@@ -76,7 +76,7 @@ def wanted(settings: Settings, name: str, newest: int, now: datetime, vacuum_hou
 
 def expired(settings: Settings, name: str, now: datetime) -> str | None:
     """The condition of rows that are too old to be kept; None where all are."""
-    days = settings.maintenance.keep_days.get(name)  # type: ignore[call-overload]
+    days = settings.maintenance.keep_days.get(name)
     if days is None:
         return None
     first: date = now.date() - timedelta(days=days)

@@ -29,8 +29,9 @@ def test_each_close_replays_to_its_hash_after_maintenance(
         day, noon = DAY + timedelta(days=number), NOON + timedelta(days=number)
         for batch in range(4):
             late = noon + timedelta(minutes=batch)
-            at = {"event_time": late, "kafka_time": late}
-            rows = [small_lake.event(side, f"BK-{number}-{batch}", **at) for side in ("AGODA", "SUPPLIER")]
+            rows = small_lake.pair(f"BK-{number}-{batch}")
+            for row in rows:
+                row |= {"event_time": late, "kafka_time": late, "event_date": day}
             small_lake.append(settings, rows, 100_000 * (number + 1) + 10 * batch)
         report = close_day(spark, settings, day, noon + timedelta(days=1))
         hashes[report.close_id] = report.content_hash
