@@ -2,13 +2,13 @@
 
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, IPvAnyNetwork
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, IPvAnyNetwork, model_validator
 
 SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/")
 
-#: Tables whose rows may be removed by age.
+#: Tables whose rows may be removed by age; of the first three all or none, for bronze is counted against the others.
 EXPIRING = ("activity_raw", "activity", "quarantine", "nrt_results", "nrt_exceptions", "hourly_summary")
 
 _INTERVAL = r"^[1-9][0-9]{0,8} (millisecond|second|minute|hour)s?$"
@@ -122,7 +122,16 @@ class Maintenance(Section):
     vacuum_hours: int = Field(default=168, ge=24, le=24 * 30)
     log_days: int = Field(default=30, ge=2, le=36500)
     audit_days: int = Field(default=3650, ge=1, le=36500)
-    keep_days: dict[Literal[*EXPIRING], Annotated[int, Field(ge=30)]] = Field(default_factory=dict)  # type: ignore[valid-type]
+    keep_days: dict[str, Annotated[int, Field(ge=30, le=36500)]] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _check_keep_days(self) -> Self:
+        if unknown := sorted(set(self.keep_days) - set(EXPIRING)):
+            raise ValueError(f"keep_days: {unknown[0]} is none of {', '.join(EXPIRING)}")
+        together = {self.keep_days.get(name) for name in EXPIRING[:3]}
+        if len(together) > 1:
+            raise ValueError(f"keep_days: {', '.join(EXPIRING[:3])} go together; give all three the same number")
+        return self
 
 
 class Metrics(Section):

@@ -22,12 +22,14 @@ AUDITED = frozenset(
     }
 )
 _PIN = {"activity": "silver_version", "policies": "policies_table_version", "fx_rates": "fx_table_version"}
+#: Bronze, silver and quarantine by the same clock, so that what came in and what became of it go together.
 _AGE = {
-    "activity_raw": ("ingest_date", None),
-    "activity": ("event_date", "ingested_at"),
-    "quarantine": ("ingest_date", None),
-    "nrt_results": ("verdict_date", None),
-    "hourly_summary": ("verdict_date", None),
+    "activity_raw": "ingest_date",
+    "activity": "ingested_at",
+    "quarantine": "ingest_date",
+    "nrt_results": "verdict_date",
+    "nrt_exceptions": "resolved_at",
+    "hourly_summary": "verdict_date",
 }
 
 
@@ -80,12 +82,9 @@ def expired(settings: Settings, name: str, now: datetime) -> str | None:
     if days is None:
         return None
     first: date = now.date() - timedelta(days=days)
-    if name == "nrt_exceptions":
-        return f"state = 'RESOLVED' AND resolved_at < '{first.isoformat()}T00:00:00Z'"
-    column, also = _AGE[name]
-    condition = f"{column} < '{first.isoformat()}'"
-    # An old event that came just now is news.
-    return condition if also is None else f"{condition} AND {also} < '{first.isoformat()}T00:00:00Z'"
+    column = _AGE[name]
+    told = f"{column} < '{first.isoformat()}{'T00:00:00Z' if column.endswith('_at') else ''}'"
+    return f"state = 'RESOLVED' AND {told}" if name == "nrt_exceptions" else told
 
 
 def _pins(settings: Settings, name: str, first: date) -> tuple[int, ...]:

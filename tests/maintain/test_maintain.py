@@ -161,13 +161,28 @@ def test_old_rows_go_where_the_settings_say_so_and_news_of_old_days_stay(tmp_pat
     old = small_lake.event("AGODA", "BK-OLD", event_time=NOON - timedelta(days=90), kafka_time=NOON)
     gone = old | {"activity_id": "BK-GONE", "ingested_at": NOON - timedelta(days=90)}
     small_lake.append(settings, [old, gone], 1000)
-    keep = settings.model_copy(update={"maintenance": Maintenance(keep_days={"activity": 30})})
+    keep = settings.model_copy(
+        update={"maintenance": Maintenance(keep_days=dict.fromkeys(("activity_raw", "activity", "quarantine"), 30))}
+    )
     now = NOON + timedelta(days=2)
     assert maintain(keep, now, ["activity"], dry_run=True)[0].rows_expired == 1
     maintain(keep, now, ["activity"], vacuum_hours=0)
     left = {row[0] for row in rows(settings)}
     assert "BK-GONE" not in left
     assert {"BK-OLD", "BK-OK"} <= left
+
+
+@pytest.mark.parametrize(
+    ("days", "sentence"),
+    [({"closes": 90}, "closes is none of"), ({"activity": 90}, "go together"), ({"nrt_results": 3}, "30")],
+)
+def test_retention_that_would_lie_is_refused(
+    monkeypatch: pytest.MonkeyPatch, days: dict[str, int], sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("RECO_MAINTENANCE__KEEP_DAYS", json.dumps(days))
+    with pytest.raises(SystemExit, match="2"):
+        main(["maintain"])
+    assert sentence in capsys.readouterr().err
 
 
 @contextmanager
