@@ -46,11 +46,11 @@ def reco(settings: Settings, faults: Faults, *words: str) -> Any:
     return json.loads(done.stdout) if done.stdout.strip() else None
 
 
-def within(faults: Faults, policy: str) -> None:
-    """What was asked since the last time needs all that the policy allows, and no more."""
+def amiss(faults: Faults, policy: str) -> list[str]:
+    """What was asked since the last time and the policy does not allow, and what it allows and nobody asked for."""
     told = faults.calls()
-    assert iam.refused(policy, ROOT, told) == set()
-    assert iam.unused(policy, ROOT, told) == []
+    refused = [f"{policy} refuses {need}" for need in sorted(iam.refused(policy, ROOT, told))]
+    return refused + [f"{policy} allows {one} for nothing" for one in iam.unused(policy, ROOT, told)]
 
 
 def records(first: int, count: int, minutes: float) -> Sequence[Raw]:
@@ -68,14 +68,14 @@ def test_the_whole_road(broker: Broker, faults: Faults, tmp_path: Path) -> None:
     settings = settings.model_copy(update={"console": console})
     produce(settings, records(0, 20, 0))
     reco(settings, faults, "stream", "--available-now")
-    within(faults, "stream")
+    wrong = amiss(faults, "stream")
     assert {row["outcome"] for row in rows(settings, "nrt_results")} == {"MATCHED", "MISSING_SUPPLIER"}
     faults.calls()
     [closed] = reco(settings, faults, "daily", "--date", DAY)
-    within(faults, "daily")
+    wrong += amiss(faults, "daily")
     assert closed["facts"] == 21
     assert reco(settings, faults, "replay", closed["close_id"])["equal"] is True
-    within(faults, "replay")
+    wrong += amiss(faults, "replay")
     tokens = make_users(settings)
     with serving(settings) as url, asking(url, tokens) as ask:
         for path in ("/", "/exceptions", "/closes", "/quarantine", "/suppliers"):
@@ -83,7 +83,8 @@ def test_the_whole_road(broker: Broker, faults: Faults, tmp_path: Path) -> None:
         found = ask("ann", "GET", "/api/v1/exceptions").json()["exceptions"]
         what = {"request_id": "s3-road-0001", "action": "ACKNOWLEDGE", "exception_ids": [found[0]["exception_id"]]}
         assert ask("ann", "POST", "/api/v1/exceptions/actions", json=what).json()["written"] == 1
-    within(faults, "console")
+    wrong += amiss(faults, "console")
+    assert wrong == []
 
     faults.spoil(20)
     produce(settings, records(100, 20, 60))
