@@ -22,7 +22,7 @@ from tests.s3.proxy import Faults
 from tests.streaming.feed import new_settings, produce
 from tests.streaming.nrt import T0, beats, both, event
 
-ROOT = "road/lake"
+ROOT = "road"
 DAY = T0.date().isoformat()
 SECONDS = 900
 pytestmark = pytest.mark.long
@@ -60,7 +60,7 @@ def records(first: int, count: int, minutes: float) -> Sequence[Raw]:
     return [*pairs, event("agoda", f"BK-ALONE-{first}", minutes), poison, *beats(minutes + 200)]
 
 
-def test_the_whole_road(broker: Broker, faults: Faults, tmp_path: Path) -> None:
+def test_the_whole_road_within_the_policies(broker: Broker, faults: Faults, tmp_path: Path) -> None:
     settings = new_settings(f"s3a://{BUCKET}/{ROOT}", broker.bootstrap_servers, "s3road")
     console = settings.console.model_copy(
         update={"users_file": tmp_path / "users.yaml", "audit_file": tmp_path / "audit.jsonl"}
@@ -86,14 +86,18 @@ def test_the_whole_road(broker: Broker, faults: Faults, tmp_path: Path) -> None:
     wrong += amiss(faults, "console")
     assert wrong == []
 
+
+def test_the_whole_road_where_the_store_fails(broker: Broker, faults: Faults) -> None:
+    settings = new_settings(f"s3a://{BUCKET}/failing", broker.bootstrap_servers, "s3failing")
     faults.spoil(20)
-    produce(settings, records(100, 20, 60))
-    reco(settings, faults, "stream", "--available-now")
-    [again] = reco(settings, faults, "daily", "--date", DAY)
+    for number in range(2):
+        produce(settings, records(100 * number, 20, 60 * number))
+        reco(settings, faults, "stream", "--available-now")
+    [closed] = reco(settings, faults, "daily", "--date", DAY)
     assert reco(settings, faults, "replay", closed["close_id"])["equal"] is True
     assert sum(faults.done().values()) > 0
     faults.spoil(0)
-    assert again["facts"] == 42
+    assert closed["facts"] == 42
     law = measure(settings)
     assert law is not None
     assert law.holds
