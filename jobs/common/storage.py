@@ -1,6 +1,7 @@
 """Files of the lake, in a folder or an object store, without a JVM: listed, read, written, copied, removed."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -81,11 +82,13 @@ class Storage:
             return
         assert self._store is not None
         for first in range(0, len(paths), _BATCH):
-            for path in paths[first : first + _BATCH]:
-                try:
-                    obstore.delete(self._store, path)
-                except (NotFoundError, FileNotFoundError):
-                    continue
+            batch = paths[first : first + _BATCH]
+            try:
+                obstore.delete(self._store, batch)
+            except (NotFoundError, FileNotFoundError):
+                for path in batch:
+                    with suppress(NotFoundError, FileNotFoundError):
+                        obstore.delete(self._store, path)
 
     def copy_to(self, path: str, target: "Storage") -> None:
         """Copy one file to the same path of another place, in pieces."""

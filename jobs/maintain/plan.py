@@ -21,7 +21,8 @@ AUDITED = frozenset(
         *("exception_actions", "policies", "formats", "fx_rates"),
     }
 )
-_PIN = {"activity": "silver_version", "policies": "policies_table_version", "fx_rates": "fx_table_version"}
+#: The tables that closes are pinned to, and the column of gold/closes with the version.
+PINNED = {"activity": "silver_version", "policies": "policies_table_version", "fx_rates": "fx_table_version"}
 #: Bronze, silver and quarantine by the same clock, so that what came in and what became of it go together.
 _AGE = {
     "activity_raw": "ingest_date",
@@ -88,10 +89,10 @@ def expired(settings: Settings, name: str, now: datetime) -> str | None:
 
 
 def _pins(settings: Settings, name: str, first: date) -> tuple[int, ...]:
-    table = open_table(settings, "closes") if name in _PIN else None
+    table = open_table(settings, "closes") if name in PINNED else None
     if table is None:
         return ()
-    column = _PIN[name]
+    column = PINNED[name]
     rows = scan(table).filter(pl.col("reco_date") >= first).select(pl.col(column).drop_nulls().unique().sort())
     return tuple(int(version) for version in rows.collect()[column])
 

@@ -18,6 +18,7 @@ from deltalake.exceptions import DeltaError
 from jobs.common.errors import FAILED, UserError
 from jobs.common.lake import options_of
 from jobs.common.storage import File, Storage
+from jobs.maintain.plan import PINNED
 from schemas.tables import TABLES
 
 FOLDER = "_backups"
@@ -28,7 +29,6 @@ ORDER = (
     *("exception_actions", "hourly_summary", "nrt_exceptions", "nrt_results", "quarantine", "activity"),
     *("activity_raw", "policies", "formats", "fx_rates"),
 )
-PINNED = {"activity": "silver_version", "policies": "policies_table_version", "fx_rates": "fx_table_version"}
 _COPIES = 8
 
 
