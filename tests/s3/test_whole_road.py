@@ -81,7 +81,7 @@ def test_the_whole_road_within_the_policies(broker: Broker, faults: Faults, tmp_
         for path in ("/", "/exceptions", "/closes", "/quarantine", "/suppliers"):
             assert ask("ann", "GET", path).status_code == 200
         found = ask("ann", "GET", "/api/v1/exceptions").json()["exceptions"]
-        what = {"request_id": "s3-road-0001", "action": "ACKNOWLEDGE", "exception_ids": [found[0]["exception_id"]]}
+        what = {"request_id": "s3-road-0001", "action": "ACKNOWLEDGE", "ids": [found[0]["exception_id"]]}
         assert ask("ann", "POST", "/api/v1/exceptions/actions", json=what).json()["written"] == 1
     wrong += amiss(faults, "console")
     assert wrong == []
