@@ -31,6 +31,8 @@ TRIES = 5
 _HOOKS = PostCommitHookProperties(create_checkpoint=False, cleanup_expired_logs=False)
 #: Rewriting a partition holds so much of it in memory, the rest on disk.
 _SPILL = 1 << 30
+#: So many partitions are rewritten with one commit.
+_TOGETHER = 30
 
 
 @dataclass(frozen=True)
@@ -129,22 +131,31 @@ def _expire(settings: Settings, name: str, now: datetime, report: Report, dry_ru
 
 def _compact(settings: Settings, name: str, report: Report, dry_run: bool) -> None:
     target = settings.maintenance.target_mb << 20
-    for values, is_clustered in due(_opened(settings, name), name, target):
-        report.partitions += 1
-        if dry_run:
-            continue
-        filters = [(column, "=", str(value)) for column, value in values.items()] or None
-        options: dict[str, Any] = {"partition_filters": filters, "target_size": target, "max_spill_size": _SPILL}
-        options |= {"max_concurrent_tasks": 2, "post_commithook_properties": _HOOKS}
+    found = due(_opened(settings, name), name, target)
+    report.partitions = len(found)
+    if dry_run:
+        return
+    for is_clustered in (False, True):
+        mine = [values for values, clustered in found if clustered == is_clustered]
+        for first in range(0, len(mine), _TOGETHER):
+            _rewrite(settings, name, report, mine[first : first + _TOGETHER], is_clustered)
 
-        def put_together(
-            table: DeltaTable, options: dict[str, Any] = options, is_clustered: bool = is_clustered
-        ) -> dict[str, Any]:
-            if is_clustered:
-                return table.optimize.z_order(list(CLUSTERED[name]), **options)
-            return table.optimize.compact(**options)
 
-        _again(settings, name, report, put_together)
+def _rewrite(
+    settings: Settings, name: str, report: Report, partitions: list[dict[str, Any]], is_clustered: bool
+) -> None:
+    """Put the files of some partitions together, in one commit."""
+    by = TABLES[name].partition_by
+    filters = [(column, "in", sorted({str(values[column]) for values in partitions})) for column in by] or None
+    options: dict[str, Any] = {"partition_filters": filters, "target_size": settings.maintenance.target_mb << 20}
+    options |= {"max_spill_size": _SPILL, "max_concurrent_tasks": 2, "post_commithook_properties": _HOOKS}
+
+    def put_together(table: DeltaTable) -> dict[str, Any]:
+        if is_clustered:
+            return table.optimize.z_order(list(CLUSTERED[name]), **options)
+        return table.optimize.compact(**options)
+
+    _again(settings, name, report, put_together)
 
 
 def due(table: DeltaTable, name: str, target: int) -> list[tuple[dict[str, Any], bool]]:
