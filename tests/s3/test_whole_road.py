@@ -5,13 +5,14 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from jobs.cli.broker import Broker
-from jobs.common.lake import open_table, read
+from jobs.common.lake import append_version, open_table, read
 from jobs.common.law import measure
 from jobs.common.settings import Settings
 from tests.console.conftest import asking, make_users, serving
@@ -66,7 +67,10 @@ def test_the_whole_road_within_the_policies(broker: Broker, faults: Faults, tmp_
         update={"users_file": tmp_path / "users.yaml", "audit_file": tmp_path / "audit.jsonl"}
     )
     settings = settings.model_copy(update={"console": console})
+    rate = {"rate_date": T0.date(), "currency": "EUR", "usd_per_unit": Decimal("1.08"), "fx_version": 1}
+    append_version(settings, "fx_rates", [{**rate, "loaded_at": T0}], 1, None)
     produce(settings, records(0, 20, 0))
+    faults.calls()
     reco(settings, faults, "stream", "--available-now")
     wrong = amiss(faults, "stream")
     assert {row["outcome"] for row in rows(settings, "nrt_results")} == {"MATCHED", "MISSING_SUPPLIER"}
