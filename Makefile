@@ -6,7 +6,7 @@ PYTEST := $(BIN)/python -m pytest
 # Two processes, each with a Spark session, that take a file of tests at a time: what a file prepares is prepared once.
 SIDE_BY_SIDE := -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help setup demo test test-long lint notebooks bench bench-relay test-spark40 test-duckdb test-alerts mutate clean
+.PHONY: help setup demo test test-long lint notebooks bench bench-relay test-spark40 test-duckdb test-alerts test-s3 mutate clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -59,6 +59,10 @@ test-duckdb: ## the truth tables of the rules on DuckDB, without Spark; they mus
 test-alerts: setup ## the alert rules with promtool, which is fetched into the cache folder where it can be had
 	@$(BIN)/python tools/promtool.py --fetch --version || [ $$? = 77 ]
 	$(PYTEST) tests/alerts/test_alerts.py $(ARGS)
+
+test-s3: setup ## the lake on S3: moto's server behind a proxy that fails, and what each job asks for (minutes)
+	@$(BIN)/python tools/moto.py || [ $$? = 77 ]
+	$(PYTEST) tests/s3 $(ARGS)
 
 clean: ## remove what make made in this folder (not the jars in the cache folder)
 	rm -rf .venv .venv-* build dist ./*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage htmlcov .reco

@@ -21,6 +21,7 @@ setup(
         "deltalake>=1.6",
         "great-expectations>=1.24",
         "iso4217>=1.16",
+        "obstore>=0.12",
         "polars>=2.1",
         "prometheus-client>=0.26",
         "pydantic>=2.14",

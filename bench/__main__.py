@@ -48,7 +48,8 @@ def main() -> None:
                 told = settings.model_copy(update={"kafka": Kafka(bootstrap_servers=broker.bootstrap_servers)})
                 key = f"match, a batch of 200 events, {options.events_a_day:,} activities a day before it"
                 results[key] = ageing.rounds(
-                    spark, told, broker, scratch / "lakes", options.events_a_day, options.days, 10
+                    *(spark, told, broker, scratch / "lakes", options.events_a_day, options.days, 10),
+                    maintained=options.maintained,
                 )
         peak = report.peak_of_jvm(spark)
         spark.stop()
@@ -112,6 +113,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--seconds", type=int, default=120, help="for so long")
     parser.add_argument("--days", type=int, default=30, help="days of stored results under a small batch; 0 for none")
     parser.add_argument("--events-a-day", type=int, default=100_000, help="activities on each of them")
+    parser.add_argument("--maintained", action="store_true", help="`reco maintain` has put the older tables in order")
     parser.add_argument("--only", nargs="*", default=[], help="contenders by name; else all")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--memory", default="3g", help="the driver's heap")

@@ -60,6 +60,21 @@ COMMANDS = {
         "Run a past close from its pinned inputs and compare the hashes.",
         "reco replay CLOSE_ID",
     ),
+    "maintain": Row(
+        "jobs.maintain.main:command",
+        "Put small files together, remove what nothing needs any more; beside running jobs.",
+        "reco maintain --dry-run",
+    ),
+    "backup": Row(
+        "jobs.maintain.backup:command",
+        "Copy what a backup does not have of the lake yet; a point to go back to.",
+        "reco backup s3a://backups/lake",
+    ),
+    "restore": Row(
+        "jobs.maintain.restore:command",
+        "An empty lake becomes what its backup was at a point.",
+        "reco restore s3a://backups/lake --at 2026-03-10T12:00:00Z",
+    ),
     "status": Row(
         "jobs.cli.status:command",
         "Lag, counts per topic and partition, open exceptions, last closes.",

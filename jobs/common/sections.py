@@ -8,6 +8,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, IPvAnyNetwor
 
 SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/")
 
+#: Tables whose rows may be removed by age; of the first three all or none, for bronze is counted against the others.
+EXPIRING = ("activity_raw", "activity", "quarantine", "nrt_results", "nrt_exceptions", "hourly_summary")
+
 _INTERVAL = r"^[1-9][0-9]{0,8} (millisecond|second|minute|hour)s?$"
 _MEMORY = r"^[1-9][0-9]{0,5}[kmgKMG]$"
 #: With its schema or without; the names of the tables beside it are made of it, and have room for 63 characters.
@@ -52,9 +55,10 @@ class Section(BaseModel):
 
 
 class Lake(Section):
-    """Where the tables lie."""
+    """Where the tables lie. writer: a name for this installation, where several could write one lake."""
 
     root: Annotated[str, BeforeValidator(as_lake_root)] = ".reco/lake"
+    writer: str = Field(default="", pattern=r"^[A-Za-z0-9._-]{0,64}$")
 
 
 class Kafka(Section):
@@ -112,6 +116,31 @@ class Daily(Section):
     duckdb_memory: str | None = Field(default=None, pattern=_MEMORY)
     duckdb_spill: str = Field(default="20g", pattern=_MEMORY)
     duckdb_folder: Annotated[Path | None, BeforeValidator(_as_path)] = None
+
+
+class Maintenance(Section):
+    """`reco maintain`: what it puts together, and how long it keeps what.
+
+    target_mb: files smaller than half of that are put together. vacuum_hours: files that no version in use has stay so
+    long for whoever still reads them. log_days: so long each commit of a table can be read back; after that only those
+    that a close is pinned to. audit_days: closes of so many days can be replayed, and the close's tables read as they
+    were. keep_days: rows older than that are removed, by table; a table that is not named keeps all.
+    """
+
+    target_mb: int = Field(default=128, ge=1, le=4096)
+    vacuum_hours: int = Field(default=168, ge=24, le=24 * 30)
+    log_days: int = Field(default=30, ge=2, le=36500)
+    audit_days: int = Field(default=3650, ge=1, le=36500)
+    keep_days: dict[str, Annotated[int, Field(ge=30, le=36500)]] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _check_keep_days(self) -> Self:
+        if unknown := sorted(set(self.keep_days) - set(EXPIRING)):
+            raise ValueError(f"keep_days: {unknown[0]} is none of {', '.join(EXPIRING)}")
+        together = {self.keep_days.get(name) for name in EXPIRING[:3]}
+        if len(together) > 1:
+            raise ValueError(f"keep_days: {', '.join(EXPIRING[:3])} go together; give all three the same number")
+        return self
 
 
 class Metrics(Section):

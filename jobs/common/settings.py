@@ -19,6 +19,7 @@ from jobs.common.sections import (
     Kafka,
     Lake,
     Local,
+    Maintenance,
     Metrics,
     Oidc,
     Outbox,
@@ -43,6 +44,7 @@ __all__ = [
     "Kafka",
     "Lake",
     "Local",
+    "Maintenance",
     "Metrics",
     "Oidc",
     "Outbox",
@@ -76,6 +78,7 @@ class Settings(BaseSettings):
     topics: Topics = Field(default_factory=Topics)
     stream: Stream = Field(default_factory=Stream)
     daily: Daily = Field(default_factory=Daily)
+    maintenance: Maintenance = Field(default_factory=Maintenance)
     metrics: Metrics = Field(default_factory=Metrics)
     formats: Formats = Field(default_factory=Formats)
     poll: Poll = Field(default_factory=Poll)

@@ -12,11 +12,14 @@ from jobs.common.engines.choice import EngineName, EngineOption, Work, session_f
 from jobs.common.errors import BREAKS_FOUND, DONE, UserError
 from jobs.common.options import AsJson, Debug, SettingsFile
 from jobs.common.output import print_json, print_table, say
+from jobs.common.ownership import claim
 from jobs.common.settings import Settings, load_settings
+from jobs.common.stale_mark import note_looked
 from jobs.daily import checks, inputs, revisions
 from jobs.daily.close import Report, close_day
 from reco_rules.money import MAX_RATE_AGE_DAYS
 from reco_rules.vocabulary import Severity
+from schemas.tables import TABLES
 
 
 def command(
@@ -32,6 +35,9 @@ def command(
         Severity | None, typer.Option("--fail-on", help="Exit with 3 where a break is at least this severe.")
     ] = None,
     engine: EngineOption = None,
+    take_over: Annotated[
+        bool, typer.Option("--take-over", help="Write tables that another application owned; it must have stopped.")
+    ] = False,
     settings: SettingsFile = None,
     as_json: AsJson = False,
     debug: Debug = False,
@@ -43,10 +49,13 @@ def command(
     log.configure(debug=debug)
     now = datetime.now(UTC)
     days = wanted_dates(dates or [], stale, provisional, now)
+    chosen = load_settings(settings)
+    if not dry_run:
+        claim(chosen, [name for name, table in TABLES.items() if table.owner == "close"], take_over=take_over)
     reports: list[Report] = []
     try:
         with checks.loaded_ahead():
-            reports.extend(run(load_settings(settings), days, now, dry_run=dry_run, engine=engine))
+            reports.extend(run(chosen, days, now, dry_run=dry_run, engine=engine))
     except BaseException:
         if reports:  # days that were closed before the one that failed
             show(reports, as_json)
@@ -61,6 +70,7 @@ def run(
     """Close each day, or where none is given every stale one, oldest first; each is reported once it is closed."""
     logger = log.get_logger(__name__)
     with session_for("reco-daily", settings, engine, _work(days)) as session:
+        looked = None if days or dry_run else revisions.silver_version(session, settings)
         chosen = sorted(set(days)) or revisions.stale_dates(session, settings)
         # One look at the inputs for all days of a run: they are closed over the same events, policies and rates.
         source = inputs.newest(session, settings) if chosen else None
@@ -70,6 +80,8 @@ def run(
             report = close_day(session, settings, day, now, source=source, provisional=provisional, dry_run=dry_run)
             logger.info("closed", close_id=report.close_id, facts=report.facts, anomalies=report.anomalies)
             yield report
+        if looked is not None:
+            note_looked(settings, looked)
 
 
 def _work(days: Sequence[date]) -> Work:

@@ -1,6 +1,6 @@
 """Closing a day again: what a revision changed, and which closed days late events have made stale."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from decimal import Decimal
 
@@ -10,6 +10,7 @@ from pyspark.sql.types import DateType, StructField, StructType
 from jobs.common.engines import Session, engine_of
 from jobs.common.errors import FAILED, UserError
 from jobs.common.settings import Settings
+from jobs.common.stale_mark import looked_to
 from reco_rules.engine import F
 from reco_rules.ownership import HOURS_AFTER, IDENTITY
 from reco_rules.vocabulary import KEY, Side
@@ -96,12 +97,20 @@ def changes(before: DataFrame, after: DataFrame) -> DataFrame:
     )
 
 
+def silver_version(session: Session, settings: Settings) -> int | None:
+    """The newest version of silver/activity; None where there is none."""
+    engine, path = engine_of(session), settings.table_path("activity")
+    return engine.version_of(path) if engine.exists(path) else None
+
+
 def stale_dates(session: Session, settings: Settings) -> list[date]:
     """Closed dates whose verdicts events that silver received since may change, oldest first."""
     engine, closed = engine_of(session), last_closes(session, settings)
     silver = settings.table_path("activity")
     if not closed or not engine.exists(silver):
         return []
+    if (looked := looked_to(settings)) is not None:
+        closed = {day: replace(c, silver_version=max(c.silver_version, looked)) for day, c in closed.items()}
     oldest = min(close.silver_version for close in closed.values())
     if oldest >= engine.version_of(silver):
         return []

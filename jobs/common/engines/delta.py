@@ -10,15 +10,13 @@ from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundErr
 
 from jobs.common.arrow import delta_schema
 from jobs.common.errors import FAILED, UserError
+from jobs.common.lasting import lasting
+from jobs.common.ownership import PROPERTY, owner_of
 from jobs.common.settings import Settings
 from schemas.tables import ADDED_LATER, TABLES
 
-#: As tables made by Spark have them (jobs/common/tables.py).
-_PROPERTIES = {
-    "delta.logRetentionDuration": "interval 3650 days",
-    "delta.deletedFileRetentionDuration": "interval 3650 days",
-    "delta.enableDeletionVectors": "false",
-}
+#: As tables made by Spark have it (jobs/common/tables.py).
+_PROPERTIES = {"delta.enableDeletionVectors": "false"}
 #: What a reader must understand that takes a table for the files of its log.
 _UNDERSTOOD = {"timestampNtz", "v2Checkpoint", "vacuumProtocolCheck"}
 
@@ -71,7 +69,12 @@ def created(settings: Settings, name: str) -> DeltaTable:
             mode="ignore",
             partition_by=list(described.partition_by),
             description=described.comment,
-            configuration={**_PROPERTIES, **described.all_properties},
+            configuration={
+                **_PROPERTIES,
+                **lasting(name),
+                **described.all_properties,
+                PROPERTY: owner_of(settings, name),
+            },
         )
     table = opened(path)
     wanted, found = _types(delta_schema(described.schema)), _types(table.schema())

@@ -5,14 +5,15 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
-from pyspark import StorageLevel
 from py4j.protocol import Py4JJavaError
+from pyspark import StorageLevel
 from pyspark.errors import PySparkException
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.types import StructType
 
 from jobs.common import tables
+from jobs.common.conflicts import despite_maintenance
 from jobs.common.engines.digest import CHAINS, HASH_SUMS, digested
 from jobs.common.errors import UserError
 from jobs.common.local_rows import held, local_rows
@@ -67,7 +68,8 @@ class SparkEngine:
 
     def replace(self, rows: DataFrame, name: str, path: str, where: str, note: str) -> None:
         writer = tables.conformed(rows, name).write.format("delta").mode("overwrite").option("replaceWhere", where)
-        writer.option("userMetadata", note).save(path)
+        noted = writer.option("userMetadata", note)
+        despite_maintenance(name, lambda: noted.save(path))
 
     def overwrite(self, rows: DataFrame, name: str, path: str) -> None:
         writer = tables.conformed(rows, name).write.format("delta").mode("overwrite")
@@ -76,10 +78,11 @@ class SparkEngine:
     def upsert(self, rows: DataFrame, name: str, path: str, key: str) -> None:
         view = f"changed_{name}"
         tables.conformed(rows, name).createOrReplaceTempView(view)
-        self._spark.sql(
+        statement = (
             f"MERGE INTO {tables.identifier(path)} AS known USING {view} AS changed ON known.{key} = changed.{key} "
             "WHEN MATCHED THEN UPDATE SET * WHEN NOT MATCHED THEN INSERT *"
         )
+        despite_maintenance(name, lambda: self._spark.sql(statement))
         self._spark.catalog.dropTempView(view)
 
     def delete(self, path: str) -> None:
