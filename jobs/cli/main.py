@@ -74,6 +74,11 @@ COMMANDS = {
         "The web console: money at risk, exceptions and what people do about them, closes.",
         "reco console --port 8088",
     ),
+    "export": Row(
+        "jobs.warehouse.main:app",
+        "Feed ClickHouse, or write a close as signed files.",
+        "reco export clickhouse --only anomalies",
+    ),
     "poll": Row(
         "jobs.ingest.polling.main:command",
         "Read the suppliers' APIs and publish what is new to the supplier topic.",
