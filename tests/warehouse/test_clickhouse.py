@@ -63,11 +63,9 @@ def plain(value: object) -> object:
     """Lists all the way down; of times what the client gives, which is UTC without saying so."""
     if isinstance(value, datetime):
         return value.replace(tzinfo=None)
-    if isinstance(value, list):
-        return [plain(one) for one in value]
     if isinstance(value, dict):
-        return list(value.values())
-    return list(value) if isinstance(value, tuple) else value
+        value = list(value.values())
+    return [plain(one) for one in value] if isinstance(value, list | tuple) else value
 
 
 def test_a_first_export_and_its_repetition(settings: Settings, warehouse: ClickHouse) -> None:
