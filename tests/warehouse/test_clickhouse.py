@@ -109,6 +109,7 @@ def test_compaction_changes_nothing(settings: Settings, warehouse: ClickHouse) -
 def test_killed_between_rows_and_position(settings: Settings, warehouse: ClickHouse, server_folder: Path) -> None:
     lake.first_closes(settings)
     export(settings, warehouse)
+    rows(settings, "SYSTEM STOP MERGES @.reconciliation_facts")
     lake.replace_day(settings, "reconciliation_facts", [fact(f"BK-{n}", "0.01") for n in (1, 7, 8)])
     environment = {
         **os.environ,
@@ -129,6 +130,7 @@ def test_killed_between_rows_and_position(settings: Settings, warehouse: ClickHo
     physically = rows(settings, "SELECT count() FROM @.reconciliation_facts")
     lake.replace_day(settings, "reconciliation_facts", [fact("BK-8", "0.02")])  # and the world went on
     moved = export_table(settings, warehouse, "reconciliation_facts")
+    rows(settings, "SYSTEM START MERGES @.reconciliation_facts")
     assert (moved.from_version, moved.to_version, moved.commits) == (newest - 1, newest + 1, 2)
     require_equal(settings)
     # The repeated batches were known by their tokens: only the second commit's one row and two deletions are new.
