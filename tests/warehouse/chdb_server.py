@@ -28,6 +28,10 @@ class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     session: Any
 
+    def handle(self) -> None:
+        with contextlib.suppress(ConnectionResetError):  # of a client that was killed
+            super().handle()
+
     def do_GET(self) -> None:
         self._answer(b"")
 
