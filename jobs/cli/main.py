@@ -79,6 +79,11 @@ COMMANDS = {
         "Feed ClickHouse, or write a close as signed files.",
         "reco export clickhouse --only anomalies",
     ),
+    "register": Row(
+        "jobs.warehouse.register:app",
+        "Register the lake's tables in AWS Glue, Unity Catalog or a Hive metastore.",
+        "reco register glue --database reco",
+    ),
     "poll": Row(
         "jobs.ingest.polling.main:command",
         "Read the suppliers' APIs and publish what is new to the supplier topic.",

@@ -18,7 +18,7 @@ INTERRUPTED = 130
 _EXTRAS = {
     "currency_converter": "demo",
     "slack_sdk": "alerts",
-    "clickhouse_connect": "warehouse",
+    **dict.fromkeys(("boto3", "botocore", "clickhouse_connect"), "warehouse"),
     **dict.fromkeys(("httpx", "psycopg", "pymysql", "stamina"), "ingest"),
     **dict.fromkeys(
         ("argon2", "fastapi", "itsdangerous", "jinja2", "multipart", "plotly", "starlette", "uvicorn", "xlsxwriter"),
