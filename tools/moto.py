@@ -1,4 +1,4 @@
-"""Sets up moto's server, an object store and a catalog to test against, in an environment of its own in the cache folder.
+"""Sets up moto's server, an object store and a catalog to test against, in an environment of its own.
 
 Apart, for what it stands on asks for an older python-dateutil than ours. Prints where the server is; exit code 77 where
 it cannot be had. Standard library only.

@@ -1,4 +1,4 @@
--- ClickHouse's tables of `reco export clickhouse`, made from schemas/ by `reco export clickhouse --print-ddl`.
+-- ClickHouse's tables of `reco export clickhouse`, made from schemas/; its --print-ddl prints them.
 
 CREATE TABLE IF NOT EXISTS reconciliation_facts
 (

@@ -34,7 +34,9 @@ def write_bundle(close: Close, target: Path, form: str, key: str | None, code_ve
     if key is not None and len(key.encode()) < _LEAST_KEY:
         raise UserError(f"warehouse.signing_key: a key of fewer than {_LEAST_KEY} bytes is guessed; use a longer one.")
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise UserError(f"--to {target}: it is there and not empty; name a new folder, a close is never mixed with one.")
+        raise UserError(
+            f"--to {target}: it is there and not empty; name a new folder, a close is never mixed with one."
+        )
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
@@ -148,7 +150,8 @@ def sha256_of(path: Path) -> str:
 
 def csv_rows(rows: pl.DataFrame) -> pl.DataFrame:
     """As CSV has them: lists as JSON, times in ISO 8601; a text that a spreadsheet would run, or that begins with an
-    apostrophe, has an apostrophe before it, so that taking one off each such text gives back what it was."""
+    apostrophe, has an apostrophe before it, so that taking one off each such text gives back what it was.
+    """
 
     def told(name: str, kind: pl.DataType) -> pl.Expr:
         column = pl.col(name)

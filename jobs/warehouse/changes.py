@@ -21,7 +21,7 @@ _PARTITION = "partition."
 Files = dict[str, tuple[Any, ...]]
 
 
-class Gone(Exception):
+class GoneError(Exception):
     """A version or a file of it is no longer there; the table can only be read whole, as it is now."""
 
 
@@ -58,14 +58,14 @@ def newest(settings: Settings, name: str) -> Snapshot | None:
 
 
 def at(settings: Settings, name: str, version: int) -> Snapshot:
-    """The table at a version. Gone where its log no longer tells."""
+    """The table at a version. GoneError where its log no longer tells."""
     table = open_table(settings, name)
     try:
         if table is None:
-            raise Gone
+            raise GoneError
         table.load_as_version(version)
     except (DeltaError, OSError) as error:
-        raise Gone(str(error)) from error
+        raise GoneError(str(error)) from error
     return _snapshot(table, settings, name)
 
 
@@ -78,7 +78,8 @@ def all_rows(snapshot: Snapshot) -> Iterator[Part]:
 
 def changed_rows(before: Snapshot, after: Snapshot, key: tuple[str, ...]) -> Iterator[Part]:
     """What became of the rows between two versions, in the order of partitions; a rewritten row that is as before is
-    left out, so that compaction changes nothing. Gone where a file is no longer there."""
+    left out, so that compaction changes nothing. GoneError where a file is no longer there.
+    """
     removed = {path: values for path, values in before.files.items() if path not in after.files}
     added = {path: values for path, values in after.files.items() if path not in before.files}
     olds, news = dict(_by_partition(removed)), dict(_by_partition(added))
@@ -120,7 +121,7 @@ def _read(snapshot: Snapshot, paths: list[str], values: tuple[Any, ...]) -> pl.D
     try:
         frames = [_conformed(pl.read_parquet(f"{snapshot.root}/{path}"), snapshot, values) for path in paths]
     except (pl.exceptions.PolarsError, OSError) as error:
-        raise Gone(str(error)) from error
+        raise GoneError(str(error)) from error
     return pl.concat([pl.DataFrame(schema=schema), *frames])
 
 
@@ -138,4 +139,4 @@ def _conformed(rows: pl.DataFrame, snapshot: Snapshot, values: tuple[Any, ...]) 
         return pl.col(name).cast(kind)
 
     wanted = polars_schema(TABLES[snapshot.name].schema)
-    return rows.select([column(name, kind) for name, kind in wanted.items()])  # type: ignore[arg-type]
+    return rows.select([column(name, kind) for name, kind in wanted.items()])

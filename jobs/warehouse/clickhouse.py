@@ -1,10 +1,10 @@
 """A ClickHouse server as the export sees it: rows in, with a token against repeats, and how far each table is."""
 
 import io
-from contextlib import contextmanager
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import date, datetime, UTC
+from datetime import UTC, date, datetime
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -15,8 +15,8 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from jobs.common.command import one_line
 from jobs.common.errors import FAILED, UserError
-from jobs.common.sections import Warehouse
 from jobs.common.secrets import secret
+from jobs.common.sections import Warehouse
 from jobs.warehouse import ddl
 
 _GENERATION = 1 << 32
@@ -85,7 +85,7 @@ class ClickHouse:
             if found:
                 columns = [f"`{column}`" for column in ddl.columns(name)[:-2]]
                 self._client.command(
-                    f"INSERT INTO {self._of(name)} ({', '.join(columns)}, _version, _deleted) "  # noqa: S608
+                    f"INSERT INTO {self._of(name)} ({', '.join(columns)}, _version, _deleted) "
                     f"SELECT {', '.join(columns)}, {row_version}, 1 {where}"
                 )
         return found

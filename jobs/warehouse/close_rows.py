@@ -50,8 +50,10 @@ def _row(settings: Settings, wanted: str) -> dict[str, Any]:
     is_date = re.fullmatch(r"\d{4}-\d\d-\d\d", wanted) is not None
     known = closes.select("close_id", "reco_date", "revision").sort("reco_date", "revision", descending=True).collect()
     try:
-        chosen = known.filter(pl.col("reco_date") == date.fromisoformat(wanted)) if is_date else known.filter(
-            pl.col("close_id") == wanted
+        chosen = (
+            known.filter(pl.col("reco_date") == date.fromisoformat(wanted))
+            if is_date
+            else known.filter(pl.col("close_id") == wanted)
         )
     except ValueError:
         raise UserError(f"{wanted} is no date; write it as 2026-03-09.") from None
@@ -66,7 +68,9 @@ def _rows(settings: Settings, name: str, row: dict[str, Any], count: int) -> tup
     """The rows of the close and the table's version they are from: the newest, or the one that the close wrote."""
     table = open_table(settings, name)
     if table is None:
-        raise UserError(f"The table {settings.table_path(name)} is not there, but the close {row['close_id']} is.", FAILED)
+        raise UserError(
+            f"The table {settings.table_path(name)} is not there, but the close {row['close_id']} is.", FAILED
+        )
     rows = _of_close(table, name, row)
     if rows.is_empty() and count:
         version = _version_of(table, row["close_id"])
@@ -103,8 +107,8 @@ def _require_balance(row: dict[str, Any], tables: dict[str, pl.DataFrame]) -> No
     for name, counted in PARTS.items():
         if len(tables[name]) != row[counted]:
             raise UserError(
-                f"Close {row['close_id']} wrote {row[counted]} {counted} and gold/{name} has {len(tables[name])} of it: "
-                "it is being closed again at this moment, or the table was changed by hand; run this again, and "
+                f"Close {row['close_id']} wrote {row[counted]} {counted} and gold/{name} has {len(tables[name])} of "
+                "it: it is being closed again at this moment, or the table was changed by hand; run this again, and "
                 "`reco replay` where it stays so.",
                 FAILED,
             )

@@ -73,7 +73,7 @@ def statements() -> list[str]:
 
 def script() -> str:
     """The statements as one SQL file."""
-    head = "-- ClickHouse's tables of `reco export clickhouse`, made from schemas/ by `reco export clickhouse --print-ddl`.\n"
+    head = "-- ClickHouse's tables of `reco export clickhouse`, made from schemas/; its --print-ddl prints them.\n"
     return head + "".join(f"\n{text};\n" for text in statements())
 
 

@@ -7,7 +7,7 @@ from jobs.common.errors import FAILED, UserError
 from jobs.common.log import get_logger
 from jobs.common.settings import Settings
 from jobs.warehouse import changes
-from jobs.warehouse.changes import Gone, Part, Snapshot
+from jobs.warehouse.changes import GoneError, Part, Snapshot
 from jobs.warehouse.clickhouse import ClickHouse, Position, rows_of
 from jobs.warehouse.ddl import EXPORTED
 
@@ -44,7 +44,7 @@ def export_table(settings: Settings, warehouse: ClickHouse, name: str, *, reload
             after = changes.at(settings, name, version)
             _step(settings, warehouse, before, after, position.generation, moved)
             before = after
-    except Gone as gone:
+    except GoneError as gone:
         log.warning("files of an old version are gone, the table is loaded whole", table=name, why=str(gone)[:200])
         _load(settings, warehouse, newest, position.generation, moved, "old files are gone")
     return moved
@@ -91,7 +91,7 @@ def _load(
     moved.loaded_whole = why
     try:
         _write(settings, warehouse, snapshot.name, changes.all_rows(snapshot), target, "whole", moved)
-    except Gone as gone:
+    except GoneError as gone:
         raise UserError(
             f"A file of {settings.table_path(snapshot.name)} at version {snapshot.version} cannot be read: "
             f"{str(gone)[:200]}; see `reco doctor`, then run this again.",

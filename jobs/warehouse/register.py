@@ -17,7 +17,8 @@ Only = Annotated[list[str] | None, typer.Option("--only", metavar="TABLE", help=
 Every = Annotated[bool, typer.Option("--all", help="All tables, also those that are not in the lake yet.")]
 Printed = Annotated[bool, typer.Option("--print", help="Print what would be said to the catalog, and end.")]
 Run = Annotated[
-    bool, typer.Option("--run/--print", help="Run the statements with Spark, which must have that catalog; or print them.")
+    bool,
+    typer.Option("--run/--print", help="Run the statements with Spark, which must have that catalog; or print them."),
 ]
 _COMMENT = "Reconciliation of Agoda's activities with its suppliers'"
 

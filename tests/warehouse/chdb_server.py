@@ -14,7 +14,7 @@ import tempfile
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from urllib.parse import parse_qs, urlsplit
 
 FOLDER = Path(sys.argv[1])
@@ -38,7 +38,7 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         self._answer(self.rfile.read(int(self.headers.get("Content-Length") or 0)))
 
-    def log_message(self, format: str, *args: Any) -> None:
+    def log_message(self, *_args: Any) -> None:
         pass
 
     def _answer(self, body: bytes) -> None:
@@ -96,7 +96,7 @@ def main() -> None:
     """Answer until stopped."""
     from chdb import session
 
-    Handler.session = session.Session(str(FOLDER / "data"))
+    Handler.session = cast("Any", session).Session(str(FOLDER / "data"))
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     print(server.server_address[1], flush=True)
     server.serve_forever()

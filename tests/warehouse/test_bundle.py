@@ -9,8 +9,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from deltalake import DeltaTable
-from deltalake import CommitProperties, write_deltalake
+from deltalake import CommitProperties, DeltaTable, write_deltalake
 
 from jobs.cli.main import build
 from jobs.common.command import run
@@ -31,7 +30,9 @@ def closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     settings = Settings()
     for revision, keys in ((1, ["BK-1", HOSTILE, "'quoted"]), (2, ["BK-1", "BK-2"])):
         close_id = f"{DAY}-r{revision}"
-        replaced(settings, "reconciliation_facts", [fact(key, "-0.000001", close_id=close_id) for key in keys], close_id)
+        replaced(
+            settings, "reconciliation_facts", [fact(key, "-0.000001", close_id=close_id) for key in keys], close_id
+        )
         found = [{**anomaly(key, "1.000001"), "close_id": close_id} for key in keys]
         replaced(settings, "anomalies", found, close_id)
         put(settings, "closes", [close_row(revision, len(keys))])
@@ -86,7 +87,9 @@ def test_a_close_in_parquet_is_what_the_lake_has(
     assert manifest["controlTotals"][0]["keysIn"] == 2
     for name, file in (("reconciliation_facts", "facts"), ("anomalies", "anomalies")):
         wanted = pl.read_delta(closed.table_path(name)).sort("activity_id")
-        assert pl.read_parquet(target / f"{file}.parquet").equals(wanted.select(pl.read_parquet(target / f"{file}.parquet").columns))
+        assert pl.read_parquet(target / f"{file}.parquet").equals(
+            wanted.select(pl.read_parquet(target / f"{file}.parquet").columns)
+        )
     assert reco(capsys, "verify", target)[0] == 0
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["close"]
 
@@ -169,6 +172,8 @@ def test_what_is_refused(
 def test_a_close_whose_rows_were_changed_by_hand(
     closed: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    DeltaTable(closed.table_path("anomalies")).update(predicate="activity_id = 'BK-1'", updates={"amount_at_risk_usd": "5"})
+    DeltaTable(closed.table_path("anomalies")).update(
+        predicate="activity_id = 'BK-1'", updates={"amount_at_risk_usd": "5"}
+    )
     code, _, err = reco(capsys, "close", DAY, "--to", tmp_path / "a")
     assert (code, "changed by hand" in err, (tmp_path / "a").exists()) == (1, True, False)

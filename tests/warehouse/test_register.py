@@ -63,7 +63,8 @@ def glue_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     try:
         deadline = time.monotonic() + 90
         while "Running on http://127.0.0.1:" not in log.read_text():
-            assert process.poll() is None and time.monotonic() < deadline, log.read_text()
+            assert process.poll() is None, log.read_text()
+            assert time.monotonic() < deadline, log.read_text()
             time.sleep(0.05)
         yield log.read_text().partition("Running on ")[2].split()[0]
     finally:
@@ -107,7 +108,9 @@ def test_glue_has_every_table_with_comments(reco: Reco, glue: Any) -> None:
 
 
 def columns_of(glue: Any, name: str) -> list[dict[str, str]]:
-    found: list[dict[str, str]] = glue.get_table(DatabaseName="reco", Name=name)["Table"]["StorageDescriptor"]["Columns"]
+    found: list[dict[str, str]] = glue.get_table(DatabaseName="reco", Name=name)["Table"]["StorageDescriptor"][
+        "Columns"
+    ]
     return found
 
 
@@ -189,9 +192,14 @@ def test_the_views_answer_in_trinos_words(tmp_path: Path) -> None:
         told = view.sql(dialect="duckdb")
         connection.execute(re.sub(r"CROSS JOIN UNNEST\(([\w.]+)\) AS t\(.*\)", r", unnest(\1) AS u(t)", told))
     assert len(views) == text.count("CREATE OR REPLACE VIEW")
-    risk = f"SELECT sum(breaks), sum(amount_at_risk_usd)::varchar, sum(unpriced) FROM risk_by_day WHERE reco_date = '{DAY}'"
+    sums = "sum(breaks), sum(amount_at_risk_usd)::varchar, sum(unpriced)"
+    risk = f"SELECT {sums} FROM risk_by_day WHERE reco_date = '{DAY}'"
     assert connection.execute(risk).fetchone() == (2, "0.010001", 1)
-    assert connection.execute("SELECT sum(facts), sum(matched), sum(missing) FROM outcome_by_day").fetchone() == (10, 10, 0)
+    assert connection.execute("SELECT sum(facts), sum(matched), sum(missing) FROM outcome_by_day").fetchone() == (
+        10,
+        10,
+        0,
+    )
     assert connection.execute("SELECT sum(exceptions), min(oldest) FROM open_exceptions").fetchone() == (2, DAY)
     assert connection.execute("SELECT close_id FROM newest_close").fetchall() == [(f"{DAY}-r2",)]
     totals = connection.execute("SELECT close_id, supplier_id, keys_in FROM control_totals ORDER BY 1").fetchall()
