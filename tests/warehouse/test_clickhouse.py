@@ -12,7 +12,9 @@ import polars as pl
 import pytest
 from deltalake import DeltaTable
 
+from jobs.cli.main import build
 from jobs.common.arrow import polars_schema
+from jobs.common.command import INTERRUPTED, run
 from jobs.common.errors import FAILED, USAGE, UserError
 from jobs.common.settings import Settings
 from jobs.warehouse import ddl
@@ -232,3 +234,29 @@ def test_hostile_text_and_nulls_arrive_as_they_are(settings: Settings, warehouse
     export(settings, warehouse)
     found = rows(settings, f"SELECT activity_id, amount_at_risk_usd FROM @.anomalies_now WHERE reco_date = '{DAY}'")
     assert sorted(found, key=str) == sorted([("BK-1", Decimal("0.010001")), (HOSTILE, None)], key=str)
+
+
+def test_following_takes_what_comes_until_it_is_stopped(
+    settings: Settings, warehouse: ClickHouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake.first_closes(settings)
+    for name, value in {
+        "LAKE__ROOT": settings.lake.root,
+        "WAREHOUSE__URL": settings.warehouse.url,
+        "WAREHOUSE__DATABASE": settings.warehouse.database,
+        "WAREHOUSE__FOLLOW_SECONDS": "7",
+    }.items():
+        monkeypatch.setenv(f"RECO_{name}", value)
+    slept = []
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        if len(slept) == 2:
+            raise KeyboardInterrupt
+        lake.replace_day(settings, "reconciliation_facts", [fact("BK-LATER")])
+
+    monkeypatch.setattr("jobs.warehouse.main.time.sleep", sleep)
+    words = ["export", "clickhouse", "--follow"]
+    assert run(lambda: build("export"), words, "reco", "export") == INTERRUPTED
+    assert slept == [7, 7]
+    require_equal(settings)
