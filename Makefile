@@ -6,7 +6,7 @@ PYTEST := $(BIN)/python -m pytest
 # Two processes, each with a Spark session, that take a file of tests at a time: what a file prepares is prepared once.
 SIDE_BY_SIDE := -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help setup demo test test-long lint bench bench-relay test-spark40 test-duckdb test-alerts mutate clean
+.PHONY: help setup demo test test-long lint notebooks bench bench-relay test-spark40 test-duckdb test-alerts mutate clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -14,8 +14,8 @@ help: ## list the targets
 setup: ## the Python environment in .venv and the jars in the cache folder; the other targets do it by themselves
 	@tools/bootstrap.sh
 
-demo: setup ## the main job, whole, on this machine: broker, stream, close, summary
-	@$(BIN)/reco demo
+demo: setup ## the main job, whole, on this machine: broker, stream, close, summary (KEEP=1: leave the console running)
+	@$(BIN)/reco demo $(if $(KEEP),--console) $(ARGS)
 
 test: setup ## the tests
 	$(PYTEST) $(SIDE_BY_SIDE) -m "not long" $(ARGS)
@@ -35,6 +35,9 @@ lint: setup ## ruff and mypy, both strict
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+notebooks: setup ## the notebooks anew, run over the demo's lake (ARGS='--lake DIR --set DAY=2026-10-16')
+	$(BIN)/python tools/notebooks.py $(ARGS)
 
 bench: ## speed and size against bare Spark and other tools; results go to bench/results
 	@tools/bootstrap.sh bench

@@ -2,9 +2,9 @@
 
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, IPvAnyNetwork
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, IPvAnyNetwork, model_validator
 
 SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/")
 
@@ -140,10 +140,12 @@ class Spark(Section):
 
 
 class Local(Section):
-    """This machine's broker; its port is a free one unless set."""
+    """This machine's broker; its port is a free one unless set. console, alerts: whether `reco up` runs them too."""
 
     home: Place = Path(".reco")
     broker_port: int | None = Field(default=None, ge=1, le=65535)
+    console: bool = True
+    alerts: bool = False
 
 
 class Outbox(Section):
@@ -181,6 +183,40 @@ class Alerts(Section):
     metrics_port: int | None = Field(default=None, ge=1, le=65535)
 
 
+class Oidc(Section):
+    """Sign-in at an OpenID Connect provider; off while issuer is empty.
+
+    issuer: as the provider writes it; its discovery document says the rest. client_secret: `env:NAME` or `file:PATH`,
+    empty for a public client. redirect_url: where the provider sends browsers back, as it is registered there.
+    name_claim, role_claim, suppliers_claim: claims of the ID token, dotted for nested ones (`realm_access.roles`).
+    roles: what a value of role_claim makes of a user; the highest counts, and without one nobody gets in.
+    suppliers_claim: the suppliers that a user is limited to, `*` for all; where the setting is empty, users see all.
+    session_minutes: after which the provider is asked again. skew_seconds: how far the two clocks may be apart.
+    """
+
+    issuer: str = Field(default="", pattern=r"^(https://.+|http://(127\.0\.0\.1|localhost|\[::1\])(:[0-9]+)?(/.*)?)?$")
+    client_id: str = ""
+    client_secret: str = Field(default="", pattern=r"^((env|file):.+)?$", repr=False)
+    redirect_url: str = Field(default="", pattern=r"^(https?://.+/sign-in/oidc/back)?$")
+    label: str = Field(default="single sign-on", min_length=1, max_length=60)
+    scopes: list[str] = Field(default=["openid", "profile", "email"])
+    name_claim: str = Field(default="preferred_username", min_length=1)
+    role_claim: str = Field(default="roles", min_length=1)
+    roles: dict[str, Literal["viewer", "operator", "admin"]] = Field(default_factory=dict)
+    suppliers_claim: str = ""
+    session_minutes: int = Field(default=60, ge=1, le=24 * 60)
+    skew_seconds: int = Field(default=60, ge=0, le=300)
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        lacking = [name for name in ("client_id", "redirect_url", "roles") if not getattr(self, name)]
+        if self.issuer and lacking:
+            raise ValueError(f"an issuer needs {', '.join(lacking)} too")
+        if "openid" not in self.scopes:
+            raise ValueError("scopes must name openid")
+        return self
+
+
 class Console(Section):
     """The web console: where it answers, who may sign in, and which proxies may say who somebody is.
 
@@ -188,6 +224,7 @@ class Console(Section):
     how long a session lasts. https: whether browsers reach it by https only, then its cookie travels by nothing else.
     proxies: addresses or networks whose header proxy_header names the user. sign_in_attempts: wrong passwords of one
     address or user in 15 minutes before both have to wait. audit_file: where sign-ins, actions, exports are noted.
+    metrics_port: where `reco console` answers Prometheus, on metrics.host; nowhere where it is null.
     """
 
     host: str = Field(default="127.0.0.1", min_length=1)
@@ -200,6 +237,8 @@ class Console(Section):
     proxy_header: str = Field(default="X-Forwarded-User", pattern=r"^[A-Za-z0-9-]{1,64}$")
     sign_in_attempts: int = Field(default=5, ge=1, le=1000)
     audit_file: Place = Path(".reco/console-audit.jsonl")
+    metrics_port: int | None = Field(default=None, ge=1, le=65535)
+    oidc: Oidc = Field(default_factory=Oidc)
 
 
 class Warehouse(Section):

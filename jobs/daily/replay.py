@@ -1,12 +1,14 @@
 """`reco replay`: run a past close again from its pinned inputs and compare what comes out with what was recorded."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import date
 from typing import Annotated, Any
 
 import typer
+from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
@@ -80,14 +82,11 @@ def command(
 def replay(spark: SparkSession, settings: Settings, close_id: str, *, keep: bool = False) -> Replay:
     """Rebuild the close in a scratch folder of the lake. UserError where it is unknown or its inputs are gone."""
     row = recorded_close(spark, settings, close_id)
-    pins = Pins(**{name: row[name] for name in Pins.__dataclass_fields__})
+    pins = pins_of(row)
     scratch = f"{settings.lake.root}/_replay/{close_id}"
     try:
-        report = _rebuild(spark, settings, row["reco_date"], pins, scratch)
-    except PySparkException as error:
-        if _GONE.search(str(error)):
-            raise UserError(_gone_sentence(close_id, pins, error), FAILED) from error
-        raise
+        with inputs_there(close_id, pins):
+            report = _rebuild(spark, settings, row["reco_date"], pins, scratch)
     finally:
         if not keep:
             _delete(spark, scratch)
@@ -118,6 +117,23 @@ def recorded_close(spark: SparkSession, settings: Settings, close_id: str) -> Ro
     return row
 
 
+def pins_of(close: Row) -> Pins:
+    """What a row of `gold/closes` says that the close read."""
+    return Pins(**{name: close[name] for name in Pins.__dataclass_fields__})
+
+
+@contextmanager
+def inputs_there(close_id: str, pins: Pins, otherwise: str = "") -> Iterator[None]:
+    """Pinned inputs that cannot be read any more become a UserError that names them; `otherwise`: one more way out."""
+    try:
+        yield
+    # A version that is gone is Spark's own exception; a file that is gone shows in a task, and comes as Java's.
+    except (PySparkException, Py4JJavaError) as error:
+        if _GONE.search(str(error)):
+            raise UserError(_gone_sentence(close_id, pins, error, otherwise), FAILED) from error
+        raise
+
+
 def _rebuild(spark: SparkSession, settings: Settings, day: date, pins: Pins, scratch: str) -> Report:
     with Kept() as kept:
         judged = judge_day(spark, inputs.load(spark, settings, pins), day, kept)
@@ -143,12 +159,12 @@ def _counts(outcomes: Mapping[str, int] | None, kinds: Mapping[str, int] | None)
     }
 
 
-def _gone_sentence(close_id: str, pins: Pins, error: PySparkException) -> str:
+def _gone_sentence(close_id: str, pins: Pins, error: Exception, otherwise: str) -> str:
     return (
         f"Close {close_id} cannot be replayed: its inputs (silver/activity at version {pins.silver_version}, "
         f"ref/policies at {pins.policies_table_version}, ref/fx_rates at {pins.fx_table_version}) are no longer all "
         f"there ({one_line(error, 160)}). VACUUM with a short retention, or another table in their place, does that; "
-        "restore the files from a backup to replay it."
+        f"restore the files from a backup to replay it{otherwise}."
     )
 
 
