@@ -91,10 +91,10 @@ def changed_rows(before: Snapshot, after: Snapshot, key: tuple[str, ...]) -> Ite
 
 
 def _snapshot(table: DeltaTable, settings: Settings, name: str) -> Snapshot:
-    if table.protocol().reader_features and "deletionVectors" in (table.protocol().reader_features or []):
+    if "deletionVectors" in (table.protocol().reader_features or []):
         raise UserError(
-            f"The table {TABLES[name].path} has deletion vectors, which hide rows of its files; set its property "
-            "delta.enableDeletionVectors to false and run REORG TABLE … APPLY (PURGE) on it.",
+            f"The table {TABLES[name].path} may have deletion vectors, which hide rows of its files; set its property "
+            "delta.enableDeletionVectors to false, then ALTER TABLE … DROP FEATURE deletionVectors.",
             FAILED,
         )
     by = tuple(TABLES[name].partition_by)

@@ -12,7 +12,7 @@ import clickhouse_connect
 import polars as pl
 import pytest
 from clickhouse_connect.driver.client import Client
-from deltalake import DeltaTable
+from deltalake import DeltaTable, TableFeatures
 
 from jobs.cli.main import build
 from jobs.common.arrow import polars_schema
@@ -265,3 +265,11 @@ def test_following_takes_what_comes_until_it_is_stopped(
     assert run(lambda: build("export"), words, "reco", "export") == INTERRUPTED
     assert slept == [7, 7]
     require_equal(settings)
+
+
+def test_files_that_do_not_tell_which_rows_count(settings: Settings, warehouse: ClickHouse) -> None:
+    lake.first_closes(settings)
+    table = DeltaTable(settings.table_path("exceptions"))
+    table.alter.add_feature(TableFeatures.DeletionVectors, allow_protocol_versions_increase=True)
+    with pytest.raises(UserError, match=r"gold/exceptions may have deletion vectors"):
+        export_table(settings, warehouse, "exceptions")
