@@ -53,7 +53,9 @@ setup(
         "test": [
             "aiosmtpd>=1.4",
             "axe-playwright-python>=0.1.8",
+            "chdb>=4.4",
             "chispa>=0.12",
+            "clickhouse-connect>=1.12",
             "coverage>=7",
             "duckdb>=2.0",
             "fastavro>=1.13",
@@ -63,10 +65,13 @@ setup(
             "pytest-httpserver>=1.2",
             "pytest-xdist>=3.8",
             "schemathesis>=4.32",
+            "sqlglot>=30",
             "trustme>=1.2",
         ],
         "duckdb": ["duckdb>=2.0", "pytz>=2026", "sqlframe==4.10.0"],
         "bench": ["matplotlib>=3.11", "ordered-set>=4.1"],
+        # Not with constraints.txt: botocore asks for an older python-dateutil than the pinned one.
+        "warehouse": ["boto3>=1.44", "clickhouse-connect>=1.12"],
         "lint": ["mypy>=2.4", "ruff>=0.17", "types-PyYAML"],
     },
     entry_points={"console_scripts": ["reco = jobs.cli.main:main"]},

@@ -90,6 +90,16 @@ COMMANDS = {
         "The web console: money at risk, exceptions and what people do about them, closes.",
         "reco console --port 8088",
     ),
+    "export": Row(
+        "jobs.warehouse.main:app",
+        "Feed ClickHouse, or write a close as signed files.",
+        "reco export clickhouse --only anomalies",
+    ),
+    "register": Row(
+        "jobs.warehouse.register:app",
+        "Register the lake's tables in AWS Glue, Unity Catalog or a Hive metastore.",
+        "reco register glue --database reco",
+    ),
     "poll": Row(
         "jobs.ingest.polling.main:command",
         "Read the suppliers' APIs and publish what is new to the supplier topic.",

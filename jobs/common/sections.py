@@ -277,3 +277,20 @@ class Console(Section):
     audit_file: Place = Path(".reco/console-audit.jsonl")
     metrics_port: int | None = Field(default=None, ge=1, le=65535)
     oidc: Oidc = Field(default_factory=Oidc)
+
+
+class Warehouse(Section):
+    """ClickHouse, which `reco export clickhouse` feeds, and the key that signs an exported close.
+
+    password, signing_key: `env:NAME` or `file:PATH`. batch_rows: rows of one insert. follow_seconds: how often
+    `--follow` looks for new commits.
+    """
+
+    url: str = Field(default="http://127.0.0.1:8123", pattern=r"^https?://[^/@\s]+$")
+    user: str = Field(default="default", min_length=1)
+    password: str = Field(default="", pattern=r"^((env|file):.+)?$", repr=False)
+    database: str = Field(default="reco", pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,62}$")
+    batch_rows: int = Field(default=50_000, ge=1, le=1_000_000)
+    timeout_seconds: int = Field(default=300, ge=1, le=3600)
+    follow_seconds: int = Field(default=30, ge=1, le=3600)
+    signing_key: str = Field(default="", pattern=r"^((env|file):.+)?$", repr=False)

@@ -29,6 +29,7 @@ from jobs.common.sections import (
     Spark,
     Stream,
     Topics,
+    Warehouse,
     as_lake_root,
 )
 from jobs.common.yaml_file import Document, complaints, read_yaml, unknown_key
@@ -54,6 +55,7 @@ __all__ = [
     "Spark",
     "Stream",
     "Topics",
+    "Warehouse",
     "load_settings",
 ]
 
@@ -86,6 +88,7 @@ class Settings(BaseSettings):
     spark: Spark = Field(default_factory=Spark)
     outbox: Outbox = Field(default_factory=Outbox)
     console: Console = Field(default_factory=Console)
+    warehouse: Warehouse = Field(default_factory=Warehouse)
     local: Local = Field(default_factory=Local)
     policies_file: Place = Path("conf/policies.yaml")
     fx_file: Place | None = None
