@@ -53,7 +53,6 @@ setup(
         "test": [
             "aiosmtpd>=1.4",
             "axe-playwright-python>=0.1.8",
-            "chdb>=4.4",
             "chispa>=0.12",
             "clickhouse-connect>=1.12",
             "coverage>=7",

@@ -21,7 +21,12 @@ def server_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def server_url(server_folder: Path) -> Iterator[str]:
-    command = [sys.executable, "-m", "tests.warehouse.chdb_server", str(server_folder)]
+    asked = [sys.executable, "-B", str(ROOT / "tools" / "chdb_env.py")]
+    found = subprocess.run(asked, capture_output=True, text=True, check=False)
+    if found.returncode == 77:
+        pytest.skip(found.stderr.strip().splitlines()[-1])
+    assert found.returncode == 0, found.stderr
+    command = [found.stdout.strip(), "-m", "tests.warehouse.chdb_server", str(server_folder)]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
