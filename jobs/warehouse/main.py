@@ -1,9 +1,9 @@
 """`reco export`: what was found, for warehouses and for people who have no access to the lake."""
 
-import time
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from time import sleep
 from typing import Annotated, Literal
 
 import typer
@@ -56,7 +56,7 @@ def clickhouse(
             if until_now:
                 return DONE
             reload = False
-            time.sleep(chosen.warehouse.follow_seconds)
+            sleep(chosen.warehouse.follow_seconds)
     finally:
         warehouse.close()
 

@@ -19,7 +19,7 @@ from schemas.tables import TABLES
 
 
 def appended(spark: SparkSession, path: str, exception_id: str, state: str) -> None:
-    told = {"exception_id": f"'{exception_id}'", "state": f"'{state}'"}
+    told = {"exception_id": f"'{exception_id}'", "state": f"'{state}'", "first_seen_at": "'2026-03-09'"}
     fields = TABLES["nrt_exceptions"].schema.fields
     columns = [f"cast({told.get(f.name, 'null')} as {f.dataType.simpleString()}) as `{f.name}`" for f in fields]
     spark.range(1).selectExpr(*columns).write.format("delta").mode("append").save(path)

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from pyspark.sql import SparkSession
 
+from jobs.common.sections import EngineName
 from jobs.common.stale_mark import looked_to
 from jobs.daily import main as daily
 from jobs.daily.close import close_day
@@ -39,8 +40,8 @@ def test_each_close_replays_to_its_hash_after_maintenance(
         small_lake.append(settings, [small_lake.event("AGODA", f"BK-L{number}", event_time=noon)], 900_000 + number)
         maintain(settings, datetime.now(UTC), vacuum_hours=0)
     assert stale_dates(spark, settings) == [DAY + timedelta(days=number) for number in range(DAYS)]
-    monkeypatch.setattr(daily, "spark_session", lambda *_: spark)
-    again = list(daily.run(settings, [], NOON + timedelta(days=9)))
+    monkeypatch.setattr("jobs.common.engines.choice.spark_session", lambda *_: spark)
+    again = list(daily.run(settings, [], NOON + timedelta(days=9), engine=EngineName.SPARK))
     hashes |= {report.close_id: report.content_hash for report in again}
     assert len(hashes) == 2 * DAYS
     arrivals = Arrivals(settings)

@@ -260,7 +260,7 @@ def test_following_takes_what_comes_until_it_is_stopped(
             raise KeyboardInterrupt
         lake.replace_day(settings, "reconciliation_facts", [fact("BK-LATER")])
 
-    monkeypatch.setattr("jobs.warehouse.main.time.sleep", sleep)
+    monkeypatch.setattr("jobs.warehouse.main.sleep", sleep)
     words = ["export", "clickhouse", "--follow"]
     assert run(lambda: build("export"), words, "reco", "export") == INTERRUPTED
     assert slept == [7, 7]

@@ -75,6 +75,7 @@ def created(settings: Settings, name: str) -> DeltaTable:
                 **described.all_properties,
                 PROPERTY: owner_of(settings, name),
             },
+            raise_if_key_not_exists=False,  # the owner is none of Delta's properties
         )
     table = opened(path)
     wanted, found = _types(delta_schema(described.schema)), _types(table.schema())
