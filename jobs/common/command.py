@@ -16,6 +16,7 @@ from jobs.common.errors import DONE, FAILED, UserError
 INTERRUPTED = 130
 #: The extra of setup.py that brings a package which only some commands need.
 _EXTRAS = {
+    **dict.fromkeys(("boto3", "botocore"), "deploy"),
     "currency_converter": "demo",
     "slack_sdk": "alerts",
     **dict.fromkeys(("httpx", "psycopg", "pymysql", "stamina"), "ingest"),
