@@ -79,7 +79,7 @@ def _sentence(doing: str, error: ClientError) -> str:
 
 
 def uploads(bucket: str, prefix: str, artifacts: Sequence[Artifact]) -> tuple[list[Change], list[str]]:
-    """What must be uploaded to `s3://bucket/prefix/`, and the names that are there. UserError where there is no bucket."""
+    """What must be uploaded to `s3://bucket/prefix/`, and the names there. UserError where there is no bucket."""
     s3 = client("s3")
     changes, kept = [], []
     with explained(f"look into the bucket {bucket}"):

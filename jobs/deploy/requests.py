@@ -5,6 +5,7 @@ import json
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 from jobs.common.session import AVRO_LIMITS, STATIC_CONF
@@ -43,12 +44,14 @@ def emr_step(deploy: Deploy, order: Order, files: Bundle, base: str) -> dict[str
     for key, value in _conf(deploy).items():
         words += ["--conf", f"{key}={value}"]
     words += [*order.options, f"{base}/{files.entry.name}", "--settings", files.settings, *order.arguments]
-    fetch = f"aws s3 cp --only-show-errors {shlex.quote(f'{base}/{files.conf.name}')} conf.zip && unzip -oq conf.zip -d conf"
+    packed = shlex.quote(f"{base}/{files.conf.name}")
+    fetch = f"aws s3 cp --only-show-errors {packed} conf.zip && unzip -oq conf.zip -d conf"
     submit = shlex.join(words)
     if order.job is Job.STREAMING and "--available-now" not in order.arguments:
         submit = (
             "trap 'kill $child; wait $child; exit 143' TERM INT; while :; do "
-            f"{submit} & child=$!; wait $child; code=$?; case $code in {_FINAL}) exit $code ;; esac; sleep {_PAUSE}; done"
+            f"{submit} & child=$!; wait $child; code=$?; "
+            f"case $code in {_FINAL}) exit $code ;; esac; sleep {_PAUSE}; done"
         )
     step = {"Jar": "command-runner.jar", "Args": ["bash", "-c", f"{fetch} && {{ {submit}; }}"]}
     return _named(deploy, order, {"ActionOnFailure": "CONTINUE", "HadoopJarStep": step}, "Name")
@@ -133,7 +136,7 @@ def wheel(files: Bundle) -> str:
 
 def spark_conf_of(options: Sequence[str]) -> dict[str, str]:
     """The `--conf key=value` among options of spark-submit."""
-    pairs = [b for a, b in zip(options, options[1:], strict=False) if a in ("--conf", "-c")]
+    pairs = [after for word, after in pairwise(options) if word in ("--conf", "-c")]
     pairs += [word.partition("=")[2] for word in options if word.startswith("--conf=")]
     return {key: value for key, _, value in (pair.partition("=") for pair in pairs)}
 

@@ -13,7 +13,6 @@ import pytest
 from jobs.cli.main import build
 from jobs.common.command import run
 
-boto3 = pytest.importorskip("boto3", reason="reco[deploy] is not installed; `make setup` does it")
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "tools"))
 import moto  # noqa: E402
@@ -49,8 +48,9 @@ def _url(log: Path, process: "subprocess.Popen[bytes]") -> str:
 
 
 @pytest.fixture
-def aws(aws_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Callable[[str], Any]]:
+def aws(aws_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[str], Any]:
     """Clients of an empty account with one bucket; the AWS_… variables lead there."""
+    boto3 = pytest.importorskip("boto3", reason="reco[deploy] is not installed; `make setup` does it")
     urllib.request.urlopen(urllib.request.Request(f"{aws_url}/moto-api/reset", method="POST"))
     for name, value in {
         "AWS_ENDPOINT_URL": aws_url,
@@ -64,7 +64,8 @@ def aws(aws_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterat
     }.items():
         monkeypatch.setenv(name, value)
     boto3.client("s3").create_bucket(Bucket=BUCKET)
-    yield boto3.client
+    client: Callable[[str], Any] = boto3.client
+    return client
 
 
 @pytest.fixture
