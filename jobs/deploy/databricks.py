@@ -28,7 +28,7 @@ class Workspace:
             base_url=self._host, headers={"Authorization": f"Bearer {token}"}, timeout=httpx.Timeout(60, connect=10)
         )
 
-    def get(self, path: str, **params: Any) -> dict[str, Any]:
+    def get(self, path: str, /, **params: Any) -> dict[str, Any]:
         """GET with query parameters."""
         return self._call("GET", path, params=params)
 
