@@ -6,7 +6,7 @@ PYTEST := $(BIN)/python -m pytest
 # Two processes, each with a Spark session, that take a file of tests at a time: what a file prepares is prepared once.
 SIDE_BY_SIDE := -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help setup demo test test-long lint bench bench-relay test-spark40 test-duckdb test-alerts mutate clean
+.PHONY: help setup demo test test-long lint bench bench-relay test-spark40 test-duckdb test-alerts test-deploy test-airflow mutate clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -56,6 +56,14 @@ test-duckdb: ## the truth tables of the rules on DuckDB, without Spark; they mus
 test-alerts: setup ## the alert rules with promtool, which is fetched into the cache folder where it can be had
 	@$(BIN)/python tools/promtool.py --fetch --version || [ $$? = 77 ]
 	$(PYTEST) tests/alerts/test_alerts.py $(ARGS)
+
+test-deploy: setup ## deploying, against moto's server, which is fetched into the cache folder where it can be had
+	@$(BIN)/python tools/moto.py > /dev/null || [ $$? = 77 ]
+	$(PYTEST) -m "not long" tests/deploy $(ARGS)
+
+test-airflow: setup ## the DAG, with an Airflow of its own in the cache folder
+	@$(BIN)/python tools/airflow_env.py > /dev/null || [ $$? = 77 ]
+	$(PYTEST) tests/deploy/test_airflow.py $(ARGS)
 
 clean: ## remove what make made in this folder (not the jars in the cache folder)
 	rm -rf .venv .venv-* build dist ./*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage htmlcov .reco

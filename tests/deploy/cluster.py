@@ -97,9 +97,10 @@ def _start(name: str, words: list[str], log: Path, env: Mapping[str, str]) -> "s
 
 def _children(process: "subprocess.Popen[bytes]") -> list[psutil.Process]:
     try:
-        return psutil.Process(process.pid).children(recursive=True)
+        found: list[psutil.Process] = psutil.Process(process.pid).children(recursive=True)
     except psutil.NoSuchProcess:
         return []
+    return found
 
 
 def _runs(process: psutil.Process, name: str) -> bool:

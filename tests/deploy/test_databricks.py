@@ -21,8 +21,8 @@ DAILY = ("daily", "--", "--date", "2026-03-09")
 
 def files_of(job: Job) -> Bundle:
     """A bundle without content."""
-    names = ("reco-0.zip", f"{job}-0.py", "conf-0.zip", "jars-0.txt")
-    return Bundle(*(Artifact(name, b"") for name in names), "conf/databricks.yaml")
+    code, conf, jars = (Artifact(name, b"") for name in ("reco-0.zip", "conf-0.zip", "jars-0.txt"))
+    return Bundle(code, Artifact(f"{job}-0.py", b""), conf, jars, "conf/databricks.yaml")
 
 
 class Workspace:
@@ -99,7 +99,9 @@ def test_files_job_and_run_are_made_once(
     to = deployment(host=httpserver.url_for("").rstrip("/"))
     code, planned, _ = reco("databricks", "--to", to, "--plan", "--json", *DAILY)
     assert code == 0
-    assert workspace.files == workspace.jobs == workspace.runs == {}
+    assert not workspace.files
+    assert not workspace.jobs
+    assert not workspace.runs
     code, told, _ = reco("databricks", "--to", to, "--json", *DAILY)
     assert code == 0
     assert [c["what"] for c in json.loads(told)["changes"]] == [c["what"] for c in json.loads(planned)["changes"]]

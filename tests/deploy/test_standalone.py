@@ -14,7 +14,14 @@ from tests.daily import small_lake
 from tests.deploy.cluster import Cluster, clean_environment, cluster, wait_for
 
 ROOT = Path(__file__).parents[2]
-SMALL = ("--executor-memory", "1g", "--driver-memory", "1g", "--executor-cores", "1")
+#: One executor on each worker; a table of a few rows needs no fifty tasks to read its log.
+SMALL = ("--executor-memory", "1g", "--driver-memory", "1g", "--executor-cores", "2")
+CONF = {
+    "spark.databricks.delta.snapshotPartitions": "2",
+    "spark.sql.codegen.wholeStage": "false",
+    "spark.sql.codegen.factoryMode": "NO_CODEGEN",
+    "spark.ui.enabled": "false",
+}
 pytestmark = pytest.mark.long
 
 
@@ -36,6 +43,7 @@ def submit(there: Cluster, lake: Settings, log: Path, *words: str) -> "subproces
     settings = log.with_suffix(".yaml")
     settings.write_text("spark: {master: null, shuffle_partitions: 4, jars: []}\n")
     command = ["bash", str(ROOT / "spark-submit.sh"), "--target", "standalone", "--master", there.url, *SMALL]
+    command += [word for key, value in CONF.items() for word in ("--conf", f"{key}={value}")]
     command += [*words, "daily", "--settings", str(settings), "--date", small_lake.DAY.isoformat()]
     env = clean_environment(PYSPARK_PYTHON=sys.executable, SPARK_LOCAL_IP="127.0.0.1", RECO_LAKE__ROOT=lake.lake.root)
     with log.open("wb") as out:
