@@ -101,7 +101,7 @@ def uploads(bucket: str, prefix: str, artifacts: Sequence[Artifact]) -> tuple[li
     return changes, kept
 
 
-def wait_until_ended(what: str, ended: Callable[[], bool], seconds: float = END_SECONDS, pause: float = 5) -> None:
+def wait_until_ended(what: str, ended: Callable[[], bool], seconds: float = END_SECONDS, pause: float = 1) -> None:
     """Wait for a job that was asked to end: two of them must never write the same tables."""
     deadline = time.monotonic() + seconds
     while not ended():
