@@ -98,6 +98,12 @@ if [[ $master = spark://* && $mode = cluster ]]; then
   # A standalone cluster takes no Python program for its drivers, but it takes the class that runs one. The paths must
   # be the same on every worker.
   [ -n "$jars" ] || fail "On a standalone cluster --deploy-mode cluster needs --jars, beside or instead of --packages."
+  opens=
+  for package in java.lang java.lang.invoke java.lang.reflect java.io java.net java.nio java.util java.util.concurrent \
+    java.util.concurrent.atomic jdk.internal.ref sun.nio.ch sun.nio.cs sun.security.action sun.util.calendar; do
+    opens+=" --add-opens=java.base/$package=ALL-UNNAMED"  # what spark-submit opens for its own driver, and a worker does not
+  done
+  command+=(--conf "spark.driver.defaultJavaOptions=${opens# }")
   command+=(--class org.apache.spark.deploy.PythonRunner ${spark_args[@]+"${spark_args[@]}"})
   command+=(--conf "spark.pyspark.python=${PYSPARK_PYTHON:-$python}" --conf "spark.submit.pyFiles=$zip")
   command+=("${jars%%,*}" "$entry" "$zip")

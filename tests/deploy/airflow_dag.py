@@ -23,7 +23,7 @@ def shown(dag: Any) -> dict[str, Any]:
         "tasks": tasks,
         "max_active_runs": dag.max_active_runs,
         "catchup": dag.catchup,
-        "schedule": dag.timetable.summary,
+        "schedule": dag.timetable.expression,
         "deadlines": len(dag.deadline or []),
     }
 

@@ -77,7 +77,7 @@ def test_a_close_goes_on_where_a_worker_dies_in_its_middle(running: Cluster, lak
     victim.send_signal(signal.SIGKILL)
     victim.wait(20)
     running.workers.remove(victim)
-    assert job.wait(420) == 0, log.read_text()[-3000:]
+    assert job.wait(600) == 0, log.read_text()[-3000:]
     assert outcomes(lake) == EXPECTED
     running.add_worker()
 
@@ -89,7 +89,7 @@ def test_a_supervised_driver_that_dies_is_started_again(running: Cluster, lake: 
     wait_for(lambda: running.drivers() and any(running.executors(worker) for worker in running.workers), 180)
     (driver,) = running.drivers()
     driver.kill()
-    wait_for(lambda: running.state()["completeddrivers"], 420)
+    wait_for(lambda: running.state()["completeddrivers"], 900)
     (done,) = running.state()["completeddrivers"]
     assert done["state"] == "FINISHED", _errors(running)
     assert outcomes(lake) == EXPECTED
