@@ -13,7 +13,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 fail() { echo "$1" >&2; exit 2; }
 usage() { sed -n '2,11s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; }
 
-job= jars= pyfiles= packages= memory= target= dry_run= to= mode= supervise= master=${MASTER:-local[*]}
+job= jars= pyfiles= packages= memory= target= dry_run= to= mode= supervise= java= master=${MASTER:-local[*]}
 spark_args=() job_args=()
 while [ $# -gt 0 ]; do
   word=$1; shift
@@ -48,11 +48,16 @@ while [ $# -gt 0 ]; do
     --to) to=$value ;;
     --master) master=$value ;;
     --deploy-mode) mode=$value ;;
+    --driver-java-options) java=$value ;;
     --jars) jars=$value ;;
     --py-files) pyfiles=$value ;;
     --packages) packages=1; spark_args+=("$option" "$value") ;;
     --driver-memory) memory=1; spark_args+=("$option" "$value") ;;
-    *) spark_args+=("$option" "$value") ;;
+    *)
+      case $option:$value in
+        --conf:spark.driver.extraJavaOptions=* | -c:spark.driver.extraJavaOptions=*) java=${value#*=} ;;
+        *) spark_args+=("$option" "$value") ;;
+      esac ;;
   esac
 done
 [ -n "$job" ] || fail "Say which job: ./spark-submit.sh streaming|daily; see ./spark-submit.sh --help."
@@ -98,18 +103,18 @@ if [[ $master = spark://* && $mode = cluster ]]; then
   # A standalone cluster takes no Python program for its drivers, but it takes the class that runs one. The paths must
   # be the same on every worker.
   [ -n "$jars" ] || fail "On a standalone cluster --deploy-mode cluster needs --jars, beside or instead of --packages."
-  opens=
+  # What spark-submit opens for its own driver, and a worker does not.
   for package in java.lang java.lang.invoke java.lang.reflect java.io java.net java.nio java.util java.util.concurrent \
     java.util.concurrent.atomic jdk.internal.ref sun.nio.ch sun.nio.cs sun.security.action sun.util.calendar; do
-    opens+=" --add-opens=java.base/$package=ALL-UNNAMED"  # what spark-submit opens for its own driver, and a worker does not
+    java="--add-opens=java.base/$package=ALL-UNNAMED${java:+ $java}"
   done
-  command+=(--conf "spark.driver.defaultJavaOptions=${opens# }")
+  command+=(--driver-java-options "$java")
   command+=(--class org.apache.spark.deploy.PythonRunner ${spark_args[@]+"${spark_args[@]}"})
   command+=(--conf "spark.pyspark.python=${PYSPARK_PYTHON:-$python}" --conf "spark.submit.pyFiles=$zip")
   command+=("${jars%%,*}" "$entry" "$zip")
 else
   [ -z "$supervise" ] || fail "--supervise needs a standalone cluster (MASTER=spark://…) and --deploy-mode cluster."
-  command+=(--py-files "$zip" ${spark_args[@]+"${spark_args[@]}"} "$entry")
+  command+=(${java:+--driver-java-options "$java"} --py-files "$zip" ${spark_args[@]+"${spark_args[@]}"} "$entry")
 fi
 command+=(${job_args[@]+"${job_args[@]}"})
 if [ -n "$dry_run" ]; then

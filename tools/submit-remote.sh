@@ -6,6 +6,7 @@ deploy=(deploy "$target" "$job" ${dry_run:+--request} ${to:+--to "$to"})
 [ -z "$mode" ] || fail "--deploy-mode is chosen by the target $target: leave it out."
 [ -z "$supervise" ] || fail "--supervise is for a standalone cluster; $target starts a job again by itself (docs/deploy.md)."
 [ -z "$jars$pyfiles" ] || fail "Name jars for the target $target in conf/deploy.yaml (jars:), not with --jars or --py-files."
+[ -z "$java" ] || spark_args+=(--conf "spark.driver.extraJavaOptions=$java")
 for word in ${spark_args[@]+"${spark_args[@]}"}; do deploy+=("--spark=$word"); done
 own=()
 while [ ${#job_args[@]} -gt 0 ]; do

@@ -65,7 +65,7 @@ def test_a_standalone_cluster_runs_the_driver_itself_where_it_supervises(home: d
     words = words_of(submit(*target, "--deploy-mode", "cluster", "--supervise", *DAY, **home))
     assert after(words, "--class") == "org.apache.spark.deploy.PythonRunner"
     assert "--supervise" in words
-    assert "--add-opens=java.base/sun.util.calendar=ALL-UNNAMED" in after(words, "--conf")
+    assert "--add-opens=java.base/sun.util.calendar=ALL-UNNAMED" in after(words, "--driver-java-options")
     jar = words.index(f"{home['XDG_CACHE_HOME']}/reco/jars/spark/delta.jar", words.index("--class"))
     entry, zipped, *arguments = words[jar + 1 :]
     assert entry == str(ROOT / "jobs/daily/__main__.py")
