@@ -63,7 +63,7 @@ test-deploy: setup ## deploying, against moto's server, which is fetched into th
 
 test-airflow: setup ## the DAG, with an Airflow of its own in the cache folder
 	@$(BIN)/python tools/airflow_env.py > /dev/null || [ $$? = 77 ]
-	$(PYTEST) tests/deploy/test_airflow.py $(ARGS)
+	$(PYTEST) -m "not long" tests/deploy/test_airflow.py $(ARGS)
 
 clean: ## remove what make made in this folder (not the jars in the cache folder)
 	rm -rf .venv .venv-* build dist ./*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage htmlcov .reco

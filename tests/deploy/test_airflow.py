@@ -93,6 +93,7 @@ def empty_close(root: Path) -> None:
     )
 
 
+@pytest.mark.long
 def test_a_day_that_is_closed_is_checked_and_told_and_not_closed_again(database: Path) -> None:
     empty_close(database / "lake")
     (database / "settings.yaml").write_text(f"lake: {{root: {database / 'lake'}}}\n")
