@@ -6,7 +6,7 @@ PYTEST := $(BIN)/python -m pytest
 # Two processes, each with a Spark session, that take a file of tests at a time: what a file prepares is prepared once.
 SIDE_BY_SIDE := -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help setup demo test test-long lint bench bench-relay test-spark40 test-duckdb test-alerts test-deploy test-airflow mutate clean
+.PHONY: help setup demo test test-long lint notebooks bench bench-relay test-spark40 test-duckdb test-alerts test-s3 test-deploy test-airflow mutate clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -14,8 +14,8 @@ help: ## list the targets
 setup: ## the Python environment in .venv and the jars in the cache folder; the other targets do it by themselves
 	@tools/bootstrap.sh
 
-demo: setup ## the main job, whole, on this machine: broker, stream, close, summary
-	@$(BIN)/reco demo
+demo: setup ## the main job, whole, on this machine: broker, stream, close, summary (KEEP=1: leave the console running)
+	@$(BIN)/reco demo $(if $(KEEP),--console) $(ARGS)
 
 test: setup ## the tests
 	$(PYTEST) $(SIDE_BY_SIDE) -m "not long" $(ARGS)
@@ -35,6 +35,9 @@ lint: setup ## ruff and mypy, both strict
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+notebooks: setup ## the notebooks anew, run over the demo's lake (ARGS='--lake DIR --set DAY=2026-10-16')
+	$(BIN)/python tools/notebooks.py $(ARGS)
 
 bench: ## speed and size against bare Spark and other tools; results go to bench/results
 	@tools/bootstrap.sh bench
@@ -64,6 +67,10 @@ test-deploy: setup ## deploying, against moto's server, which is fetched into th
 test-airflow: setup ## the DAG, with an Airflow of its own in the cache folder
 	@$(BIN)/python tools/airflow_env.py > /dev/null || [ $$? = 77 ]
 	$(PYTEST) -m "not long" tests/deploy/test_airflow.py $(ARGS)
+
+test-s3: setup ## the lake on S3: moto's server behind a proxy that fails, and what each job asks for (minutes)
+	@$(BIN)/python tools/moto.py || [ $$? = 77 ]
+	$(PYTEST) tests/s3 $(ARGS)
 
 clean: ## remove what make made in this folder (not the jars in the cache folder)
 	rm -rf .venv .venv-* build dist ./*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage htmlcov .reco

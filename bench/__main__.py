@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pyspark.sql import SparkSession
 
-from bench import ageing, data, match, report, stream
+from bench import ageing, data, engines, match, report, stream
 from bench.contenders import Contender, other_contenders, spark_contenders
 from jobs.cli.broker import Broker
 from jobs.common.session import spark_session
@@ -23,6 +23,9 @@ RESULTS = Path(__file__).parent / "results"
 def main() -> None:
     """Close at each size, then normalise; each contender in turn, round by round, in one warm JVM."""
     options = _options()
+    if options.engines:
+        engines.main(options.engines, options.rounds, options.folder, RESULTS)
+        return
     results: dict[str, dict[str, list[float]]] = {}
     with tempfile.TemporaryDirectory(prefix="reco-bench-", dir=options.folder) as folder:
         scratch = Path(folder)
@@ -45,7 +48,8 @@ def main() -> None:
                 told = settings.model_copy(update={"kafka": Kafka(bootstrap_servers=broker.bootstrap_servers)})
                 key = f"match, a batch of 200 events, {options.events_a_day:,} activities a day before it"
                 results[key] = ageing.rounds(
-                    spark, told, broker, scratch / "lakes", options.events_a_day, options.days, 10
+                    *(spark, told, broker, scratch / "lakes", options.events_a_day, options.days, 10),
+                    maintained=options.maintained,
                 )
         peak = report.peak_of_jvm(spark)
         spark.stop()
@@ -102,12 +106,14 @@ def _extension_jars() -> dict[str, str]:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sizes", type=int, nargs="*", default=[1_000_000, 5_000_000], help="activities a side")
+    parser.add_argument("--engines", type=int, nargs="*", help="activities a side: compare engines, and nothing else")
     parser.add_argument("--records", type=int, default=2_000_000, help="records to normalise; 0 for none")
     parser.add_argument("--events", type=int, default=1_000_000, help="events a side to match; 0 for none")
     parser.add_argument("--rate", type=int, default=2000, help="events a second and side, to measure lags")
     parser.add_argument("--seconds", type=int, default=120, help="for so long")
     parser.add_argument("--days", type=int, default=30, help="days of stored results under a small batch; 0 for none")
     parser.add_argument("--events-a-day", type=int, default=100_000, help="activities on each of them")
+    parser.add_argument("--maintained", action="store_true", help="`reco maintain` has put the older tables in order")
     parser.add_argument("--only", nargs="*", default=[], help="contenders by name; else all")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--memory", default="3g", help="the driver's heap")

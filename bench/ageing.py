@@ -14,23 +14,38 @@ from jobs.cli.broker import Broker
 from jobs.common import tables
 from jobs.common.kafka import topic_partitions
 from jobs.common.settings import Settings
+from jobs.maintain.main import maintain
 from jobs.streaming.main import start_match, start_normalise
 from jobs.streaming.settle import Settler
 
 YOUNG, OLD = "tables of one day", "tables of thirty days"
+MAINTAINED = f"{OLD}, maintained"
 #: Commits that a day leaves in a table of the stream, as far as maintenance has not put files together.
 FILES_A_DAY = 20
 
 
 def rounds(
-    spark: SparkSession, settings: Settings, broker: Broker, scratch: Path, events: int, days: int, count: int
+    spark: SparkSession,
+    settings: Settings,
+    broker: Broker,
+    scratch: Path,
+    events: int,
+    days: int,
+    count: int,
+    *,
+    maintained: bool = False,
 ) -> dict[str, list[float]]:
     """Seconds of `count` small batches (100 activities) over each lake.
 
-    The first day has `events` activities; the older lake has as many on each of the days before.
+    The first day has `events` activities; the older lake has as many on each of the days before. `maintained`: it was
+    put in order by `reco maintain`, once.
     """
-    lakes = {OLD: days, YOUNG: 1}
+    old = MAINTAINED if maintained else OLD
+    lakes = {old: days, YOUNG: 1}
     told = {name: _lake(spark, settings, broker, scratch / f"days{n}", events, n) for name, n in lakes.items()}
+    if maintained:
+        for report in maintain(told[old], datetime.now(UTC), vacuum_hours=0):
+            print(f"ageing: {report.table} {report.before.files} files, then {report.after.files}", flush=True)
     settlers = {name: Settler(spark, its, f"{its.stream.checkpoint_root}/match") for name, its in told.items()}
     seconds: dict[str, list[float]] = {name: [] for name in told}
     for number in range(count + 3):
@@ -43,7 +58,7 @@ def rounds(
             print(f"ageing round {number} {name}: {taken:.2f} s", flush=True)
             if number >= 3:
                 seconds[name].append(taken)
-    ratio = statistics.median(seconds[OLD]) / statistics.median(seconds[YOUNG])
+    ratio = statistics.median(seconds[old]) / statistics.median(seconds[YOUNG])
     print(f"ageing: {ratio:.2f} times the first day's", flush=True)
     return seconds
 

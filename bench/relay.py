@@ -23,6 +23,7 @@ from jobs.common.kafka import create_topics
 from jobs.common.settings import Settings
 from jobs.ingest import relay
 from jobs.ingest.outbox import open_outbox
+from jobs.ingest.relay_command import create
 from jobs.ingest.stopping import Stopping
 
 OURS, BARE = "reco relay", "bare loop"
@@ -49,7 +50,7 @@ def main() -> None:
                 }
             )
             create_topics(broker.bootstrap_servers, settings)
-            relay.create(settings)
+            create(settings)
             results: dict[str, Any] = {
                 "rows_per_second": throughput(settings, options.rows, options.rounds),
                 "latency_ms": latency(settings, options.rate, options.seconds),

@@ -1,9 +1,9 @@
 """A day's breaks, one row each, derived from its facts."""
 
 from pyspark.sql import DataFrame
-from pyspark.sql import functions as F
 
 from reco_rules.duplicates import duplicate_differences
+from reco_rules.engine import F
 from reco_rules.explain import explanation
 from reco_rules.identity import digest
 from reco_rules.risk import amount_at_risk, severity

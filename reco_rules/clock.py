@@ -1,8 +1,8 @@
 """Times as whole milliseconds, so that differences are exact integers."""
 
 from pyspark.sql import Column
-from pyspark.sql import functions as F
 
+from reco_rules.engine import F
 from schemas.types import SECONDS
 
 

@@ -1,7 +1,8 @@
 """Rule 6: an event was published in time."""
 
 from pyspark.sql import Column
-from pyspark.sql import functions as F
+
+from reco_rules.engine import F
 
 
 def is_delayed(delay_seconds: Column, max_delay_seconds: Column) -> Column:

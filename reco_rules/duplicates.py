@@ -1,8 +1,8 @@
 """Rule 5: an idempotency key was sent once."""
 
 from pyspark.sql import Column, DataFrame
-from pyspark.sql import functions as F
 
+from reco_rules.engine import F
 from reco_rules.money import usd
 from reco_rules.vocabulary import KEY, Side
 from schemas.types import USD

@@ -1,8 +1,8 @@
 """One sentence that says why a break is one: the values of both sides and the limit."""
 
 from pyspark.sql import Column
-from pyspark.sql import functions as F
 
+from reco_rules.engine import F
 from reco_rules.vocabulary import AnomalyType
 
 

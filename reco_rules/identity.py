@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 from pyspark.sql import Column
-from pyspark.sql import functions as F
+
+from reco_rules.engine import F
 
 #: Unit separator and the "null" picture: neither is what a producer writes by accident, and lengths settle the rest.
 SEPARATOR = "\x1f"

@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from pyspark.sql import Column, DataFrame, Window
-from pyspark.sql import functions as F
+from pyspark.sql import Column, DataFrame
 
 from reco_rules.clock import millis, seconds
+from reco_rules.engine import F, Window, aggregated
 from reco_rules.vocabulary import KEY, Side
 
 #: The order of versions (CONTRACT section 1), the activity type added so that no tie is left.
@@ -42,9 +42,7 @@ def day_sides(deliveries: DataFrame, by: Sequence[str] = KEY) -> DataFrame:
         F.coalesce(F.lag(event).over(in_order) != event, F.lit(True)).alias("_is_event"),
         F.coalesce(F.lag(version).over(in_order) != version, F.lit(True)).alias("_is_version"),
     )
-    whole = Window.partitionBy(*by)
-    summed = {name: value.over(whole).alias(name) for side in Side for name, value in _day_of(side).items()}
-    one_each = marked.select(*KEY, "_place", *summed.values()).where(F.col("_place") == 1)
+    one_each = aggregated(marked, by, "_place", {name: value for side in Side for name, value in _day_of(side).items()})
     return one_each.select(*KEY, *[column for side in Side for column in _kept_of(side)])
 
 

@@ -1,8 +1,8 @@
 """Amounts in US dollars, exact to six places (CONTRACT section 5, rule 2)."""
 
-from pyspark.sql import Column, DataFrame, Window
-from pyspark.sql import functions as F
+from pyspark.sql import Column, DataFrame
 
+from reco_rules.engine import F, Window
 from schemas.types import MINOR, RATE_PER_MINOR, USD
 
 #: A rate holds on its own date and on the seven days after it.

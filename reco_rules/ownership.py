@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from pyspark.sql import DataFrame, Window
-from pyspark.sql import functions as F
+from pyspark.sql import DataFrame
 
 from reco_rules.clock import millis
+from reco_rules.engine import F, Window
 from reco_rules.vocabulary import KEY
 
 #: Grace is at most six hours: no chain reaches further back over midnight, none further on than twice that.

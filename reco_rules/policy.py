@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from decimal import Decimal
 
 from pyspark.sql import DataFrame
-from pyspark.sql import functions as F
 from pyspark.sql.types import DataType
 
+from reco_rules.engine import F
 from schemas.types import LONG, TOLERANCE
 
 #: What one policy key may hold.

@@ -1,8 +1,8 @@
 """Rule 2: both sides name the same price, within the supplier's tolerance."""
 
 from pyspark.sql import Column
-from pyspark.sql import functions as F
 
+from reco_rules.engine import F
 from schemas.types import USD
 
 

@@ -1,8 +1,8 @@
 """What a break may cost, and how much it matters (CONTRACT section 5)."""
 
 from pyspark.sql import Column
-from pyspark.sql import functions as F
 
+from reco_rules.engine import F
 from reco_rules.vocabulary import AnomalyType, Severity
 from schemas.types import USD
 

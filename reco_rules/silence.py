@@ -1,9 +1,9 @@
 """A supplier's feed that has stopped: how long its gaps usually are, and when it has been quiet for longer."""
 
-from pyspark.sql import Column, DataFrame, Window
-from pyspark.sql import functions as F
+from pyspark.sql import Column, DataFrame
 
 from reco_rules.clock import millis, seconds
+from reco_rules.engine import F, Window
 from reco_rules.latest import VERSION_ORDER
 from reco_rules.vocabulary import KEY, AnomalyType
 from schemas.types import SECONDS

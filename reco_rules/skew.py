@@ -1,9 +1,9 @@
 """Rule 4: both sides date the activity alike."""
 
 from pyspark.sql import Column
-from pyspark.sql import functions as F
 
 from reco_rules.clock import millis, seconds
+from reco_rules.engine import F
 
 
 def skew(agoda_event_time: Column, supplier_event_time: Column) -> Column:

@@ -1,7 +1,8 @@
 """Rule 3: both sides name the same status."""
 
 from pyspark.sql import Column
-from pyspark.sql import functions as F
+
+from reco_rules.engine import F
 
 
 def status_differs(agoda_status: Column, supplier_status: Column) -> Column:

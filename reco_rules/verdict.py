@@ -4,9 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from pyspark.sql import Column, DataFrame
-from pyspark.sql import functions as F
 
 from reco_rules import delays, duplicates, existence, price, skew, status
+from reco_rules.engine import F
 from reco_rules.vocabulary import AnomalyType, Outcome
 
 

@@ -1,9 +1,9 @@
 """How long a break may still be mended by an answer: the stream's grace (CONTRACT section 5)."""
 
 from pyspark.sql import Column, DataFrame
-from pyspark.sql import functions as F
 
 from reco_rules.clock import millis
+from reco_rules.engine import F
 from reco_rules.vocabulary import KEY, AnomalyType, Side, Versions
 
 #: Breaks of what one side alone has done: no answer mends them.

@@ -187,6 +187,7 @@ CLOSES = Table(
             ),
             column("changed_facts", LONG, "Facts that differ from the revision before; null for the first"),
             column("moved_usd", USD, "Change of the anomalies' sum against the revision before, US dollars"),
+            column("engine", STRING, "spark or duckdb; null in closes of builds that had only Spark"),
         ]
     ),
     skipping=("close_id", "reco_date"),

@@ -1,6 +1,6 @@
 """Every table of the lake, by name."""
 
-from schemas import bronze, gold, nrt, people, ref, silver
+from schemas import bronze, gold, nrt, people, ref, silver, whatif
 from schemas.types import Table
 
 TABLES: dict[str, Table] = {
@@ -22,5 +22,9 @@ TABLES: dict[str, Table] = {
         nrt.HOURLY_SUMMARY,
         nrt.VERDICT_DRIFT,
         people.EXCEPTION_ACTIONS,
+        whatif.POLICY_BACKTESTS,
     )
 }
+
+#: Columns that a table of an earlier build may lack, by the table's name: who writes it next adds them.
+ADDED_LATER: dict[str, tuple[str, ...]] = {"closes": ("engine",)}

@@ -20,20 +20,10 @@ sqlframe.activate("duckdb", conn=_CONNECTION)
 
 from pyspark.sql import functions as F  # noqa: E402 — must come after activate
 
-_collect_list = F.collect_list
+from jobs.common.engines.duckdb_functions import put_right  # noqa: E402 — likewise
 
-
-def _put_right() -> None:
-    """What sqlframe 4.10 gives DuckDB with another result than Spark's, or not at all; docs/duckdb.md lists it."""
-    # It multiplies whole seconds by 1000: the milliseconds are lost.
-    F.unix_millis = lambda col: F.call_function("epoch_ms", col)
-    # It has none.
-    F.timestamp_millis = lambda col: F.call_function("make_timestamptz", col * 1000)
-    # DuckDB's array_agg keeps nulls, Spark's collect_list drops them.
-    F.collect_list = lambda col: F.array_compact(_collect_list(col))
-
-
-_put_right()
+for _name, _function in put_right(F).items():
+    setattr(F, _name, _function)
 
 
 def new_session() -> Any:

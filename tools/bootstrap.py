@@ -43,10 +43,12 @@ class Environment:
 BENCHED = ("datacompy==1.1.0", "pyspark-extension==2.15.0.4.1")
 
 ENVIRONMENTS = {
-    "main": Environment(".venv", "local,ingest,deploy,alerts,console,test,demo,lint", ("spark", "broker")),
+    "main": Environment(
+        ".venv", "local,duckdb,ingest,deploy,alerts,console,notebooks,test,demo,lint", ("spark", "broker", "s3")
+    ),
     # Apart, for pyspark-extension puts its jar into pyspark; datacompy asks for an older pandas than it needs.
-    "bench": Environment(".venv-bench", "local,ingest,test,demo,bench", ("spark", "broker"), loose=BENCHED),
-    "spark40": Environment(".venv-spark40", "test", ("spark40",), ("delta-spark==4.3.1",), "pyspark==4.0.2"),
+    "bench": Environment(".venv-bench", "local,duckdb,ingest,test,demo,bench", ("spark", "broker"), loose=BENCHED),
+    "spark40": Environment(".venv-spark40", "test,duckdb", ("spark40",), ("delta-spark==4.3.1",), "pyspark==4.0.2"),
     "duckdb": Environment(".venv-duckdb", "test,duckdb", spark=None),
 }
 

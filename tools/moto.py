@@ -1,4 +1,4 @@
-"""Sets up moto's server, an object store to test against, in an environment of its own in the cache folder.
+"""Sets up moto's server, an object store and a catalog to test against, in an environment of its own.
 
 Apart, for what it stands on asks for an older python-dateutil than ours. Prints where the server is; exit code 77 where
 it cannot be had. Standard library only.
@@ -12,7 +12,14 @@ from pathlib import Path
 import debian
 
 NONE = 77
-PACKAGES = ("moto[s3]==5.2.5", "flask==3.1.3", "flask-cors==6.0.5", "boto3==1.44.5", "botocore==1.44.5")
+PACKAGES = (
+    "moto[s3,glue]==5.2.5",
+    "pyparsing==3.3.3",
+    "flask==3.1.3",
+    "flask-cors==6.0.5",
+    "boto3==1.44.5",
+    "botocore==1.44.5",
+)
 
 
 def server() -> Path:
@@ -22,11 +29,11 @@ def server() -> Path:
 
 def fetch() -> str | None:
     """Install it where it is not there; returns why it could not be had."""
-    if server().exists():
+    if server().exists() and list(server().parents[1].glob("lib/*/site-packages/pyparsing")):
         return None
     print("setup: fetching moto's server ...", file=sys.stderr, flush=True)
     folder = debian.cache() / "moto"
-    venv.create(folder, clear=True, with_pip=True)
+    venv.create(folder, clear=not server().exists(), with_pip=True)
     command = [str(folder / "bin" / "python"), "-m", "pip", "install", "-q", "--disable-pip-version-check", *PACKAGES]
     done = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
     return None if done.returncode == 0 else done.stderr.strip().splitlines()[-1:][0]

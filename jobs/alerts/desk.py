@@ -18,6 +18,8 @@ from jobs.common.command import one_line
 from jobs.common.metrics import REGISTRY
 
 _FIRST, _LONGEST = 1.0, 60.0
+#: Less than it takes until another instance leads.
+_STALE_SECONDS = 5.0
 _log = log.get_logger("alerts")
 
 
@@ -39,12 +41,16 @@ def sender_of(name: str, config: Sink) -> Sender:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """How a delivery went: what the sink calls the message, or `why` it did not take it."""
+    """How a delivery went: what the sink calls the message, or `why` it did not take it.
+
+    `is_stale`: it was not sent, since this process stood still meanwhile and another one may lead.
+    """
 
     delivery: Delivery
     handle: Handle = field(default_factory=dict)
     why: str | None = None
     retry_after: float | None = None
+    is_stale: bool = False
 
 
 @dataclass
@@ -68,9 +74,9 @@ class Desk:
 
     def __init__(self, routes: Routes, clock: Callable[[], float] = time.time) -> None:
         self._routes, self._clock = routes, clock
-        self._inbox: dict[str, SimpleQueue[tuple[Delivery, Message] | None]] = {}
+        self._inbox: dict[str, SimpleQueue[tuple[Delivery, Message, float] | None]] = {}
         self._results: SimpleQueue[Result] = SimpleQueue()
-        self.busy: set[str] = set()
+        self.busy: dict[str, float] = {}
         self.sent: dict[str, int] = dict.fromkeys(routes.sinks, 0)
         self.troubles: dict[str, Trouble] = {}
         self._of_item: dict[tuple[str, str], Trouble] = {}
@@ -90,13 +96,20 @@ class Desk:
     def is_down(self, sink: str, item: str) -> bool:
         """Whether its fallback takes over."""
         limit, now = self._routes.sinks[sink].give_up_after, self._clock()
-        found = (self.troubles.get(sink), self._of_item.get((sink, item)))
+        found = (self.troubles.get(sink), self._of_item.get((sink, item)), self.stuck(sink))
         return any(trouble is not None and now - trouble.since >= limit for trouble in found)
 
-    def give(self, delivery: Delivery, message: Message) -> None:
-        """Send; only where `can_take`."""
-        self.busy.add(delivery.sink)
-        self._inbox[delivery.sink].put((delivery, message))
+    def stuck(self, sink: str) -> Trouble | None:
+        """The trouble of a sink that neither takes nor refuses what it was given, for longer than its timeout twice."""
+        since, now = self.busy.get(sink), self._clock()
+        if since is None or now - since <= 2 * self._routes.sinks[sink].timeout:
+            return None
+        return Trouble(since, why=f"{sink}: it neither takes nor refuses a message")
+
+    def give(self, delivery: Delivery, message: Message, noted: float | None = None) -> None:
+        """Send; only where `can_take`. `noted`: when it was certain that this instance leads, by time.monotonic."""
+        self.busy[delivery.sink] = self._clock()
+        self._inbox[delivery.sink].put((delivery, message, time.monotonic() if noted is None else noted))
 
     def results(self, wait: float = 0.0) -> list[Result]:
         """What became of messages since the last call; waits so long for the first, seconds."""
@@ -117,7 +130,9 @@ class Desk:
 
     def _note(self, result: Result) -> None:
         sink, item, now = result.delivery.sink, result.delivery.item, self._clock()
-        self.busy.discard(sink)
+        self.busy.pop(sink, None)
+        if result.is_stale:
+            return
         outcome = "SENT" if result.why is None else "FAILED"
         REGISTRY.add("reco_alerts_messages_total", 1, sink=sink, outcome=outcome)
         REGISTRY.put("reco_alerts_sink_failing", 0 if result.why is None else 1, sink=sink)
@@ -136,7 +151,10 @@ class Desk:
     def _work(self, name: str, config: Sink) -> None:
         sender = sender_of(name, config)
         while (job := self._inbox[name].get()) is not None:
-            delivery, message = job
+            delivery, message, noted = job
+            if time.monotonic() - noted > _STALE_SECONDS:
+                self._results.put(Result(delivery, why="not sent: this process stood still", is_stale=True))
+                continue
             try:
                 result = Result(delivery, sender.send(message, delivery.handle))
             except SinkFailedError as error:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from decimal import Decimal
 
-from jobs.alerts.model import Break, Incident, Life, Slot, Summary, digest, rank
+from jobs.alerts.model import Break, Incident, Slot, Summary, digest, rank
 from jobs.alerts.routes import Causes, Routes
 from jobs.alerts.state import State
 from reco_rules.vocabulary import FEED_SILENT
@@ -14,8 +14,9 @@ from reco_rules.vocabulary import FEED_SILENT
 _EXAMPLES = 5
 #: More causes of one kind than this at one supplier are no pattern.
 _MOST_CAUSES = 10
-#: Something is always missing of each activity type: one is a cause where it is nearly all that is missing.
-_TYPE_PERCENT = 80
+#: Something is always missing of each activity type: one is a cause where it is nearly all that is missing, and stays
+#: one while it is most of it.
+_TYPE_PERCENT, _STILL_TYPE_PERCENT = 80, 50
 
 
 def refresh(state: State, routes: Routes, now: float) -> None:
@@ -34,7 +35,7 @@ def lacking_evidence(state: State, suppliers: Iterable[str], causes: Causes) -> 
     found: list[str] = []
     for supplier in suppliers:
         breaks = [state.breaks[name] for name in state.of_supplier.get(supplier, ())]
-        ids = [one.id for one in breaks if one.life is Life.OPEN and not one.is_looked_up and one.activity]
+        ids = [one.id for one in breaks if one.is_open and not one.is_looked_up and one.activity]
         if len(ids) >= causes.min_count or any(slot.kind for slot in state.slots.get(supplier, ())):
             found += ids
     return sorted(found)
@@ -51,9 +52,10 @@ def slots_of(breaks: Iterable[Break], known: Iterable[Slot], causes: Causes) -> 
     found: dict[Slot, list[Break]] = {}
     for (kind, signature), mine in sorted(alike.items(), key=lambda item: (-len(item[1]), item[0])):
         slot = Slot(mine[0].supplier, kind, signature)
-        percent = max(causes.min_percent, _TYPE_PERCENT if signature.startswith("type:") else 0)
-        is_many = len(mine) >= causes.min_count and len(mine) * 100 >= percent * of_kind[kind]
-        is_cause = signature != "" and (slot in is_known or is_many) and made[kind] < _MOST_CAUSES
+        is_type, share = signature.startswith("type:"), len(mine) * 100 / of_kind[kind]
+        is_many = len(mine) >= causes.min_count and share >= max(causes.min_percent, _TYPE_PERCENT if is_type else 0)
+        is_still = slot in is_known and (not is_type or share >= _STILL_TYPE_PERCENT)
+        is_cause = signature != "" and (is_still or is_many) and made[kind] < _MOST_CAUSES
         if is_cause or kind == FEED_SILENT:
             made[kind] += 1
             found[slot] = mine
@@ -77,6 +79,8 @@ def summary_of(breaks: list[Break]) -> Summary:
         noun=top if count == len(breaks) else "",
         suppliers=tuple(sorted({one.supplier for one in breaks})),
         examples=tuple(one.activity for one in largest if one.activity),
+        came_back=sum(one.came_back for one in breaks),
+        acknowledged_by=_all_of(one.acknowledged_by for one in breaks),
     )
 
 
@@ -98,7 +102,15 @@ def merged(summaries: list[Summary]) -> Summary:
         kinds=tuple(sorted(kinds.items())),
         suppliers=tuple(sorted(by_supplier, key=lambda name: (*(-n for n in by_supplier[name]), name))),
         examples=worst.examples,
+        came_back=sum(one.came_back for one in summaries),
+        acknowledged_by=_all_of(one.acknowledged_by for one in summaries if one.count),
     )
+
+
+def _all_of(names: Iterable[str | None]) -> str | None:
+    """Who is at it; None where nobody is at some of it."""
+    found = set(names)
+    return None if None in found or not found else ", ".join(sorted(name for name in found if name))
 
 
 def begin(state: State, slot: Slot, summary: Summary, now: float, due: float) -> Incident:
@@ -139,7 +151,7 @@ def _refresh_one(state: State, routes: Routes, supplier: str, now: float) -> Non
 def _alerting(state: State, supplier: str, now: float) -> Iterator[Break]:
     for name in state.of_supplier.get(supplier, ()):
         one = state.breaks[name]
-        if one.life is Life.OPEN and one.since <= now:
+        if one.is_open and one.since <= now:
             yield one
 
 

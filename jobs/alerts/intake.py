@@ -4,12 +4,18 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from jobs.alerts.model import Break, Life
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from jobs.alerts.model import SEVERITIES, Break, Life
 from jobs.alerts.signature import from_explanation
 from jobs.alerts.state import State
 from reco_rules.vocabulary import FEED_SILENT
+
+_Id = Annotated[str, Field(strict=True, min_length=1, max_length=256)]
+_Name = Annotated[str, Field(strict=True, min_length=1, max_length=128)]
+_MOST_USD = Decimal(10) ** 18
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,28 +43,57 @@ class Evidence:
     activity_type: str
 
 
+class _Said(BaseModel):
+    """An exception's message (schemas/messages.py): what is taken from it, and how long it may be."""
+
+    model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
+
+    exceptionId: _Id  # noqa: N815
+    resultId: _Id  # noqa: N815
+    supplierId: _Name  # noqa: N815
+    activityId: _Name | None = None  # noqa: N815
+    anomalyType: Annotated[str, Field(strict=True, pattern=r"^[A-Z][A-Z_]{0,63}\z")]  # noqa: N815
+    state: Literal["OPEN", "PENDING", "RESOLVED"]
+    heldBy: _Id | None = None  # noqa: N815
+    severity: Annotated[str, Field(strict=True)] | None = None
+    amountAtRiskUsd: Annotated[Decimal, Field(ge=-_MOST_USD, le=_MOST_USD)] | None = None  # noqa: N815
+    explanation: Annotated[str, Field(strict=True)] | None = None
+
+    @field_validator("amountAtRiskUsd", mode="before")
+    @classmethod
+    def _no_boolean(cls, value: Any) -> Any:
+        if isinstance(value, bool):
+            raise ValueError("must be a number")  # noqa: TRY004 what pydantic takes for a refusal
+        return value
+
+
 def read_change(value: bytes | None) -> Change | None:
-    """The change that a message on the topic of results tells; None for a verdict. ValueError where it is neither."""
+    """The change that a message on the topic of results tells; None for a verdict.
+
+    ValueError, RecursionError where it is neither: anybody may write to a topic, and what is taken is shown to people
+    and read again at each start.
+    """
     said = json.loads(value or b"null", parse_float=Decimal)
     if not isinstance(said, dict) or said.get("kind") not in ("VERDICT", "EXCEPTION"):
         raise ValueError("neither a verdict nor an exception")
     if said["kind"] == "VERDICT":
         return None
-    texts = [said.get(name) for name in ("exceptionId", "supplierId", "anomalyType", "state", "resultId")]
-    if not all(isinstance(text, str) and text for text in texts) or said["state"] not in (*Life, "RESOLVED"):
-        raise ValueError("an exception without id, supplier, type or state")
-    amount = said.get("amountAtRiskUsd")
+    try:
+        told = _Said.model_validate(said)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        raise ValueError(f"an exception with a wrong {first['loc'][0]}: {first['msg']}") from None
     return Change(
-        id=said["exceptionId"],
-        supplier=said["supplierId"],
-        activity=said.get("activityId"),
-        kind=said["anomalyType"],
-        state=said["state"],
-        severity=said.get("severity") or "HIGH",
-        amount=None if amount is None else Decimal(amount),
-        by=said["resultId"],
-        held_by=said.get("heldBy"),
-        explanation=said.get("explanation"),
+        id=told.exceptionId,
+        supplier=told.supplierId,
+        activity=told.activityId,
+        kind=told.anomalyType,
+        state=told.state,
+        severity=told.severity if told.severity in SEVERITIES else "HIGH",
+        amount=told.amountAtRiskUsd,
+        by=told.resultId,
+        held_by=told.heldBy,
+        explanation=told.explanation,
     )
 
 
@@ -97,6 +132,9 @@ def take(state: State, change: Change, now: float, release: int) -> None:
             activity_type=known.activity_type if known is not None else "",
             held_by=held_by,
             told_by=change.by,
+            settled_by=known.settled_by if known is not None else None,
+            acknowledged_by=known.acknowledged_by if known is not None else None,
+            came_back=known is not None and known.came_back,
         )
     )
 

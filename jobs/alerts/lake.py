@@ -15,7 +15,7 @@ from jobs.alerts.wording import money
 from jobs.common.lake import open_table, scan
 from jobs.common.settings import Settings
 
-_NAMES = ("activity_type", "amount_minor", "currency", "status", "event_time", "version")
+_NAMES = ("activity_type", "amount_minor", "currency", "status", "event_time", "version", "amount_usd")
 _SIDES = [f"{s}_{n}" for s in ("agoda", "supplier") for n in _NAMES]
 #: How far before its verdict a break may have been told, or its day closed.
 _BACK = timedelta(days=10)

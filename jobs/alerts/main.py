@@ -16,6 +16,7 @@ from jobs.alerts.desk import sender_of
 from jobs.alerts.plan import Action
 from jobs.alerts.routes import Routes, read_routes
 from jobs.alerts.service import Leader, run, run_once
+from jobs.alerts.sink_config import lacking
 from jobs.alerts.sinks import SinkFailedError
 from jobs.alerts.store import ask_acknowledgement, ensure_topic
 from jobs.alerts.wording import Message
@@ -46,7 +47,7 @@ def command(
 ) -> int:
     """Tell sinks (alerts.routes, docs/alerts.md) of open breaks, until stopped; a second instance stands by.
 
-    Exit code 1 with --once or --test where a sink did not take a message.
+    Exit code 1 with --once or --test where a sink did not take a message, or the lake could not be read.
 
     Example: reco alerts --check conf/alerts.yaml
     """
@@ -59,6 +60,8 @@ def command(
     routes = read_routes(Path(settings.alerts.routes))
     if test:
         return _test(routes, test, as_json=as_json)
+    if ack is None and (wrong := lacking(routes.sinks)):
+        raise UserError("\n".join(f"{settings.alerts.routes}: {sentence}" for sentence in wrong))
     ensure_topic(settings)
     if ack is not None and by is not None:
         ask_acknowledgement(settings, ack, by)
@@ -79,13 +82,17 @@ def _outcome(leader: Leader, *, as_json: bool) -> int:
     sent = leader.desk.sent
     failed = {name: trouble.why for name, trouble in leader.desk.troubles.items()}
     left = sorted({one.sink for one in leader.left} | set(failed))
+    unread = None if leader.results.is_caught_up else "the topic of results was not read to its end; run it again"
+    unread = unread or leader.watch.trouble
     if as_json:
         summary = {"incidents": len(leader.state.incidents), "sent": sent, "not_sent": failed, "left": left}
-        print_json(summary)
+        print_json({**summary, "not_read": unread})
     else:
         rows = [[name, count, failed.get(name)] for name, count in sent.items()]
         print_table(f"Told of {len(leader.state.incidents):,} incidents", ["sink", "sent", "failed"], rows)
-    return FAILED if left else DONE
+        if unread:
+            say(f"Not all was read: {unread}")
+    return FAILED if left or unread else DONE
 
 
 def _show(routes: Routes, *, as_json: bool) -> int:

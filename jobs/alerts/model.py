@@ -1,7 +1,7 @@
 """What the alerting service knows: open breaks, incidents made of them, and what each sink was told."""
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from decimal import Decimal
 from enum import StrEnum
 from hashlib import sha256
@@ -34,7 +34,8 @@ class Break:
 
     `signature`: how it is broken, in a word that all breaks of one cause share; empty where nothing is known.
     `activity_type`: BOOKING, … where known. `is_looked_up`: both sides were looked for in the lake.
-    `told_by`: the message or close that told it last, by which a repeat is known.
+    `told_by`: the message or close that told it last, by which a repeat is known. `settled_by`: who resolved it in the
+    console, while it has not come back; it does not alert. `came_back`: it did after somebody resolved it.
     """
 
     id: str
@@ -50,6 +51,14 @@ class Break:
     held_by: str | None = None
     is_looked_up: bool = False
     told_by: str = ""
+    settled_by: str | None = None
+    acknowledged_by: str | None = None
+    came_back: bool = False
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it alerts, from `since` on."""
+        return self.life is Life.OPEN and self.settled_by is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +73,10 @@ class Slot:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """An incident as it stands. `amount`: US dollars, without the `unpriced` breaks; `examples`: activity ids."""
+    """An incident as it stands. `amount`: US dollars, without the `unpriced` breaks; `examples`: activity ids.
+
+    `came_back`: breaks that somebody had resolved. `acknowledged_by`: who is at it, where somebody is at each break.
+    """
 
     count: int = 0
     amount: Decimal = Decimal(0)
@@ -74,6 +86,8 @@ class Summary:
     noun: str = ""
     suppliers: tuple[str, ...] = ()
     examples: tuple[str, ...] = ()
+    came_back: int = 0
+    acknowledged_by: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +112,7 @@ class Incident:
     `children` are the incidents that a flood's message stands for, `flood` the incident that stands for this one.
     `peak`: the summary when it was largest, told when it is over. `is_alone`: it has a message of its own.
     `tried`: sinks that a first message was given to; noted before it is sent, since a crash leaves open whether it was.
+    `acknowledged_by`: who said so of the whole incident.
     """
 
     id: str
@@ -116,6 +131,11 @@ class Incident:
     told: dict[str, Told] = field(default_factory=dict)
 
     @property
+    def cared_for_by(self) -> str | None:
+        """Who acknowledged it, as a whole or each of its breaks."""
+        return self.acknowledged_by or self.summary.acknowledged_by
+
+    @property
     def is_flood(self) -> bool:
         """Whether it stands for others."""
         return self.slot.supplier == ""
@@ -132,9 +152,14 @@ class Digest:
     told: list[str] = field(default_factory=list)
 
 
+_OF_BREAK = [one.name for one in fields(Break)]
+
+
 def to_json(item: Any) -> bytes:
     """A record of the state."""
-    return json.dumps(asdict(item), default=str, ensure_ascii=False, separators=(",", ":")).encode()
+    # A break holds nothing deep, and there may be a hundred thousand of them.
+    data = {name: getattr(item, name) for name in _OF_BREAK} if isinstance(item, Break) else asdict(item)
+    return json.dumps(data, default=str, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def break_from(data: dict[str, Any]) -> Break:
@@ -156,4 +181,7 @@ def _summary(data: dict[str, Any]) -> Summary:
 
 
 def _decimal(text: str | None) -> Decimal | None:
-    return None if text is None else Decimal(text)
+    amount = None if text is None else Decimal(text)
+    if amount is not None and not amount.is_finite():
+        raise ValueError(f"the amount {text} is no number")
+    return amount

@@ -1,11 +1,11 @@
 """What is to be told now, to whom: group wait, interval, repeat, floods, fallbacks, planned work."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from jobs.alerts.incidents import begin, merged
-from jobs.alerts.model import Digest, Incident, Slot, Summary, Told, rank
+from jobs.alerts.floods import gather_floods, is_silenced, sinks_of
+from jobs.alerts.model import Digest, Incident, Summary, Told, rank
 from jobs.alerts.routes import Routes
 from jobs.alerts.sink_config import AlertmanagerSink, EmailSink
 from jobs.alerts.state import State
@@ -29,7 +29,7 @@ class Action(StrEnum):
 class Delivery:
     """One message to one sink. `handle`: what the sink called its message; `instead_of`: the sink that does not answer.
 
-    `summary`: the incident as it stood when this was planned.
+    `summary`: the incident as it stood when this was planned. `elsewhere`: open breaks of its supplier in other ones.
     """
 
     sink: str
@@ -39,6 +39,7 @@ class Delivery:
     summary: Summary = field(default_factory=Summary)
     handle: dict[str, str] = field(default_factory=dict)
     instead_of: str | None = None
+    elsewhere: int = 0
 
     @property
     def item(self) -> str:
@@ -56,11 +57,13 @@ def plan(state: State, routes: Routes, is_down: IsDown, now: float) -> list[Deli
     Incidents that are over and of which everybody knows are let go.
     """
     _let_go(state, routes, now)
-    _gather_floods(state, routes, now)
+    gather_floods(state, routes, now)
     found: list[Delivery] = []
     for incident in state.incidents.values():
         if incident.is_alone or incident.is_flood:
-            found += _due(incident, routes, is_down, now)
+            for delivery in _due(incident, routes, is_down, now):
+                is_over = delivery.action is Action.RESOLVE
+                found.append(replace(delivery, elsewhere=_elsewhere(state, incident)) if is_over else delivery)
     for digest in list(state.digests.values()):
         wanted = [name for name in routes.digest if name not in digest.told]
         if not wanted or now - digest.began > GIVE_UP_SECONDS:
@@ -90,7 +93,8 @@ def delivered(state: State, delivery: Delivery, handle: dict[str, str], now: flo
         loud=now if is_loud or before is None else before.loud,
         summary=delivery.summary,
         is_resolved=delivery.action is Action.RESOLVE,
-        is_acknowledged=delivery.action is Action.ACKNOWLEDGE or (before is not None and before.is_acknowledged),
+        is_acknowledged=delivery.action is Action.ACKNOWLEDGE
+        or (before is not None and before.is_acknowledged and incident.cared_for_by is not None),
         handle=handle or (before.handle if before is not None else {}),
     )
     state.add(incident)
@@ -137,56 +141,9 @@ def _must_hear(incident: Incident, name: str, now: float) -> bool:
     return not told.is_resolved
 
 
-def _gather_floods(state: State, routes: Routes, now: float) -> None:
-    """Where too many incidents begin at once, one message stands for all of them."""
-    waiting: dict[tuple[str, ...], list[Incident]] = {}
-    recent: dict[tuple[str, ...], int] = {}
-    for incident in state.incidents.values():
-        if incident.is_flood or incident.flood in state.incidents:
-            continue
-        if incident.is_alone:
-            if incident.joined > now - routes.group.interval:
-                sinks = tuple(_sinks(incident, routes, now))
-                recent[sinks] = recent.get(sinks, 0) + 1
-        elif now >= incident.due and incident.empty_since is None and not _is_silenced(incident, routes, now):
-            waiting.setdefault(tuple(_sinks(incident, routes, now)), []).append(incident)
-    for sinks, incidents in sorted(waiting.items()):
-        flood = _running_flood(state, routes, sinks, now)
-        if flood is None and recent.get(sinks, 0) + len(incidents) <= routes.flood:
-            for incident in incidents:
-                incident.is_alone, incident.joined = True, now
-                state.add(incident)
-        else:
-            _join(state, flood, sinks, incidents, now)
-
-
-def _running_flood(state: State, routes: Routes, sinks: tuple[str, ...], now: float) -> Incident | None:
-    for slot, name in state.slots.get("", {}).items():
-        flood = state.incidents[name]
-        is_growing = flood.joined > now - routes.group.interval
-        if slot.signature == "+".join(sinks) and is_growing and flood.empty_since is None:
-            return flood
-    return None
-
-
-def _join(state: State, flood: Incident | None, sinks: tuple[str, ...], incidents: list[Incident], now: float) -> None:
-    if flood is None:
-        # Its slot is of this moment: an older flood of the same sinks goes on by itself.
-        slot = Slot("", "FLOOD", "+".join(sinks), f"{now:.3f}")
-        flood = begin(state, slot, merged([one.summary for one in incidents]), now, now)
-    for incident in incidents:
-        incident.flood = flood.id
-        flood.children.append(incident.id)
-        state.add(incident)
-    flood.joined = now
-    flood.summary = merged([state.incidents[child].summary for child in flood.children])
-    flood.peak = max(flood.peak, flood.summary, key=lambda one: (one.count, one.amount))
-    state.add(flood)
-
-
 def _due(incident: Incident, routes: Routes, is_down: IsDown, now: float) -> Iterator[Delivery]:
-    over, quiet = is_over(incident, routes, now), _is_silenced(incident, routes, now)
-    wanted = [] if over or quiet else _sinks(incident, routes, now)
+    over, quiet = is_over(incident, routes, now), is_silenced(incident, routes, now)
+    wanted = [] if over or quiet else sinks_of(incident, routes, now)
     heard = [*incident.told, *incident.tried]
     sinks: dict[str, str | None] = {name: None for name in heard if name in routes.sinks}
     sinks |= _with_fallbacks(wanted, incident.id, routes, is_down)
@@ -196,6 +153,12 @@ def _due(incident: Incident, routes: Routes, is_down: IsDown, now: float) -> Ite
         if action is not None:
             handle = told.handle if told is not None else {}
             yield Delivery(name, action, incident, None, incident.summary, handle, instead_of)
+
+
+def _elsewhere(state: State, incident: Incident) -> int:
+    """A break may go over into another incident, of a cause or a severity: then it is not over."""
+    others = state.slots.get(incident.slot.supplier, {}).values() if incident.slot.supplier else ()
+    return sum(state.incidents[name].summary.count for name in others if name != incident.id)
 
 
 def _action(
@@ -208,36 +171,19 @@ def _action(
         return None
     if told is None or told.is_resolved:
         return Action.TRIGGER if now >= incident.due else None
-    if incident.acknowledged_by and not told.is_acknowledged:
+    if incident.cared_for_by and not told.is_acknowledged:
         return Action.ACKNOWLEDGE
-    is_worse = rank(summary.severity) > rank(told.summary.severity)
+    if now >= told.loud + group.repeat and not incident.cared_for_by:
+        return Action.REMIND
     if now >= told.at + group.interval and summary != told.summary:
-        if is_worse:
+        if rank(summary.severity) > rank(told.summary.severity):
             return Action.REMIND
         # A mail cannot be changed: another one is only sent when it has become twice as many.
         if not isinstance(sink, EmailSink) or summary.count >= 2 * told.summary.count:
             return Action.UPDATE
-    if now >= told.loud + group.repeat and not incident.acknowledged_by:
-        return Action.REMIND
     if isinstance(sink, AlertmanagerSink) and now >= told.at + sink.refresh:
         return Action.UPDATE
     return None
-
-
-def _sinks(incident: Incident, routes: Routes, now: float) -> list[str]:
-    summary = incident.summary
-    if incident.is_flood:
-        names = (incident.slot.signature or "").split("+")
-        found = [name for name in names if name in routes.sinks]
-        if found or names == [""]:
-            return found
-        # All of them are gone from the file: the flood goes where one of any supplier would.
-    return routes.sinks_for(incident.slot.supplier, [kind for kind, _ in summary.kinds], summary.severity, now)
-
-
-def _is_silenced(incident: Incident, routes: Routes, now: float) -> bool:
-    suppliers = incident.summary.suppliers or (incident.slot.supplier,)
-    return all(routes.is_silenced(supplier, now) for supplier in suppliers)
 
 
 def _with_fallbacks(names: list[str], item: str, routes: Routes, is_down: IsDown) -> dict[str, str | None]:

@@ -9,6 +9,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from jobs.alerts.intake import Change, read_change
 from jobs.alerts.state import State
 from jobs.common import kafka, log
+from jobs.common.errors import FAILED, UserError
 from jobs.common.metrics import REGISTRY
 from jobs.common.settings import Settings
 
@@ -57,7 +58,7 @@ class Results:
             assert offset is not None
             try:
                 change = read_change(record.value())
-            except (ValueError, ArithmeticError, TypeError) as problem:
+            except (ValueError, RecursionError) as problem:
                 # It stays where it is, in the topic; the line says where that is.
                 self.unreadable += 1
                 REGISTRY.add("reco_alerts_unreadable_total", 1)
@@ -81,7 +82,12 @@ class Results:
 
     def _look(self) -> None:
         """Take up the partitions that there are; a topic may get more of them."""
-        found = set(self._consumer.list_topics(self._topic, timeout=30).topics[self._topic].partitions)
+        topic = self._consumer.list_topics(self._topic, timeout=30).topics.get(self._topic)
+        if topic is None or topic.error is not None:
+            raise UserError(
+                f"The topic {self._topic} is gone; make it again (`reco up` does here), and start again.", FAILED
+            )
+        found = set(topic.partitions)
         new = [TopicPartition(self._topic, p, self._state.offsets.get(p, 0)) for p in sorted(found - self._mine)]
         if new:
             self._consumer.incremental_assign(new)

@@ -1,5 +1,6 @@
 """conf/alerts.yaml: routes, maintenance windows and sinks, checked whole before anything is sent."""
 
+import re
 from datetime import datetime
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -16,7 +17,9 @@ from jobs.common.yaml_file import Document, Key, complaints, read_yaml
 Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 Severity = Literal["LOW", "MEDIUM", "HIGH", "CRITICAL"]
 _DAYS: tuple[Day, ...] = get_args(Day)
-_CLOCK = r"^([01][0-9]|2[0-3]):[0-5][0-9]$|^24:00$"
+_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_IN_LINK = {"{filter}", "{supplier}", "{incident}"}
+_CLOCK = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]|24:00", re.ASCII)
 
 
 def _moment(value: Any) -> Any:
@@ -37,6 +40,22 @@ def _zone(value: Any) -> Any:
     return value
 
 
+def _clock(value: Any) -> Any:
+    if not isinstance(value, str) or not _CLOCK.fullmatch(value):
+        raise ValueError("must be a time of day like 08:00 or 18:30, at most 24:00")
+    return value
+
+
+def _link(value: Any) -> Any:
+    named = set(re.findall(r"\{[^}]*\}", value)) if isinstance(value, str) else set()
+    if not isinstance(value, str) or not value.startswith(("https://", "http://")) or named - _IN_LINK:
+        raise ValueError(
+            "must be like https://reco.example.com/exceptions?{filter}; {supplier} and {incident} may stand too"
+        )
+    return value
+
+
+Clock = Annotated[str, BeforeValidator(_clock)]
 Moment = Annotated[float, BeforeValidator(_moment)]
 
 
@@ -64,8 +83,8 @@ class Hours(Part):
     """Local hours of a week; `until` before `since` goes over midnight and belongs to the day it began on."""
 
     days: list[Day] = Field(default=list(_DAYS), min_length=1)
-    since: str = Field(default="00:00", pattern=_CLOCK)
-    until: str = Field(default="24:00", pattern=_CLOCK)
+    since: Clock = "00:00"
+    until: Clock = "24:00"
     zone: Annotated[str, BeforeValidator(_zone)] = "UTC"
 
     def holds(self, at: float) -> bool:
@@ -125,7 +144,7 @@ class Routes(Part):
     group: Group = Group()
     causes: Causes = Causes()
     flood: int = Field(default=5, ge=1, le=100)
-    link: str | None = None
+    link: Annotated[str, BeforeValidator(_link)] | None = None
     sinks: SkipValidation[dict[str, Sink]]
     routes: list[Route] = Field(min_length=1)
     maintenance: list[Window] = Field(default_factory=list)
@@ -173,6 +192,8 @@ def _sinks(document: Document, wrong: list[tuple[Key, str]]) -> dict[str, Sink]:
         wrong.append((("sinks",), "must name at least one sink"))
         return {}
     for name, data in written.items():
+        if not _NAME.fullmatch(name):
+            wrong.append((("sinks", name), "a sink's name is letters, digits, -, _ and ., at most 64 of them"))
         kind = KINDS.get(str(data.get("kind"))) if isinstance(data, dict) else None
         if kind is None:
             wrong.append((("sinks", name, "kind"), f"must be one of {', '.join(KINDS)}"))

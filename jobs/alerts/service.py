@@ -4,35 +4,29 @@ import time
 from collections.abc import Callable
 from threading import Event
 
-import polars as pl
 from confluent_kafka import KafkaException
-from deltalake.exceptions import DeltaError
 
-from jobs.alerts import lake
 from jobs.alerts.desk import Desk
-from jobs.alerts.incidents import lacking_evidence, refresh
-from jobs.alerts.intake import hold, let_orphans_go, prove, take
-from jobs.alerts.model import Digest, Life
+from jobs.alerts.incidents import refresh
+from jobs.alerts.intake import let_orphans_go, take
 from jobs.alerts.plan import Delivery, acknowledge, delivered, plan, trying
 from jobs.alerts.results import Results
 from jobs.alerts.routes import Routes
 from jobs.alerts.state import State
 from jobs.alerts.store import NotLeaderError, Store
 from jobs.alerts.tell import tell
+from jobs.alerts.watch import Watch
 from jobs.alerts.wording import worded
 from jobs.common import log
-from jobs.common.command import one_line
 from jobs.common.errors import DONE, FAILED, UserError
 from jobs.common.metrics import REGISTRY
 from jobs.common.settings import Settings
-from reco_rules.vocabulary import FEED_SILENT
 
 _TICK_SECONDS = 0.5
+_SENDING_SECONDS = 0.05
 _TELL_SECONDS = 2.0
-_DAY = 86_400.0
 #: With --once, a sink that failed so often is left.
 _TRIES = 3
-_LAKE_ERRORS = (UserError, DeltaError, pl.exceptions.PolarsError, OSError)
 _log = log.get_logger("alerts")
 
 
@@ -47,33 +41,30 @@ class Leader:
         self.results = Results(settings, self.state)
         self.desk = Desk(routes, clock)
         self.left: list[Delivery] = []
-        self.lake_trouble: str | None = None
-        self._silences: set[tuple[str, str]] = {
-            (one.supplier, one.id) for one in self.state.breaks.values() if one.kind == FEED_SILENT
-        }
-        self._unproven: set[str] = set()
-        self._proved_at = self._asked_at = self._told_at = float("-inf")
+        self.watch = Watch(settings, routes, self.state)
+        self._told_at = float("-inf")
 
     def step(self, tick: float = _TICK_SECONDS) -> None:
         """Read, decide, note, send. Raises NotLeaderError where another instance leads."""
         self._take_results()
         now, release = self._clock(), self.routes.group.release
-        for change in self.results.read(tick):
+        # While there is more to send, nobody waits for a message that may not come.
+        for change in self.results.read(min(tick, _SENDING_SECONDS) if self.desk.busy else tick):
             take(self.state, change, now, release)
-            if change.kind == FEED_SILENT and change.state == "OPEN":
-                self._silences.add((change.supplier, change.id))
+            self.watch.heard(change)
         self._store.heard(self.state)
         self._acknowledge()
         if self.results.is_caught_up:
             now = self._clock()
-            self._look_into_lake(now)
+            self.watch.look(now)
             let_orphans_go(self.state, now, release)
             refresh(self.state, self.routes, now)
             self.left = plan(self.state, self.routes, self.desk.is_down, now)
         ready = self._ready()
-        self._store.save(self.state.records())
+        self._store.save(self.state.records(), is_sending=bool(ready))
+        noted = time.monotonic()
         for delivery in ready:
-            self.desk.give(delivery, worded(delivery, self.routes.link))
+            self.desk.give(delivery, worded(delivery, self.routes.link), noted)
         self._tell(now)
 
     @property
@@ -121,55 +112,16 @@ class Leader:
             self.state.dirty.add(("ack", incident))
         self.state.asked.clear()
 
-    def _look_into_lake(self, now: float) -> None:
-        is_due = now - self._asked_at >= self.settings.alerts.close_seconds
-        try:
-            if is_due:
-                self._asked_at = now
-                self._take_closes(now)
-            for supplier, silence in list(self._silences):
-                hold(self.state, silence, lake.held_by(self.settings, supplier, silence), now)
-                self._silences.discard((supplier, silence))
-            self._prove(now)
-            if is_due:  # else what failed was not tried again
-                self.lake_trouble = None
-        except _LAKE_ERRORS as error:
-            if self.lake_trouble is None:
-                _log.warning("lake", why=one_line(error))
-            self.lake_trouble = one_line(error)
-
-    def _take_closes(self, now: float) -> None:
-        state, is_first = self.state, not self.state.closes
-        closes = lake.new_closes(self.settings, state.closes)
-        if not closes:
-            return
-        for change in lake.exceptions_of(self.settings, None if is_first else [one.id for one in closes]):
-            take(state, change, now, self.routes.group.release)
-        for one in closes:
-            state.see_close(one.id, one.ended)
-            if self.routes.digest and not one.is_provisional and one.ended > now - _DAY:
-                state.put_digest(Digest(one.id, one.title, list(one.lines), now))
-        state.forget_closes(now - 7 * _DAY)
-
-    def _prove(self, now: float) -> None:
-        """Look both sides of new breaks up, before their incident is first told, and not at each tick of a flood."""
-        self._unproven |= self.state.stale
-        if not self._unproven or now - self._proved_at < self.routes.group.wait / 2:
-            return
-        self._proved_at = now
-        ids = lacking_evidence(self.state, self._unproven, self.routes.causes)
-        if ids:
-            prove(self.state, ids, lake.evidence(self.settings, [self.state.breaks[name] for name in ids]))
-        self._unproven.clear()
-
     def _tell(self, now: float) -> None:
         REGISTRY.put("reco_alerts_leader", 1)
         REGISTRY.put("reco_alerts_incidents", len(self.state.incidents))
         if now - self._told_at >= _TELL_SECONDS:
             self._told_at = now
-            open_ = sum(one.life is Life.OPEN for one in self.state.breaks.values())
+            for name in filter(self.desk.stuck, self.routes.sinks):
+                REGISTRY.put("reco_alerts_sink_failing", 1, sink=name)
+            open_ = sum(one.is_open for one in self.state.breaks.values())
             REGISTRY.put("reco_alerts_breaks", open_)
-            tell(self.settings, self.state, self.desk, self.routes, self.results, self.lake_trouble, now)
+            tell(self.settings, self.state, self.desk, self.routes, self.results, self.watch.trouble, now)
 
 
 def run(settings: Settings, routes: Routes, stop: Event) -> int:
@@ -180,7 +132,7 @@ def run(settings: Settings, routes: Routes, stop: Event) -> int:
         except NotLeaderError:
             _log.warning("another instance leads")
         except KafkaException as error:
-            _log.warning("broker", why=one_line(error))
+            _log.warning("broker", why=error.args[0].str())
             stop.wait(2.0)
     return DONE
 

@@ -7,14 +7,16 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
+from jobs.common.currencies import minor_units
 from reco_rules.vocabulary import FEED_SILENT, AnomalyType
 
-_QUARTER = 900
-_SLACK_SECONDS = 120
+_QUARTER, _HOUR = 900, 3600
+#: How far a shift may be from whole hours, or from quarters: the two clocks are apart by themselves too, seconds.
+_HOUR_SLACK, _QUARTER_SLACK = 300, 120
 _FACTORS = (10, 100, 1000)
-_AMOUNT = r"(\d+) minor units of (\S+) \([^)]*\)"
+_AMOUNT = r"(\d{1,18}) minor units of (\S+) \([^)]*\)"
 _PRICES = re.compile(rf"AGODA {_AMOUNT}, SUPPLIER {_AMOUNT}", re.ASCII)
-_APART = re.compile(r"event times ([0-9.]+) s apart")
+_APART = re.compile(r"event times ([0-9]{1,12}(?:\.[0-9]{1,9})?) s apart")
 _STATUSES = re.compile(r"AGODA says ([A-Z]+), SUPPLIER says ([A-Z]+)")
 #: Kinds that are one cause by themselves, whatever the values.
 _WHOLE = {FEED_SILENT, *(kind.value for kind in AnomalyType if kind.value.startswith(("DUPLICATE", "DELAYED")))}
@@ -37,11 +39,12 @@ class Half:
     status: str | None = None
     event_time: datetime | None = None
     version: int | None = None
+    amount_usd: Decimal | None = None
 
 
 def halves(row: Mapping[str, Any]) -> tuple[Half, Half]:
     """AGODA's and SUPPLIER's side of a row of gold/nrt_results or gold/reconciliation_facts."""
-    names = ("activity_type", "amount_minor", "currency", "status", "event_time", "version")
+    names = ("activity_type", "amount_minor", "currency", "status", "event_time", "version", "amount_usd")
     agoda, supplier = (Half(**{name: row[f"{side}_{name}"] for name in names}) for side in ("agoda", "supplier"))
     return agoda, supplier
 
@@ -101,8 +104,10 @@ def say(kind: str | None, signature: str | None) -> str:
 
 
 def _shift(seconds: float, *, signed: bool) -> str:
-    quarters = round(seconds / _QUARTER)
-    if quarters == 0 or abs(seconds - quarters * _QUARTER) > _SLACK_SECONDS:
+    hours_, quarters = round(seconds / _HOUR), round(seconds / _QUARTER)
+    if hours_ and abs(seconds - hours_ * _HOUR) <= _HOUR_SLACK:
+        quarters = 4 * hours_
+    elif quarters == 0 or abs(seconds - quarters * _QUARTER) > _QUARTER_SLACK:
         return ""
     hours = f"{abs(quarters) / 4:g}"
     return f"hours:{'+' if quarters > 0 else '−'}{hours}" if signed else f"apart:{hours}"
@@ -120,14 +125,30 @@ def _price(agoda: Half, supplier: Half) -> str:
     if not agoda.amount_minor or not supplier.amount_minor:
         return ""
     if agoda.currency != supplier.currency:
-        is_same = agoda.amount_minor == supplier.amount_minor
-        return f"currency:{agoda.currency}>{supplier.currency}" if is_same else ""
+        return _other_currency(agoda, supplier)
     ratio = Decimal(supplier.amount_minor) / agoda.amount_minor
     for factor in _FACTORS:
         for wanted, name in ((Decimal(factor), f"{factor}"), (1 / Decimal(factor), f"1/{factor}")):
-            if abs(ratio / wanted - 1) < Decimal("0.005"):
+            is_cut_off = abs(supplier.amount_minor - agoda.amount_minor * wanted) < 1
+            if is_cut_off or abs(ratio / wanted - 1) < Decimal("0.005"):
                 return f"factor:{name}"
     return _percent((ratio - 1) * 100)
+
+
+def _other_currency(agoda: Half, supplier: Half) -> str:
+    """The same number, in minor or in whole units; or, by the rates, a constant percentage."""
+    numbers = {(side.amount_minor, _whole_units(side)) for side in (agoda, supplier)}
+    (minor, whole), *others = numbers
+    if not others or minor == others[0][0] or (whole is not None and whole == others[0][1]):
+        return f"currency:{agoda.currency}>{supplier.currency}"
+    if agoda.amount_usd and supplier.amount_usd:
+        return _percent((supplier.amount_usd / agoda.amount_usd - 1) * 100)
+    return ""
+
+
+def _whole_units(side: Half) -> Decimal | None:
+    exponent = minor_units().get(side.currency or "")
+    return None if exponent is None or side.amount_minor is None else Decimal(side.amount_minor).scaleb(-exponent)
 
 
 def _percent(change: Decimal) -> str:

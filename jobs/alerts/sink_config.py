@@ -1,12 +1,15 @@
 """The sinks of conf/alerts.yaml: where messages go, and what each needs."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import httpx
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from jobs.common.errors import UserError
 from jobs.common.policy_file import seconds_of
+from jobs.common.secrets import secret
 
 HERE = ("localhost", "127.0.0.1", "::1")
 
@@ -112,3 +115,18 @@ KINDS: Mapping[str, type[Sink]] = {
     "webhook": WebhookSink,
     "alertmanager": AlertmanagerSink,
 }
+
+
+def lacking(sinks: Mapping[str, Sink]) -> list[str]:
+    """What these sinks refer to and is not there, secrets and certificates, a sentence each."""
+    found = []
+    for name, sink in sinks.items():
+        for key in ("token", "routing_key", "secret", "password"):
+            try:
+                if (reference := getattr(sink, key, None)) is not None:
+                    secret(reference, f"sinks.{name}.{key}")
+            except UserError as error:
+                found.append(str(error))
+        if isinstance(sink, EmailSink) and sink.ca_file is not None and not Path(sink.ca_file).is_file():
+            found.append(f"sinks.{name}.ca_file: there is no file {sink.ca_file}; give the path of one that exists.")
+    return found

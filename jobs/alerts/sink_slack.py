@@ -1,5 +1,6 @@
 """Slack: one message an incident, which changes with it; what calls for attention again is said in its thread."""
 
+import re
 from typing import Any
 
 from slack_sdk import WebClient
@@ -13,8 +14,17 @@ from jobs.common.secrets import secret
 
 _SIGNS = {"CRITICAL": ":red_circle:", "HIGH": ":large_orange_circle:", "MEDIUM": ":large_yellow_circle:"}
 _SECTION, _HEADER = 3000, 150
-#: A message that somebody deleted, or that is too old to be changed: another one is sent.
-_GONE = ("message_not_found", "edit_window_closed", "cant_update_message")
+#: Ids come from outside: one that looks like an address is no link, and fetches no picture.
+_PLAIN: dict[str, Any] = {"unfurl_links": False, "unfurl_media": False}
+#: A message that somebody deleted, that is too old to be changed, or of another channel than now: another one is sent.
+_GONE = (
+    "message_not_found",
+    "edit_window_closed",
+    "cant_update_message",
+    "channel_not_found",
+    "not_in_channel",
+    "is_archived",
+)
 
 
 class Slack:
@@ -59,9 +69,10 @@ class Slack:
                         text=f"Still: {escape(message.title)}",
                         thread_ts=handle["ts"],
                         reply_broadcast=True,
+                        **_PLAIN,
                     )
                 return handle
-        answer = client.chat_postMessage(channel=self._config.channel, unfurl_links=False, **content)
+        answer = client.chat_postMessage(channel=self._config.channel, **_PLAIN, **content)
         return {"channel": str(answer["channel"]), "ts": str(answer["ts"])}
 
 
@@ -69,10 +80,13 @@ def blocks(message: Message) -> list[dict[str, Any]]:
     """The message in Slack's blocks."""
     is_over = message.action is Action.RESOLVE
     sign = ":white_check_mark:" if is_over else _SIGNS.get(message.severity, ":large_blue_circle:")
-    text = escape("\n".join(message.lines))[:_SECTION]
+    text = _cut(escape("\n".join(message.lines)), _SECTION)
     found: list[dict[str, Any]] = [
-        {"type": "header", "text": {"type": "plain_text", "text": f"{sign} {message.title}"[:_HEADER], "emoji": True}},
-        {"type": "section", "text": {"type": "mrkdwn", "text": text or "–"}},
+        {
+            "type": "header",
+            "text": {"type": "plain_text", "text": _cut(f"{sign} {message.title}", _HEADER), "emoji": True},
+        },
+        {"type": "section", "text": {"type": "mrkdwn", "text": text or "–", "verbatim": True}},
     ]
     if message.link:
         button = {"type": "button", "text": {"type": "plain_text", "text": "Look at it"}, "url": message.link}
@@ -83,3 +97,10 @@ def blocks(message: Message) -> list[dict[str, Any]]:
 def escape(text: str) -> str:
     """Ids come from outside; what would mention somebody or make a link is shown as it is."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def _cut(text: str, most: int) -> str:
+    """At most so many characters; what is cut off is seen to be, and no escaped letter is cut in two."""
+    if len(text) <= most:
+        return text
+    return re.sub(r"&[a-z]{0,3}\Z", "", text[: most - 1]) + "…"

@@ -1,20 +1,24 @@
 """The state in Kafka: one compacted partition, written by whoever leads, in transactions that fence who led before."""
 
 import json
+import logging
+import os
 import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, ConfigResource  # type: ignore[attr-defined]
 from confluent_kafka.cimpl import NewTopic
 
 from jobs.alerts.state import State
 from jobs.common import kafka, log
 from jobs.common.errors import FAILED, UserError
+from jobs.common.metrics import REGISTRY
 from jobs.common.settings import Settings
 
 #: A leader that is killed is missed after that, milliseconds; the takeover then takes as long as loading the state.
-SESSION_MS = 10_000
+SESSION_MS = 6_000
 _COMPACTED = {"cleanup.policy": "compact", "segment.bytes": str(64 * 2**20), "min.cleanable.dirty.ratio": "0.2"}
 _FENCED = (
     KafkaError._FENCED,
@@ -24,8 +28,11 @@ _FENCED = (
     KafkaError.PRODUCER_FENCED,
 )
 _PATIENCE = 30.0
+_LEADS = b"lead/"
 _LOAD_SECONDS = 300.0
 _log = log.get_logger("alerts")
+#: That another one leads is told by ours, once; the client would tell it as fatal.
+_silent = logging.getLogger("reco.librdkafka")
 
 
 class NotLeaderError(Exception):
@@ -48,6 +55,11 @@ def ensure_topic(settings: Settings) -> None:
     if name in topics:
         if len(topics[name].partitions) != 1:
             raise UserError(f"The topic {name} (alerts.topic) has more than one partition: delete it, or name another.")
+        if _cleanup(client, name) == "delete":
+            raise UserError(
+                f"The topic {name} (alerts.topic) is not compacted, so that what is known of an incident would be "
+                "deleted while it lasts: set its cleanup.policy to compact, or name another."
+            )
         return
     made = client.create_topics([NewTopic(name, 1, -1, config=_COMPACTED)], operation_timeout=_PATIENCE)
     try:
@@ -56,6 +68,15 @@ def ensure_topic(settings: Settings) -> None:
         if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
             reason = error.args[0].str().rstrip(".")
             raise UserError(f"The topic {name} could not be made at {servers}: {reason}.", FAILED) from None
+
+
+def _cleanup(client: AdminClient, topic: str) -> str | None:
+    """The topic's cleanup.policy; None where we may not see it."""
+    asked = client.describe_configs([ConfigResource(ConfigResource.Type.TOPIC, topic)], request_timeout=_PATIENCE)
+    try:
+        return str(next(iter(asked.values())).result()["cleanup.policy"].value)
+    except KafkaException:
+        return None
 
 
 def ask_acknowledgement(settings: Settings, incident: str, by: str) -> None:
@@ -86,7 +107,11 @@ class Store:
                 "enable.partition.eof": True,
                 "auto.offset.reset": "earliest",
                 "isolation.level": "read_committed",
-            }
+                # Whoever leads goes on leading when another one joins; by the default assignor the names decide, and
+                # two instances that join anew when they lose take the lead from each other again and again.
+                "partition.assignment.strategy": "cooperative-sticky",
+            },
+            logger=_silent,
         )
         self._consumer.subscribe([self._topic], on_assign=self._given, on_revoke=self._taken, on_lost=self._taken)
 
@@ -100,7 +125,14 @@ class Store:
     def load(self) -> State:
         """The state as the last leader left it, who can write no more from here on."""
         producer = self._producer = Producer(
-            {**self._options, "transactional.id": self._group, "acks": "all", "linger.ms": 5, "compression.type": "lz4"}
+            {
+                **self._options,
+                "transactional.id": self._group,
+                "acks": "all",
+                "linger.ms": 5,
+                "compression.type": "lz4",
+            },
+            logger=_silent,
         )
         self._guard(lambda: producer.init_transactions(_PATIENCE))
         state = State()
@@ -115,7 +147,7 @@ class Store:
                 continue
             error = record.error()
             if error is None:
-                state.load(record.key() or b"", record.value())
+                self._load(state, record)
             elif error.code() == KafkaError._PARTITION_EOF:
                 break
             else:
@@ -127,15 +159,21 @@ class Store:
         """Keep the membership, and take up what was asked of the leader meanwhile. Raises NotLeaderError."""
         for record in self._consumer.consume(5_000, 0.0):
             if record.error() is None and (record.key() or b"").startswith(b"ack/"):
-                state.load(record.key() or b"", record.value())
+                self._load(state, record)
             else:
                 self._take(record)
         if not self.is_leader:
             raise NotLeaderError
 
-    def save(self, records: Iterable[tuple[bytes, bytes | None]]) -> None:
-        """Write what changed, all of it or nothing. Raises NotLeaderError where another instance leads by now."""
+    def save(self, records: Iterable[tuple[bytes, bytes | None]], *, is_sending: bool = False) -> None:
+        """Write what changed, all of it or nothing. Raises NotLeaderError where another instance leads by now.
+
+        `is_sending`: messages follow, so that something is written in any case: whoever was away for a while, and no
+        longer leads, learns it from nothing else.
+        """
         waiting, producer = list(records), self._producer
+        if is_sending and not waiting:
+            waiting = [(_LEADS, str(os.getpid()).encode())]
         if not waiting:
             return
         assert producer is not None
@@ -153,6 +191,14 @@ class Store:
         """Leave, so that another instance leads at once."""
         self._consumer.close()
         self._producer = None
+
+    def _load(self, state: State, record: Message) -> None:
+        """Take up a record; one that cannot be read is passed over, for the rest of the state must not go with it."""
+        try:
+            state.load(record.key() or b"", record.value())
+        except (ValueError, TypeError, KeyError, AttributeError, ArithmeticError, RecursionError) as error:
+            REGISTRY.add("reco_alerts_unreadable_total", 1)
+            _log.warning("unreadable", topic=self._topic, offset=record.offset(), why=type(error).__name__)
 
     def _guard(self, act: Callable[[], object]) -> None:
         try:

@@ -11,18 +11,20 @@ from jobs.alerts.results import Results
 from jobs.alerts.routes import Routes
 from jobs.alerts.state import State
 from jobs.alerts.wording import title
+from jobs.common import log
 from jobs.common.alerting import status_file
 from jobs.common.log import hide_secrets
 from jobs.common.settings import Settings
 
 _SHOWN = 50
+_log = log.get_logger("alerts")
 
 
 def tell(
     settings: Settings, state: State, desk: Desk, routes: Routes, results: Results, lake: str | None, now: float
 ) -> None:
     """Replace the file; a reader sees the old one or the new one."""
-    lives = Counter(one.life.value for one in state.breaks.values())
+    lives = Counter("SETTLED" if one.settled_by else one.life.value for one in state.breaks.values())
     incidents = sorted(state.incidents.values(), key=lambda one: (-one.summary.amount, one.id))
     told = {
         "told_at": _iso(now),
@@ -30,6 +32,7 @@ def tell(
         "open": lives["OPEN"],
         "pending": lives["PENDING"],
         "held": lives["HELD"],
+        "resolved_by_people": lives["SETTLED"],
         "unreadable": results.unreadable,
         "lake": lake,
         "incidents": len(incidents),
@@ -37,10 +40,13 @@ def tell(
         "sinks": [_sink(name, desk, routes) for name in routes.sinks],
     }
     file = status_file(settings)
-    file.parent.mkdir(parents=True, exist_ok=True)
     new = file.with_suffix(".new")
-    new.write_text(json.dumps(hide_secrets(told), ensure_ascii=False), encoding="utf-8")
-    new.replace(file)
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        new.write_text(json.dumps(hide_secrets(told)), encoding="utf-8")
+        new.replace(file)
+    except OSError as error:  # a full disk stops no alert
+        _log.warning("status not written", file=str(file), why=error.strerror)
 
 
 def _incident(incident: Incident) -> dict[str, Any]:
@@ -49,19 +55,19 @@ def _incident(incident: Incident) -> dict[str, Any]:
         "what": title(incident, incident.summary),
         "usd": f"{incident.summary.amount:.2f}",
         "since": _iso(incident.began),
-        "acknowledged_by": incident.acknowledged_by,
+        "acknowledged_by": incident.cared_for_by,
         "told": sorted(name for name, told in incident.told.items() if not told.is_resolved),
     }
 
 
 def _sink(name: str, desk: Desk, routes: Routes) -> dict[str, Any]:
-    trouble = desk.troubles.get(name)
+    trouble = desk.troubles.get(name) or desk.stuck(name)
     return {
         "sink": name,
         "sent": desk.sent[name],
         "failing_since": _iso(trouble.since) if trouble else None,
         "failures": trouble.failures if trouble else 0,
-        "next_try_at": _iso(trouble.next_try) if trouble else None,
+        "next_try_at": _iso(trouble.next_try) if trouble and trouble.next_try else None,
         "why": trouble.why if trouble else None,
         "fallback": routes.sinks[name].fallback if trouble and desk.is_down(name, "") else None,
     }

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from jobs.alerts.model import Incident, Summary
 from jobs.alerts.plan import Action, Delivery
@@ -11,6 +11,7 @@ from jobs.alerts.signature import say
 from jobs.common.output import printable
 
 _SUPPLIERS = 10
+_NAMES = 200
 _NOUNS = {"BOOKING": "booking", "PAYMENT": "payment", "REFUND": "refund", "CANCELLATION": "cancellation"}
 
 
@@ -33,7 +34,7 @@ class Message:
 
 
 def worded(delivery: Delivery, link: str | None) -> Message:
-    """The message of a delivery; `link`: a template with {incident} and {supplier}."""
+    """The message of a delivery; `link`: a template with {filter}, {incident} and {supplier}."""
     notes = [f"Told here because {delivery.instead_of} does not answer."] if delivery.instead_of else []
     if delivery.digest is not None:
         digest = delivery.digest
@@ -44,6 +45,10 @@ def worded(delivery: Delivery, link: str | None) -> Message:
         )  # fmt: skip
     incident, summary = delivery.incident, delivery.summary
     assert incident is not None
+    if delivery.elsewhere:
+        supplier = printable(incident.slot.supplier)
+        others = f"{delivery.elsewhere:,} {_plural('break', delivery.elsewhere)}"
+        notes.insert(0, f"Still open at {supplier}: {others}, told of in other messages.")
     told = incident.told.get(delivery.sink)
     over = delivery.action is Action.RESOLVE
     shown = incident.peak if over else summary
@@ -113,15 +118,24 @@ def _lines(incident: Incident, summary: Summary, *, over: bool) -> list[str]:
     if summary.examples and not over:
         found.append(f"For example {', '.join(printable(name) for name in summary.examples)}")
     found.append(f"Since {instant(incident.began)}; incident {incident.id}")
-    if incident.acknowledged_by and not over:
-        found.append(f"Acknowledged by {printable(incident.acknowledged_by)}")
+    if summary.came_back and not over:
+        found.append(f"{summary.came_back:,} of them came back after somebody had resolved them")
+    if incident.cared_for_by and not over:
+        found.append(f"Acknowledged by {printable(incident.cared_for_by)[:_NAMES]}")
     return found
 
 
 def _link(link: str | None, incident: Incident) -> str | None:
     if link is None:
         return None
-    names = {"{incident}": incident.id, "{supplier}": quote(incident.slot.supplier, safe="")}
+    slot = incident.slot
+    # The console's search; of a flood, all that is unresolved.
+    wanted = {} if incident.is_flood else {"supplier": slot.supplier, "type": slot.kind, "severity": slot.severity}
+    names = {
+        "{incident}": incident.id,
+        "{supplier}": quote(slot.supplier, safe=""),
+        "{filter}": urlencode({name: value for name, value in wanted.items() if value}),
+    }
     for name, value in names.items():
         link = link.replace(name, value)
     return link

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from jobs.cli import demo_clocks, demo_live, demo_report, demo_road
+from jobs.cli import demo_clocks, demo_console, demo_live, demo_report, demo_road
 from jobs.cli.broker import Broker
 from jobs.cli.demo_steps import Memory, Steps, ended_by_signals
 from jobs.common import fx, policies
@@ -43,6 +43,9 @@ def command(
         bool, typer.Option("--match/--no-match", help="Let the stream judge too, and show both clocks.")
     ] = True,
     keep: Annotated[bool, typer.Option("--keep/--no-keep", help="Leave the folder to be looked at.")] = True,
+    console: Annotated[
+        bool, typer.Option("--console", help="Leave the console running on the lake, with a user made for it.")
+    ] = False,
     settings_file: SettingsFile = None,
     as_json: AsJson = False,
     debug: Debug = False,
@@ -53,27 +56,32 @@ def command(
 
     Example: reco demo --activities 5000 --home /tmp/reco-demo
     """
+    if console:
+        demo_console.require(keep=keep)
     home = home.absolute()
     settings = settings_of(load_settings(settings_file), home)
-    console = Console(stderr=as_json, emoji=False, markup=False)
+    screen = Console(stderr=as_json, emoji=False, markup=False)
     _empty(home)
     dates = [START + timedelta(days=number) for number in range(days)]
     started = time.monotonic()
     try:
         with ended_by_signals(), Memory() as memory, Broker(home, settings.local.broker_port) as broker:
             workload = ["--events", str(2 * activities * days), "--suppliers", str(suppliers), "--seed", str(seed)]
-            report = _run(broker, settings, settings_file, dates, workload, console, match)
+            report = _run(broker, settings, settings_file, dates, workload, screen, match)
         report |= {"seconds": round(time.monotonic() - started, 1), "peak_bytes": memory.peak}
     except KeyboardInterrupt:
         raise UserError("The demo was interrupted; everything it had started has ended.", 130) from None
+    file = demo_console.write_settings(settings)
+    left = demo_console.leave_running(file, home) if console else None
     if as_json:
-        print_json(report)
+        print_json(report | demo_console.as_report(left))
     else:
         demo_report.show(report, START)
     if not keep:
         shutil.rmtree(home)
     elif not as_json:
         demo_report.show_where(settings)
+        demo_console.show(file, left)
     if not report["right"]:
         raise typer.Exit(FAILED)
 
@@ -205,6 +213,7 @@ def _empty(home: Path) -> None:
         if home.exists() and any(home.iterdir()):
             if not (home / MARK).exists():
                 raise UserError(f"{home} is not empty and no demo made it: give an empty or new folder with --home.")
+            demo_console.stop_left(home)
             shutil.rmtree(home)
         home.mkdir(parents=True, exist_ok=True)
         (home / MARK).touch()

@@ -11,6 +11,8 @@ from pathlib import Path
 
 from confluent_kafka import KafkaException
 
+from jobs.cli import services
+from jobs.cli.supervisor import read_state
 from jobs.common import fx, kafka, policies
 from jobs.common.command import one_line
 from jobs.common.errors import DONE, FAILED, UserError
@@ -37,7 +39,10 @@ class Check:
 
 
 def command(settings_file: SettingsFile = None, as_json: AsJson = False, debug: Debug = False) -> int:
-    """Check Java, Spark, jars, broker, lake, policies and FX, and say how to mend each; exit code 1 if any fails."""
+    """Check Java, Spark, jars, broker, lake, policies, FX, console, alerts, and say how to mend each.
+
+    Exit code 1 if any fails.
+    """
     settings = load_settings(settings_file)
     checks = [_guarded(name, look, settings) for name, look in CHECKS.items()]
     ok = all(check.ok for check in checks)
@@ -141,6 +146,30 @@ def _fx(settings: Settings) -> Check:
     return Check("FX", age <= FX_DAYS, found, "" if age <= FX_DAYS else remedy)
 
 
+def _console(settings: Settings) -> Check:
+    return _service("console", settings, settings.local.console)
+
+
+def _alerts(settings: Settings) -> Check:
+    return _service("alerts", settings, settings.local.alerts)
+
+
+def _service(name: str, settings: Settings, wanted: bool) -> Check:
+    """What is not set up is no fault; what is, and does not run beside a running stack, is one."""
+    if not wanted:
+        return Check(name, True, "`reco up` does not run it", f"set local.{name} to true where it should")
+    if why := services.lacking(name, settings):
+        found, _, remedy = why.partition(": ")
+        return Check(name, True, f"not set up, {found}", remedy)
+    told = read_state(settings.local.home) or {}
+    if f"{name}_pid" not in told:
+        return Check(name, True, "set up, and not running", f"start it with `reco up`, or alone: reco {name}")
+    if told[f"{name}_pid"] is None:
+        why = told[f"{name}_why"] or "it ended, and is started again"
+        return Check(name, False, f"does not run: {why}", f"see {settings.local.home}/{name}.log")
+    return Check(name, True, f"answers at {told['console']}" if name == "console" else "runs")
+
+
 CHECKS: dict[str, Callable[[Settings], Check]] = {
     "Java": _java,
     "Spark": _spark,
@@ -149,4 +178,6 @@ CHECKS: dict[str, Callable[[Settings], Check]] = {
     "lake": _lake,
     "policies": _policies,
     "FX": _fx,
+    "console": _console,
+    "alerts": _alerts,
 }

@@ -1,5 +1,6 @@
 """`reco`: every command by name; only the one that was typed is imported."""
 
+import copy
 import sys
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
@@ -24,7 +25,7 @@ COMMANDS = {
     ),
     "up": Row(
         "jobs.cli.stack:up",
-        "Start the local broker, the topics and the streaming job, and keep them running.",
+        "Start the local broker, the topics, the streaming job and the console, and keep them running.",
         "reco up && reco status",
     ),
     "down": Row("jobs.cli.stack:down", "Stop what `reco up` started; what was written stays.", "reco down"),
@@ -59,6 +60,21 @@ COMMANDS = {
         "Run a past close from its pinned inputs and compare the hashes.",
         "reco replay CLOSE_ID",
     ),
+    "maintain": Row(
+        "jobs.maintain.main:command",
+        "Put small files together, remove what nothing needs any more; beside running jobs.",
+        "reco maintain --dry-run",
+    ),
+    "backup": Row(
+        "jobs.maintain.backup:command",
+        "Copy what a backup does not have of the lake yet; a point to go back to.",
+        "reco backup s3a://backups/lake",
+    ),
+    "restore": Row(
+        "jobs.maintain.restore:command",
+        "An empty lake becomes what its backup was at a point.",
+        "reco restore s3a://backups/lake --at 2026-03-10T12:00:00Z",
+    ),
     "status": Row(
         "jobs.cli.status:command",
         "Lag, counts per topic and partition, open exceptions, last closes.",
@@ -66,13 +82,23 @@ COMMANDS = {
     ),
     "doctor": Row(
         "jobs.cli.doctor:command",
-        "Check Java, Spark, jars, broker, lake, policies, FX; say how to mend each.",
+        "Check Java, Spark, jars, broker, lake, policies, FX, console, alerts; say how to mend each.",
         "reco doctor",
     ),
     "console": Row(
         "jobs.console.main:app",
         "The web console: money at risk, exceptions and what people do about them, closes.",
         "reco console --port 8088",
+    ),
+    "export": Row(
+        "jobs.warehouse.main:app",
+        "Feed ClickHouse, or write a close as signed files.",
+        "reco export clickhouse --only anomalies",
+    ),
+    "register": Row(
+        "jobs.warehouse.register:app",
+        "Register the lake's tables in AWS Glue, Unity Catalog or a Hive metastore.",
+        "reco register glue --database reco",
     ),
     "poll": Row(
         "jobs.ingest.polling.main:command",
@@ -85,7 +111,7 @@ COMMANDS = {
         "reco alerts --check conf/alerts.yaml",
     ),
     "relay": Row(
-        "jobs.ingest.relay:command",
+        "jobs.ingest.relay_command:command",
         "Publish an outbox table of PostgreSQL, MySQL or MariaDB to the raw topics.",
         "reco relay --until-empty",
     ),
@@ -106,16 +132,34 @@ COMMANDS = {
     ),
 }
 
+#: Subcommands that are not in the module of their group: of another program, or slow to import.
+PARTS = {
+    "policies": {
+        "backtest": Row(
+            "jobs.daily.backtest:command",
+            "What a proposed file would have said of the last closes; a gate for its review.",
+            "reco policies backtest conf/policies.yaml --days 7 --max-lost-usd 1000",
+        ),
+        "suggest": Row(
+            "jobs.cli.suggest:command",
+            "Limits for one supplier from its own delays and differences, and what each would cost.",
+            "reco policies suggest SUP-001 --days 30 --plot SUP-001.html",
+        ),
+    },
+}
+
 
 def main(argv: Sequence[str] | None = None) -> None:
     """The console script."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    chosen = next((word for word in arguments if not word.startswith("-")), "")
-    sys.exit(run(lambda: build(chosen), arguments, "reco", chosen))
+    words = [word for word in arguments if not word.startswith("-")]
+    chosen = next(iter(words), "")
+    part = next((word for word in words[1:] if word in PARTS.get(chosen, {})), "")
+    sys.exit(run(lambda: build(chosen, part), arguments, "reco", chosen))
 
 
-def build(chosen: str) -> typer.Typer:
-    """The application: `chosen` is real, the others are only names with their help."""
+def build(chosen: str, part: str = "") -> typer.Typer:
+    """The application: `chosen`, with its subcommand `part`, is real, the others are only names with their help."""
     app = new_app(
         help="Reconciles Agoda's activities with its suppliers'. Each command has --help with an example.",
         no_args_is_help=True,
@@ -124,12 +168,30 @@ def build(chosen: str) -> typer.Typer:
     for name, row in COMMANDS.items():
         found: Any = load(row.target) if name == chosen else _unloaded
         if isinstance(found, typer.Typer):
-            app.add_typer(found, name=name, short_help=row.help, help=row.help, epilog=f"Example: {row.example}")
+            app.add_typer(
+                _with_parts(found, name, part),
+                name=name,
+                short_help=row.help,
+                help=row.help,
+                epilog=f"Example: {row.example}",
+            )
         elif found is _unloaded:
             app.command(name, help=row.help)(found)
         else:
             add_function(app, found, name, row.help, row.example)
     return app
+
+
+def _with_parts(group: typer.Typer, name: str, part: str) -> typer.Typer:
+    """The group with the subcommands of `PARTS` beside its own; the group itself stays as it is."""
+    whole = copy.copy(group)
+    whole.registered_commands = list(group.registered_commands)
+    for sub, row in PARTS.get(name, {}).items():
+        if sub == part:
+            add_function(whole, load(row.target), sub, row.help, row.example)
+        else:
+            whole.command(sub, help=row.help)(_unloaded)
+    return whole
 
 
 def _unloaded() -> None:

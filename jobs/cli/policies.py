@@ -10,7 +10,7 @@ from jobs.common import policies as store
 from jobs.common.errors import UserError
 from jobs.common.options import AsJson, Debug, SettingsFile
 from jobs.common.output import print_json, print_table, say
-from jobs.common.policy_file import duration_of
+from jobs.common.policy_file import written, written_value
 from jobs.common.settings import Settings, load_settings
 
 app = typer.Typer(
@@ -19,9 +19,6 @@ app = typer.Typer(
     epilog="Example: reco policies apply conf/policies.yaml",
 )
 
-_DURATIONS = {"grace", "allowed_skew", "max_delay"}
-_WRITTEN = {"abs_tol_usd": "price.abs_tol_usd", "pct_tol": "price.pct_tol"}
-_WRITTEN |= {"high_usd": "severity.high_usd", "critical_usd": "severity.critical_usd"}
 _KEYS = list(store.Policy.model_fields)
 
 
@@ -77,9 +74,10 @@ def show(
         print_json({"policy_version": number, "listed": listed, "policies": policies})
         return
     title = f"Policy version {number}" + (" (built-in defaults; none was applied yet)" if number == 0 else "")
-    columns = ["supplier", *(_WRITTEN.get(key, key) for key in _KEYS)]
+    columns = ["supplier", *(written(key) for key in _KEYS)]
     cells = [
-        [name or "defaults", *(_cell(key, getattr(policy, key)) for key in _KEYS)] for name, policy in rows.items()
+        [name or "defaults", *(written_value(key, getattr(policy, key)) for key in _KEYS)]
+        for name, policy in rows.items()
     ]
     print_table(title, columns, cells)
     if not listed:
@@ -150,14 +148,10 @@ def _print_changes(title: str, changes: list[store.Change]) -> None:
     rows = [
         [
             change.supplier_id or "defaults",
-            _WRITTEN.get(change.key, change.key),
-            _cell(change.key, change.before),
-            _cell(change.key, change.after),
+            written(change.key),
+            written_value(change.key, change.before),
+            written_value(change.key, change.after),
         ]
         for change in changes
     ]
     print_table(title, ["supplier", "key", "before", "after"], rows)
-
-
-def _cell(key: str, value: Any) -> object:
-    return duration_of(value) if key in _DURATIONS else value

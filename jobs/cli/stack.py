@@ -3,12 +3,13 @@
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from jobs.cli import processes
-from jobs.cli.supervisor import Supervisor, last_line, pid_file, read_state, stream_command
+from jobs.cli import processes, services
+from jobs.cli.service import last_line
+from jobs.cli.supervisor import Supervisor, pid_file, read_state
 from jobs.common.errors import FAILED, UserError
 from jobs.common.options import AsJson, Debug, SettingsFile
 from jobs.common.output import print_json, say
@@ -24,17 +25,20 @@ def up(
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> int:
-    """Start the local broker, the topics and the streaming job, and keep them running until `reco down`."""
+    """Start the local broker, topics, streaming job and console, and keep them running until `reco down`.
+
+    The alerts too, where local.alerts says so.
+    """
     settings = load_settings(settings_file)
     home = settings.local.home
     running = processes.read_pid(pid_file(home))
     if running and foreground:
         raise UserError(f"The stack of {home} already runs (process {running}): stop it with `reco down`.")
     if foreground:
-        return Supervisor(settings, stream_command(settings_file) if stream else None).run()
+        return Supervisor(settings, services.commands_of(settings, settings_file, stream=stream)).run()
     if not running:
         _start(home, settings_file, stream)
-    told = read_state(home)
+    told = _settled(home)
     if told is None:
         raise UserError(
             f"The stack of {home} is still starting or stopping: try again, or see {home / 'up.log'}.", FAILED
@@ -46,6 +50,7 @@ def up(
         say(
             f"{'Already running' if running else 'Running'}: broker at {told['bootstrap_servers']}, {metrics}"
             f"lake in {told['lake']}, logs in {home}.",
+            *services_said(told),
             "Look with `reco status`, stop with `reco down`.",
         )
     return 0
@@ -67,6 +72,27 @@ def down(
     else:
         say("Stopped." if gently else "Stopped by force after 90 s; the next start recovers by itself.")
     return 0
+
+
+def services_said(told: dict[str, Any]) -> list[str]:
+    """One line each for the console and the alerts of the running stack."""
+    lines = []
+    for name, running in (("console", f"answers at {told.get('console')}"), ("alerts", "run")):
+        if f"{name}_pid" in told:
+            why = told[f"{name}_why"] or f"ended, it is started again; see {told['home']}/{name}.log"
+            lines.append(f"The {name} {running if told[f'{name}_pid'] else f'does not run: {why}'}.")
+    return lines
+
+
+def _settled(home: Path) -> dict[str, Any] | None:
+    """What the stack says of itself once the console answers, or is known not to."""
+
+    def ended() -> bool:
+        return (read_state(home) or {}).get("console_pid") is None
+
+    if not ended():
+        services.wait_for_console((read_state(home) or {}).get("console", ""), ended)
+    return read_state(home)
 
 
 def _start(home: Path, settings_file: Path | None, stream: bool) -> None:

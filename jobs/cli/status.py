@@ -7,6 +7,8 @@ from typing import Annotated, Any
 import typer
 
 from jobs.cli import lake_state, stream_state
+from jobs.cli.stack import services_said
+from jobs.cli.supervisor import read_state
 from jobs.common.alerting import read_alerts
 from jobs.common.errors import FAILED, UserError
 from jobs.common.law import Count, Law, measure, settled
@@ -82,6 +84,7 @@ def build_report(settings: Settings, law: Law | None) -> dict[str, Any]:
         "open_exceptions": lake_state.open_exceptions(settings),
         "polled": read_polled(settings),
         "alerts": read_alerts(settings),
+        "stack": read_state(settings.local.home),
         "last_closes": closes,
         "drift": stream_state.drift(settings, [row["reco_date"] for row in closes or []]),
     }
@@ -118,6 +121,8 @@ def _print(settings: Settings, report: dict[str, Any], law: Law | None) -> None:
     _section("The stream's exceptions", report["stream_exceptions"], "None.")
     _polled(report["polled"])
     _alerts(report["alerts"])
+    if report["stack"]:
+        say(*services_said(report["stack"]))
     _section("Open exceptions of the closes", report["open_exceptions"], "None.")
     _section("Last closes", report["last_closes"], "None.")
     _section("The stream's verdicts beside these closes, by cause of the drift", report["drift"], "Nothing.")

@@ -1,43 +1,36 @@
-"""What `reco up` keeps running: the broker, and the streaming job, which is started again when it dies."""
+"""What `reco up` keeps running: the broker, the streaming job, the console and, where they are wanted, the alerts."""
 
 import json
 import os
 import signal
-import subprocess
-import sys
 import threading
-import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
 from urllib.parse import urlsplit
 
-from jobs.cli import processes
+from jobs.cli import processes, services
 from jobs.cli.broker import Broker, free_port
+from jobs.cli.service import Service
 from jobs.common import fx, policies
-from jobs.common.errors import DONE, USAGE, UserError
+from jobs.common.errors import DONE
 from jobs.common.kafka import create_topics
 from jobs.common.log import get_logger
 from jobs.common.settings import Settings
-
-FIRST_DELAY = 1.0  # seconds before a dead stream is started again; doubled each time
-LONGEST_DELAY = 60.0
-WELL_AGAIN = 60.0  # a stream that ran this long is forgiven its earlier deaths
 
 
 class Supervisor:
     """Owner of the children; whatever ends it, they end too."""
 
-    def __init__(self, settings: Settings, stream_command: Sequence[str] | None) -> None:
-        """`stream_command` None keeps only the broker."""
+    def __init__(self, settings: Settings, commands: Mapping[str, Sequence[str]]) -> None:
+        """`commands`: what is kept running besides the broker, by name: `stream`, `console`, `alerts`."""
         self.settings = settings
         self.home = settings.local.home
-        self._command = stream_command
+        self._commands = commands
         self._stopping = threading.Event()
-        self._stream: subprocess.Popen[bytes] | None = None
-        self._restarts = 0
         self._metrics: str | None = None
         self._log = get_logger("up")
 
@@ -47,71 +40,65 @@ class Supervisor:
             signal.signal(number, self._stop)
         processes.write_pid(pid_file(self.home), os.getpid())
         broker = Broker(self.home, self.settings.local.broker_port, prefer=_preferred_port(self.settings))
+        children: list[Service] = []
         try:
             broker.start()
             create_topics(broker.bootstrap_servers, self.settings)
             _fill_configuration(self.settings)
-            stream = self._start(broker)
-            self._tell("running", broker, stream)
-            return self._watch(broker, stream)
+            children += [self._service(name, command, broker) for name, command in self._commands.items()]
+            return self._watch(broker, children)
         finally:
-            # The stream first: it commits what it holds, and would only complain about a broker that is gone.
-            if self._stream:
-                processes.stop(self._stream, 60)
+            # The broker last: the stream commits what it holds, and would only complain about a broker that is gone.
+            for child in children:
+                child.ask_to_stop()
+            for child in children:
+                child.stop(60)
             broker.stop()
             state_file(self.home).unlink(missing_ok=True)
             pid_file(self.home).unlink(missing_ok=True)
 
-    def _start(self, broker: Broker) -> subprocess.Popen[bytes] | None:
-        if self._command and not self._stopping.is_set():
-            port = self.settings.metrics.port or free_port()
-            self._metrics = f"http://{self.settings.metrics.host}:{port}/metrics"
-            env = {
-                **os.environ,
-                "RECO_KAFKA__BOOTSTRAP_SERVERS": broker.bootstrap_servers,
-                "RECO_METRICS__PORT": str(port),
-            }
-            self._stream = processes.spawn(self._command, self.home / "stream.log", env=env)
-        return self._stream
+    def _service(self, name: str, command: Sequence[str], broker: Broker) -> Service:
+        def environment() -> dict[str, str]:
+            more = {"RECO_KAFKA__BOOTSTRAP_SERVERS": broker.bootstrap_servers}
+            if name == "stream":
+                port = self.settings.metrics.port or free_port()
+                self._metrics = f"http://{self.settings.metrics.host}:{port}/metrics"
+                more["RECO_METRICS__PORT"] = str(port)
+            return services.child_environment(more)
 
-    def _watch(self, broker: Broker, stream: subprocess.Popen[bytes] | None) -> int:
-        delay, since = FIRST_DELAY, time.monotonic()
-        while not self._stopping.wait(0.2):
+        log, lacking = self.home / f"{name}.log", partial(services.lacking, name, self.settings)
+        return Service(name, command, log, environment, lacking, vital=name == "stream")
+
+    def _watch(self, broker: Broker, children: list[Service]) -> int:
+        is_new = True
+        while not self._stopping.is_set():
             if broker.pid is None:
                 self._log.warning("the broker died and is started again", log=str(broker.log))
                 broker.start()
-                self._tell("running", broker, stream)
-            if stream is None or stream.poll() is None:
-                continue
-            log = self.home / "stream.log"
-            if stream.returncode == USAGE:
-                raise UserError(f"The streaming job refuses its settings: {last_line(log)} (log: {log})")
-            if time.monotonic() - since > WELL_AGAIN:
-                delay = FIRST_DELAY
-            self._log.warning(
-                "the stream ended and is started again", code=stream.returncode, seconds=delay, log=str(log)
-            )
-            self._restarts += 1
-            self._tell("restarting", broker, None)
-            if self._stopping.wait(delay):
-                break
-            delay, since = min(delay * 2, LONGEST_DELAY), time.monotonic()
-            stream = self._start(broker)
-            self._tell("running", broker, stream)
+                is_new = True
+            changed = [child.tend() for child in children]
+            if is_new or any(changed):
+                self._tell(broker, children)
+            is_new = False
+            self._stopping.wait(0.2)
         return DONE
 
     def _stop(self, _number: int, _frame: FrameType | None) -> None:
         self._stopping.set()
 
-    def _tell(self, state: str, broker: Broker, stream: subprocess.Popen[bytes] | None) -> None:
+    def _tell(self, broker: Broker, children: list[Service]) -> None:
+        console = self.settings.console
+        stream = next((child for child in children if child.name == "stream"), None)
         told = {
-            "state": state,
+            "state": "restarting" if stream and stream.pid is None else "running",
             "pid": os.getpid(),
             "bootstrap_servers": broker.bootstrap_servers,
             "broker_pid": broker.pid,
-            "stream_pid": stream.pid if stream else None,
-            "stream_restarts": self._restarts,
+            "stream_pid": None,
+            "stream_restarts": 0,
+            **{name: value for child in children for name, value in child.told().items()},
             "metrics": self._metrics,
+            "console": services.console_url(console.host, console.port) if "console" in self._commands else None,
             "lake": self.settings.lake.root,
             "home": str(self.home),
         }
@@ -137,21 +124,6 @@ def read_state(home: Path) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     return told if processes.read_pid(pid_file(home)) == told.get("pid") else None
-
-
-def last_line(log: Path) -> str:
-    """The last thing a child said."""
-    try:
-        lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
-    except OSError:
-        lines = []
-    return lines[-1] if lines else "it said nothing"
-
-
-def stream_command(settings_file: Path | None) -> list[str]:
-    """How the streaming job is started as a child."""
-    chosen = ["--settings", str(settings_file)] if settings_file else []
-    return [sys.executable, "-m", "jobs.cli.main", "stream", *chosen]
 
 
 def _preferred_port(settings: Settings) -> int | None:

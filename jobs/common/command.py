@@ -16,9 +16,11 @@ from jobs.common.errors import DONE, FAILED, UserError
 INTERRUPTED = 130
 #: The extra of setup.py that brings a package which only some commands need.
 _EXTRAS = {
-    **dict.fromkeys(("boto3", "botocore"), "deploy"),
     "currency_converter": "demo",
     "slack_sdk": "alerts",
+    **dict.fromkeys(("duckdb", "sqlframe", "sqlglot", "pytz"), "duckdb"),
+    **dict.fromkeys(("boto3", "botocore"), "deploy"),
+    "clickhouse_connect": "warehouse",
     **dict.fromkeys(("httpx", "psycopg", "pymysql", "stamina"), "ingest"),
     **dict.fromkeys(
         ("argon2", "fastapi", "itsdangerous", "jinja2", "multipart", "plotly", "starlette", "uvicorn", "xlsxwriter"),

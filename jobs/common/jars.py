@@ -23,6 +23,11 @@ def spark_jars() -> list[Path]:
     return _jars("spark40" if spark.startswith("4.0.") else "spark")
 
 
+def s3_jars() -> list[Path]:
+    """What Spark needs for a lake on S3 (`s3a://`) besides. Raises UserError where absent."""
+    return _jars("s3")
+
+
 def broker_jars() -> list[Path]:
     """A Kafka broker, whole. Raises UserError where absent."""
     return _jars("broker")

@@ -1,12 +1,12 @@
 """Frames that several plans read: computed once, held, and let go together."""
 
-import re
 from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
-from pyspark import StorageLevel
 from pyspark.sql import DataFrame
+
+from jobs.common.engines import Release, engine_of
 
 
 class Kept:
@@ -17,20 +17,23 @@ class Kept:
 
     def __call__(self, frame: DataFrame) -> DataFrame:
         """The same rows, held from the first action on."""
-        held = frame.persist(StorageLevel.MEMORY_AND_DISK)
-        self._releases.append(held.unpersist)
-        return held
+        return self._hold(engine_of(frame.sparkSession).kept(frame))
 
     def rows(self, frame: DataFrame) -> DataFrame:
         """The same for many wide rows that are read whole: turning them into columns and back takes twice as long.
 
         Only on one machine. Rows held so are computed once and for all, and a cluster may lose an executor with them.
         """
-        if not re.match(r"local(\[|$)", frame.sparkSession.sparkContext.master or ""):
-            return self(frame)
-        held = frame.localCheckpoint(eager=False)
-        self._releases.append(lambda: held._jdf.queryExecution().logical().rdd().unpersist(False))
-        return held
+        return self._hold(engine_of(frame.sparkSession).kept_rows(frame))
+
+    def settled(self, frame: DataFrame) -> DataFrame:
+        """The same for rows that follow from held ones one by one: held where that costs less than to compute them."""
+        return self._hold(engine_of(frame.sparkSession).settled(frame))
+
+    def _hold(self, held: tuple[DataFrame, Release]) -> DataFrame:
+        frame, release = held
+        self._releases.append(release)
+        return frame
 
     def release(self) -> None:
         """Let all of them go."""

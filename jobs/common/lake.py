@@ -9,6 +9,7 @@ from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundErr
 
 from jobs.common.arrow import delta_schema, polars_schema
 from jobs.common.errors import FAILED, UserError
+from jobs.common.sections import SCHEME
 from jobs.common.settings import Settings
 from schemas.tables import TABLES
 
@@ -20,11 +21,17 @@ _PROPERTIES = {
 }
 
 
+def options_of(path: str) -> dict[str, str]:
+    """How deltalake reaches a path: `s3a://` by the AWS_… variables, committing only where a version is free."""
+    return {} if SCHEME.match(path) is None else {"aws_conditional_put": "etag"}
+
+
 def open_table(settings: Settings, name: str) -> DeltaTable | None:
     """The table as it is now, or None where it has not been created yet."""
     path = settings.table_path(name)
+    of = options_of(path)
     try:
-        return DeltaTable(path) if DeltaTable.is_deltatable(path) else None
+        return DeltaTable(path, storage_options=of) if DeltaTable.is_deltatable(path, of) else None
     except TableNotFoundError:
         return None
     except (DeltaError, OSError) as error:
@@ -59,6 +66,7 @@ def append_version(
             partition_by=list(described.partition_by),
             description=described.comment,
             configuration={**_PROPERTIES, **described.all_properties},
+            storage_options=options_of(settings.table_path(name)),
         )
         if table.version() > 0:
             raise _raced(described.path)

@@ -41,6 +41,7 @@ class Metric:
 
 _SECONDS = (0.25, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600)
 _LAG = (1, 2.5, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 21600, 43200, 86400, 172800)
+_ANSWER = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 _TIME = "seconds since 1970, UTC"
 
 METRICS = (
@@ -178,7 +179,35 @@ METRICS = (
         "reco_alerts_unreadable_total",
         Kind.COUNTER,
         "messages",
-        "Messages on the topic of results that could not be read, and were passed over",
+        "Messages on the topics of results and of the state that could not be read, and were passed over",
+    ),
+    Metric(
+        "reco_alerts_lake_failing",
+        Kind.GAUGE,
+        "0 or 1",
+        "Whether closes, people's actions or both sides of breaks could not be read in the lake",
+    ),
+    Metric(
+        "reco_console_requests_total",
+        Kind.COUNTER,
+        "requests",
+        "Requests that the console answered; page is the route's pattern, or none where there is no such page",
+        ("page", "status"),
+    ),
+    Metric(
+        "reco_console_request_duration_seconds",
+        Kind.HISTOGRAM,
+        "seconds",
+        "From a request to the end of its answer, exports included",
+        ("page",),
+        _ANSWER,
+    ),
+    Metric(
+        "reco_console_sign_ins_refused_total",
+        Kind.COUNTER,
+        "sign-ins",
+        "Sign-ins refused; why is WRONG (name, password or token), TOO_MANY or FORM (too old, or not ours)",
+        ("why",),
     ),
 )
 

@@ -70,6 +70,13 @@ def apply(settings: Settings, path: Path, now: datetime) -> int:
     return current + 1
 
 
+def checked(settings: Settings, path: Path) -> PolicyFile:
+    """The file where `apply` would take it, the formats that it names included; else the same UserError."""
+    file = parse_policies(path)
+    formats.read_named(settings, path, file.formats)
+    return file
+
+
 def rows_of(version: int, file: PolicyFile, now: datetime) -> list[dict[str, Any]]:
     """The file's rows of ref/policies, the defaults first."""
     return [
@@ -94,7 +101,7 @@ def policies_of(settings: Settings, version: int) -> Policies:
     if version == 0:
         return {DEFAULTS: BUILT_IN}
     rows = read(open_table(settings, _TABLE), _TABLE)
-    found = _policies(rows.filter(pl.col("policy_version") == version))
+    found = policies_from(rows.filter(pl.col("policy_version") == version))
     if not found:
         known = sorted(rows["policy_version"].unique().to_list())
         have = f"there are 1 to {known[-1]}" if known else "none was applied yet; see `reco policies apply`"
@@ -116,7 +123,7 @@ def history(settings: Settings) -> list[Version]:
     before: Policies = {DEFAULTS: BUILT_IN}
     for number in rows["policy_version"].unique().sort().to_list():
         group = rows.filter(pl.col("policy_version") == number)
-        now = _policies(group)
+        now = policies_from(group)
         first = group.row(0, named=True)
         changes = len(diff(before, now))
         versions.append(Version(number, first["applied_at"], first["file_hash"], len(now) - 1, changes))
@@ -127,6 +134,13 @@ def history(settings: Settings) -> list[Version]:
 def diff(old: Policies, new: Policies) -> list[Change]:
     """What differs: the defaults first, then suppliers by id; one that is not listed has its side's defaults."""
     return list(_changes(old, new))
+
+
+def changes_of(old: Policies, new: Policies, supplier: str) -> list[Change]:
+    """What differs for one supplier, listed or not."""
+    before, after = effective(old, supplier), effective(new, supplier)
+    values = ((key, getattr(before, key), getattr(after, key)) for key in Policy.model_fields)
+    return [Change(supplier, key, was, is_now) for key, was, is_now in values if was != is_now]
 
 
 def effective(policies: Policies, supplier: str | None) -> Policy:
@@ -151,7 +165,7 @@ def _current(table: DeltaTable | None) -> tuple[int, Policies]:
     if rows.is_empty():
         return 0, {DEFAULTS: BUILT_IN}
     newest = rows.filter(pl.col("policy_version") == pl.col("policy_version").max())
-    return int(newest["policy_version"][0]), _policies(newest)
+    return int(newest["policy_version"][0]), policies_from(newest)
 
 
 def _applied_at(table: DeltaTable | None, version: int) -> datetime | None:
@@ -159,7 +173,8 @@ def _applied_at(table: DeltaTable | None, version: int) -> datetime | None:
     return None if rows.is_empty() else rows["applied_at"][0]
 
 
-def _policies(rows: pl.DataFrame) -> dict[str | None, Policy]:
+def policies_from(rows: pl.DataFrame) -> dict[str | None, Policy]:
+    """The policies by supplier of one version's rows of ref/policies; the defaults under None."""
     return {
         row["supplier_id"]: Policy(**{key: row[_COLUMNS.get(key, key)] for key in Policy.model_fields})
         for row in rows.sort("supplier_id", nulls_last=False).iter_rows(named=True)

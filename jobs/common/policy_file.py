@@ -19,6 +19,11 @@ _DURATION = re.compile(r"(?=\d)(?:(\d{1,4})d)?(?:(\d{1,6})h)?(?:(\d{1,6})m)?(?:(
 _UNIT_SECONDS = (86_400, 3_600, 60, 1)
 _MONEY = re.compile(r"\d{1,12}(?:\.(\d+))?", re.ASCII)
 _FORMAT = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+_DURATIONS = {"grace", "allowed_skew", "max_delay"}
+_WRITTEN_KEYS = {
+    **{key: f"price.{key}" for key in ("abs_tol_usd", "pct_tol")},
+    **{key: f"severity.{key}" for key in ("high_usd", "critical_usd")},
+}
 _MISSING = "has no value; write one, or leave the key out"
 
 
@@ -61,6 +66,16 @@ def duration_of(seconds: int) -> str:
         if count:
             parts.append(f"{count}{letter}")
     return "".join(parts) or "0s"
+
+
+def written(key: str) -> str:
+    """The key of a Policy as a policies file writes it: abs_tol_usd is price.abs_tol_usd."""
+    return _WRITTEN_KEYS.get(key, key)
+
+
+def written_value(key: str, value: Any) -> Any:
+    """A value of that key as a policies file writes it, durations with their units."""
+    return duration_of(value) if key in _DURATIONS else value
 
 
 def _between(low: str, high: str) -> BeforeValidator:

@@ -2,11 +2,14 @@
 
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, IPvAnyNetwork
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, IPvAnyNetwork, model_validator
 
 SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/")
+
+#: Tables whose rows may be removed by age; of the first three all or none, for bronze is counted against the others.
+EXPIRING = ("activity_raw", "activity", "quarantine", "nrt_results", "nrt_exceptions", "hourly_summary")
 
 _INTERVAL = r"^[1-9][0-9]{0,8} (millisecond|second|minute|hour)s?$"
 _MEMORY = r"^[1-9][0-9]{0,5}[kmgKMG]$"
@@ -52,9 +55,10 @@ class Section(BaseModel):
 
 
 class Lake(Section):
-    """Where the tables lie."""
+    """Where the tables lie. writer: a name for this installation, where several could write one lake."""
 
     root: Annotated[str, BeforeValidator(as_lake_root)] = ".reco/lake"
+    writer: str = Field(default="", pattern=r"^[A-Za-z0-9._-]{0,64}$")
 
 
 class Kafka(Section):
@@ -100,9 +104,43 @@ class Stream(Section):
 
 
 class Daily(Section):
-    """The close; history_days is how many days before a date latest versions are looked for."""
+    """The close; history_days is how many days before a date latest versions are looked for.
+
+    engine: what computes it, and `reco explain` and `reco replay`: duckdb on this machine, spark, or whichever fits.
+    duckdb_memory: what DuckDB may take, three fifths of this machine's memory where it is null; more goes to files in
+    duckdb_folder, the system's folder for temporary files where it is null, duckdb_spill of them at most.
+    """
 
     history_days: int = Field(default=7, ge=0, le=366)
+    engine: Literal["auto", "duckdb", "spark"] = "auto"
+    duckdb_memory: str | None = Field(default=None, pattern=_MEMORY)
+    duckdb_spill: str = Field(default="20g", pattern=_MEMORY)
+    duckdb_folder: Annotated[Path | None, BeforeValidator(_as_path)] = None
+
+
+class Maintenance(Section):
+    """`reco maintain`: what it puts together, and how long it keeps what.
+
+    target_mb: files smaller than half of that are put together. vacuum_hours: files that no version in use has stay so
+    long for whoever still reads them. log_days: so long each commit of a table can be read back; after that only those
+    that a close is pinned to. audit_days: closes of so many days can be replayed, and the close's tables read as they
+    were. keep_days: rows older than that are removed, by table; a table that is not named keeps all.
+    """
+
+    target_mb: int = Field(default=128, ge=1, le=4096)
+    vacuum_hours: int = Field(default=168, ge=24, le=24 * 30)
+    log_days: int = Field(default=30, ge=2, le=36500)
+    audit_days: int = Field(default=3650, ge=1, le=36500)
+    keep_days: dict[str, Annotated[int, Field(ge=30, le=36500)]] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _check_keep_days(self) -> Self:
+        if unknown := sorted(set(self.keep_days) - set(EXPIRING)):
+            raise ValueError(f"keep_days: {unknown[0]} is none of {', '.join(EXPIRING)}")
+        together = {self.keep_days.get(name) for name in EXPIRING[:3]}
+        if len(together) > 1:
+            raise ValueError(f"keep_days: {', '.join(EXPIRING[:3])} go together; give all three the same number")
+        return self
 
 
 class Metrics(Section):
@@ -140,10 +178,12 @@ class Spark(Section):
 
 
 class Local(Section):
-    """This machine's broker; its port is a free one unless set."""
+    """This machine's broker; its port is a free one unless set. console, alerts: whether `reco up` runs them too."""
 
     home: Place = Path(".reco")
     broker_port: int | None = Field(default=None, ge=1, le=65535)
+    console: bool = True
+    alerts: bool = False
 
 
 class Outbox(Section):
@@ -181,6 +221,40 @@ class Alerts(Section):
     metrics_port: int | None = Field(default=None, ge=1, le=65535)
 
 
+class Oidc(Section):
+    """Sign-in at an OpenID Connect provider; off while issuer is empty.
+
+    issuer: as the provider writes it; its discovery document says the rest. client_secret: `env:NAME` or `file:PATH`,
+    empty for a public client. redirect_url: where the provider sends browsers back, as it is registered there.
+    name_claim, role_claim, suppliers_claim: claims of the ID token, dotted for nested ones (`realm_access.roles`).
+    roles: what a value of role_claim makes of a user; the highest counts, and without one nobody gets in.
+    suppliers_claim: the suppliers that a user is limited to, `*` for all; where the setting is empty, users see all.
+    session_minutes: after which the provider is asked again. skew_seconds: how far the two clocks may be apart.
+    """
+
+    issuer: str = Field(default="", pattern=r"^(https://.+|http://(127\.0\.0\.1|localhost|\[::1\])(:[0-9]+)?(/.*)?)?$")
+    client_id: str = ""
+    client_secret: str = Field(default="", pattern=r"^((env|file):.+)?$", repr=False)
+    redirect_url: str = Field(default="", pattern=r"^(https?://.+/sign-in/oidc/back)?$")
+    label: str = Field(default="single sign-on", min_length=1, max_length=60)
+    scopes: list[str] = Field(default=["openid", "profile", "email"])
+    name_claim: str = Field(default="preferred_username", min_length=1)
+    role_claim: str = Field(default="roles", min_length=1)
+    roles: dict[str, Literal["viewer", "operator", "admin"]] = Field(default_factory=dict)
+    suppliers_claim: str = ""
+    session_minutes: int = Field(default=60, ge=1, le=24 * 60)
+    skew_seconds: int = Field(default=60, ge=0, le=300)
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        lacking = [name for name in ("client_id", "redirect_url", "roles") if not getattr(self, name)]
+        if self.issuer and lacking:
+            raise ValueError(f"an issuer needs {', '.join(lacking)} too")
+        if "openid" not in self.scopes:
+            raise ValueError("scopes must name openid")
+        return self
+
+
 class Console(Section):
     """The web console: where it answers, who may sign in, and which proxies may say who somebody is.
 
@@ -188,6 +262,7 @@ class Console(Section):
     how long a session lasts. https: whether browsers reach it by https only, then its cookie travels by nothing else.
     proxies: addresses or networks whose header proxy_header names the user. sign_in_attempts: wrong passwords of one
     address or user in 15 minutes before both have to wait. audit_file: where sign-ins, actions, exports are noted.
+    metrics_port: where `reco console` answers Prometheus, on metrics.host; nowhere where it is null.
     """
 
     host: str = Field(default="127.0.0.1", min_length=1)
@@ -200,3 +275,22 @@ class Console(Section):
     proxy_header: str = Field(default="X-Forwarded-User", pattern=r"^[A-Za-z0-9-]{1,64}$")
     sign_in_attempts: int = Field(default=5, ge=1, le=1000)
     audit_file: Place = Path(".reco/console-audit.jsonl")
+    metrics_port: int | None = Field(default=None, ge=1, le=65535)
+    oidc: Oidc = Field(default_factory=Oidc)
+
+
+class Warehouse(Section):
+    """ClickHouse, which `reco export clickhouse` feeds, and the key that signs an exported close.
+
+    password, signing_key: `env:NAME` or `file:PATH`. batch_rows: rows of one insert. follow_seconds: how often
+    `--follow` looks for new commits.
+    """
+
+    url: str = Field(default="http://127.0.0.1:8123", pattern=r"^https?://[^/@\s]+$")
+    user: str = Field(default="default", min_length=1)
+    password: str = Field(default="", pattern=r"^((env|file):.+)?$", repr=False)
+    database: str = Field(default="reco", pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,62}$")
+    batch_rows: int = Field(default=50_000, ge=1, le=1_000_000)
+    timeout_seconds: int = Field(default=300, ge=1, le=3600)
+    follow_seconds: int = Field(default=30, ge=1, le=3600)
+    signing_key: str = Field(default="", pattern=r"^((env|file):.+)?$", repr=False)

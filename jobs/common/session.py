@@ -77,7 +77,7 @@ def spark_session(app: str, settings: Settings) -> SparkSession:
         for key, value in _LOCAL_CONF.items():
             builder = builder.config(key, value)
     builder = builder.config("spark.sql.shuffle.partitions", str(settings.spark.shuffle_partitions))
-    for key, value in {**SQL_CONF, **settings.spark.conf}.items():
+    for key, value in {**SQL_CONF, **_s3_conf(settings), **settings.spark.conf}.items():
         builder = builder.config(key, value)
     session = builder.getOrCreate()
     for key, value in SQL_CONF.items():
@@ -128,6 +128,18 @@ def local_session(app: str, settings: Settings | None = None) -> SparkSession:
 def _jars(settings: Settings) -> list[str | Path]:
     if settings.spark.jars is not None:
         return list(settings.spark.jars)
-    from jobs.common.jars import spark_jars
+    from jobs.common.jars import s3_jars, spark_jars
 
-    return list(spark_jars())
+    return [*spark_jars(), *(s3_jars() if _is_on_s3(settings) else [])]
+
+
+def _is_on_s3(settings: Settings) -> bool:
+    return any(root.startswith("s3a://") for root in (settings.lake.root, settings.stream.checkpoint_root))
+
+
+def _s3_conf(settings: Settings) -> dict[str, str]:
+    """The variables that deltalake goes by tell Spark of another endpoint than Amazon's too."""
+    endpoint = os.environ.get("AWS_ENDPOINT_URL")
+    if not endpoint or not _is_on_s3(settings):
+        return {}
+    return {"spark.hadoop.fs.s3a.endpoint": endpoint, "spark.hadoop.fs.s3a.path.style.access": "true"}

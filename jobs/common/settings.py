@@ -19,7 +19,9 @@ from jobs.common.sections import (
     Kafka,
     Lake,
     Local,
+    Maintenance,
     Metrics,
+    Oidc,
     Outbox,
     Place,
     Poll,
@@ -27,6 +29,7 @@ from jobs.common.sections import (
     Spark,
     Stream,
     Topics,
+    Warehouse,
     as_lake_root,
 )
 from jobs.common.yaml_file import Document, complaints, read_yaml, unknown_key
@@ -42,7 +45,9 @@ __all__ = [
     "Kafka",
     "Lake",
     "Local",
+    "Maintenance",
     "Metrics",
+    "Oidc",
     "Outbox",
     "Poll",
     "Section",
@@ -50,6 +55,7 @@ __all__ = [
     "Spark",
     "Stream",
     "Topics",
+    "Warehouse",
     "load_settings",
 ]
 
@@ -74,6 +80,7 @@ class Settings(BaseSettings):
     topics: Topics = Field(default_factory=Topics)
     stream: Stream = Field(default_factory=Stream)
     daily: Daily = Field(default_factory=Daily)
+    maintenance: Maintenance = Field(default_factory=Maintenance)
     metrics: Metrics = Field(default_factory=Metrics)
     formats: Formats = Field(default_factory=Formats)
     poll: Poll = Field(default_factory=Poll)
@@ -81,6 +88,7 @@ class Settings(BaseSettings):
     spark: Spark = Field(default_factory=Spark)
     outbox: Outbox = Field(default_factory=Outbox)
     console: Console = Field(default_factory=Console)
+    warehouse: Warehouse = Field(default_factory=Warehouse)
     local: Local = Field(default_factory=Local)
     policies_file: Place = Path("conf/policies.yaml")
     fx_file: Place | None = None

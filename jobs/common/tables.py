@@ -7,16 +7,13 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.types import ArrayType, DataType, MapType, StructType
 
 from jobs.common.errors import UserError
+from jobs.common.lasting import lasting
+from jobs.common.ownership import PROPERTY, owner_of
 from jobs.common.settings import Settings
 from schemas.tables import TABLES
 from schemas.types import Table
 
-#: Old versions stay readable for ten years, so that a close can be replayed from its pinned inputs.
-_PROPERTIES = {
-    "delta.logRetentionDuration": "interval 3650 days",
-    "delta.deletedFileRetentionDuration": "interval 3650 days",
-    "delta.enableDeletionVectors": "false",
-}
+_PROPERTIES = {"delta.enableDeletionVectors": "false"}
 
 
 def identifier(path: str) -> str:
@@ -82,18 +79,19 @@ def ensure_table(spark: SparkSession, settings: Settings, name: str) -> str:
     if not exists(spark, path):
         log = _hadoop_path(spark, f"{path}/_delta_log")
         log.getFileSystem(spark.sparkContext._jsc.hadoopConfiguration()).delete(log, True)
-        spark.sql(_create_statement(table, path))
+        spark.sql(_create_statement(table, path, owner_of(settings, name)))
     _check_columns(spark, table, path)
     return path
 
 
-def _create_statement(table: Table, path: str) -> str:
+def _create_statement(table: Table, path: str, owner: str) -> str:
     columns = ", ".join(
         f"`{field.name}` {_sql_type(field.dataType)} COMMENT '{_quoted(field.metadata['comment'])}'"
         for field in table.schema.fields
     )
     partitioned = f" PARTITIONED BY ({', '.join(table.partition_by)})" if table.partition_by else ""
-    properties = ", ".join(f"'{key}' = '{value}'" for key, value in {**_PROPERTIES, **table.all_properties}.items())
+    told = {**_PROPERTIES, **lasting(table.name), **table.all_properties, PROPERTY: owner}
+    properties = ", ".join(f"'{key}' = '{value}'" for key, value in told.items())
     return (
         f"CREATE TABLE IF NOT EXISTS {identifier(path)} ({columns}) USING DELTA{partitioned} "
         f"COMMENT '{_quoted(table.comment)}' TBLPROPERTIES ({properties})"

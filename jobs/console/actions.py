@@ -16,6 +16,7 @@ from deltalake.exceptions import CommitFailedError, DeltaError
 from jobs.common.arrow import delta_schema, polars_schema
 from jobs.common.errors import FAILED, UserError
 from jobs.console.tables import Tables
+from jobs.console.text import whole
 from jobs.console.users import User
 from schemas.tables import TABLES
 
@@ -59,8 +60,8 @@ class Request:
 
     def checked(self, names: Sequence[str]) -> "Request":
         """The request, tidied. UserError where something is missing or unknown; `names`: whom it can be given to."""
-        comment = (self.comment or "").strip() or None
-        assignee = (self.assignee or "").strip() or None
+        comment = whole(self.comment or "").strip() or None
+        assignee = whole(self.assignee or "").strip() or None
         if not re.fullmatch(r"[A-Za-z0-9_-]{8,64}", self.request_id):
             raise UserError("request_id is 8 to 64 letters, digits, - or _; take a new one for each action.")
         if comment is not None and len(comment) > MAX_COMMENT:
@@ -79,7 +80,8 @@ class Request:
 def act(tables: Tables, user: User, rows: pl.DataFrame, request: Request) -> int:
     """Write the action on each row of exceptions in one commit; how many were written, 0 for a repeat.
 
-    UserError where the table cannot be written; the action can then be sent again.
+    UserError where the table cannot be written (the action can then be sent again), or where the request's id was
+    used for something else.
     """
     now = datetime.now(UTC)
     written = pl.DataFrame(
@@ -90,11 +92,24 @@ def act(tables: Tables, user: User, rows: pl.DataFrame, request: Request) -> int
     with _WRITING:
         known = tables.scan(TABLE)
         if known is not None:
-            ours = known.filter(pl.col("request_id") == request.request_id).select("action_id").collect()
+            same = known.filter(pl.col("request_id") == request.request_id)
+            ours = same.select("action_id", *_SAME).collect()
+            _refuse_another(ours, user, request)
             written = written.join(ours, on="action_id", how="anti")
         if not written.is_empty():
             _append(tables, written)
     return written.height
+
+
+#: What every action of one request shares.
+_SAME = ("action", "acted_by", "assignee", "reason", "comment")
+
+
+def _refuse_another(known: pl.DataFrame, user: User, request: Request) -> None:
+    """Somebody who takes an id a second time for something else would believe it was done."""
+    asked = (request.action.value, user.name, request.assignee, request.reason, request.comment)
+    if any(row != asked for row in known.select(_SAME).unique().iter_rows()):
+        raise UserError("This request_id was used for another action; nothing was done: take a new one.")
 
 
 def _row(row: dict[str, Any], user: User, request: Request, now: datetime) -> dict[str, Any]:
@@ -140,7 +155,8 @@ def history(tables: Tables, exception_id: str) -> list[dict[str, Any]]:
     found = tables.scan(TABLE)
     if found is None:
         return []
-    return found.filter(pl.col("exception_id") == exception_id).sort("acted_at", "action_id").collect().to_dicts()
+    ours = found.filter(pl.col("exception_id") == exception_id).unique("action_id", keep="first")
+    return ours.sort("acted_at", "action_id").collect().to_dicts()
 
 
 def folded(tables: Tables) -> pl.DataFrame:

@@ -11,13 +11,29 @@ from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from jobs.common.output import plain_decimal
-from jobs.console import actions, quarantine, reading, views
+from jobs.console import actions, backtests, over_time, quarantine, reading, redrive, views
 from jobs.console.context import Acting, Known, Ours, require_admin, require_all
 from jobs.console.detail import detail
-from jobs.console.files import exported
+from jobs.console.files import FILES, exported
 from jobs.console.search import Query
 
-router = APIRouter(prefix="/api/v1", tags=["v1"])
+
+class Refusal(BaseModel):
+    """Why there is no answer."""
+
+    detail: str
+
+
+_REFUSALS: dict[int | str, dict[str, Any]] = {
+    401: {"model": Refusal, "description": "Nobody is known by this token or session"},
+    403: {"model": Refusal, "description": "Not with this role, these suppliers, or without the CSRF token"},
+    404: {"model": Refusal, "description": "There is none, or not for this user"},
+    409: {"model": Refusal, "description": "The action is not possible; nothing was done"},
+    413: {"model": Refusal, "description": "The body is over 1 MiB, or does not say how long it is"},
+    422: {"model": Refusal, "description": "The request is not understood"},
+    503: {"model": Refusal, "description": "The lake or the users cannot be read just now"},
+}
+router = APIRouter(prefix="/api/v1", tags=["v1"], responses=_REFUSALS)
 #: A search by link: every field is a parameter.
 Search = Annotated[Query, Parameters()]
 
@@ -72,10 +88,10 @@ def me(caller: Known) -> Response:
 
 
 @router.get("/overview")
-def overview(ours: Ours, caller: Known) -> Response:
-    """Money at risk of what is unresolved; feeds, stream, drift."""
+def overview(ours: Ours, caller: Known, by: over_time.Part = "severity") -> Response:
+    """Money at risk of what is unresolved, and by closed day in parts; feeds, stream, drift."""
     user = caller.user
-    told = reading.overview(ours.tables, user)
+    told = reading.overview(ours.tables, user, by)
     more = {"feeds": reading.feeds(ours.tables, user), "drift": reading.drift(ours.tables, user)}
     return Json({**told, **more, "stream": reading.stream(ours.tables) if user.sees_all else None})
 
@@ -86,7 +102,7 @@ def exceptions(ours: Ours, caller: Known, query: Search) -> Response:
     return Json(views.searched(ours, caller, query))
 
 
-@router.get("/exceptions.{kind}")
+@router.get("/exceptions.{kind}", response_class=Response, responses={200: {"content": FILES}})
 def export(request: Request, ours: Ours, caller: Known, kind: Literal["csv", "xlsx"], query: Search) -> Response:
     """Everything that a search finds, as a file."""
     return exported(request, ours, caller, kind, query)
@@ -132,6 +148,23 @@ def quarantined(
     return Json({"counts": counts, "total": total, "page": page, "records": records})
 
 
+class Again(BaseModel):
+    """Quarantined records of a reason, of a supplier, at places like `supplier.raw.activity/0@17`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    reason: str = Field(default="", max_length=300)
+    supplier: str = Field(default="", max_length=200, description="`-` for records that name none")
+    places: list[str] = Field(default=[], max_length=redrive.MOST)
+
+
+@router.post("/quarantine/redrive")
+def redriven(request: Request, ours: Ours, caller: Acting, asked: Again) -> Response:
+    """Send records to their raw topics again, as they came; `sent` says how many. Twice is a redelivery."""
+    address = ours.gate.address(request)
+    return Json({"sent": views.redriven(ours, caller, asked.reason, asked.supplier, asked.places, address)})
+
+
 @router.get("/suppliers")
 def suppliers(ours: Ours, caller: Known) -> Response:
     """Every supplier's scorecard."""
@@ -144,8 +177,20 @@ def one_supplier(ours: Ours, caller: Known, supplier: str) -> Response:
     card = next((one for one in reading.suppliers(ours.tables, caller.user) if one["supplier_id"] == supplier), None)
     if card is None:
         return _found(None, "supplier")
-    told = {"policy": reading.policy(ours.tables, supplier), "history": reading.policy_history(ours.tables, supplier)}
-    return Json({**card, **told})
+    history = reading.policy_history(ours.tables, caller.user, supplier)
+    return Json({**card, "policy": reading.policy(ours.tables, supplier), "history": history})
+
+
+@router.get("/backtests")
+def listed_backtests(ours: Ours, caller: Known) -> Response:
+    """What proposed policies would have done: every saved backtest, the newest first."""
+    return Json(backtests.listed(ours.tables, caller.user))
+
+
+@router.get("/backtests/{backtest_id}")
+def one_backtest(ours: Ours, caller: Known, backtest_id: str) -> Response:
+    """One backtest: by kind, by supplier, examples, what its file changes."""
+    return _found(backtests.one(ours.tables, caller.user, backtest_id), "backtest")
 
 
 @router.get("/system")

@@ -4,17 +4,21 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import quote
 
+from deltalake.exceptions import DeltaError
 from fastapi import FastAPI, HTTPException, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
+from polars.exceptions import PolarsError
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from jobs.common import log
-from jobs.common.errors import UserError
+from jobs.common.errors import FAILED, UserError
 from jobs.common.settings import Settings
-from jobs.console import api, files, pages, sign_in
+from jobs.console import api, files, pages, sign_in, sign_in_oidc
 from jobs.console.context import Context, render
+from jobs.console.measured import Measured
 from jobs.console.security import HEADERS
+from jobs.console.users import UsersError
 
 _WORDS = {
     403: "You may not do this",
@@ -24,6 +28,7 @@ _WORDS = {
     422: "That cannot be understood",
     429: "Please wait",
     500: "Something went wrong",
+    503: "Not just now",
 }
 #: Forms and JSON of ours are small; whoever sends more is refused before it is read.
 _MAX_BODY = 1 << 20
@@ -34,11 +39,15 @@ def create_app(settings: Settings) -> FastAPI:
     app = FastAPI(title="reco console", version="1", docs_url=None, redoc_url=None, openapi_url=None)
     app.state.context = Context.of(settings)
     app.middleware("http")(_guarded)
+    app.add_middleware(Measured)
     app.add_exception_handler(StarletteHTTPException, _refused)
     app.add_exception_handler(RequestValidationError, _not_understood)
     app.add_exception_handler(UserError, _user_error)
+    app.add_exception_handler(UsersError, _users_error)
+    for kind in (PolarsError, DeltaError, OSError):
+        app.add_exception_handler(kind, _lake_error)
     app.add_exception_handler(Exception, _failed)
-    for part in (sign_in, pages, files, api):
+    for part in (sign_in, sign_in_oidc, pages, files, api):
         app.include_router(part.router)
     return app
 
@@ -91,7 +100,24 @@ async def _not_understood(request: Request, error: Exception) -> Response:
 
 
 async def _user_error(request: Request, error: Exception) -> Response:
-    return _answer(request, 409, str(error))
+    assert isinstance(error, UserError)
+    if error.exit_code != FAILED:
+        return _answer(request, 409, str(error))
+    if request.method == "GET":  # where the lake is and what ails it is for whoever runs it
+        return await _lake_error(request, error)
+    log.get_logger(__name__).error("page failed", path=request.url.path, why=str(error))
+    return _answer(request, 503, str(error), {"Retry-After": "10"})
+
+
+async def _users_error(request: Request, error: Exception) -> Response:
+    log.get_logger(__name__).error("the users file cannot be read", why=str(error))
+    return _answer(request, 503, "The console cannot read who may use it; its log says why. Try again in a moment.")
+
+
+async def _lake_error(request: Request, error: Exception) -> Response:
+    log.get_logger(__name__).error("the lake cannot be read", path=request.url.path, exc_info=error)
+    sentence = "The lake cannot be read just now; the console's log says which table and why. Try again in a moment."
+    return _answer(request, 503, sentence, {"Retry-After": "10"})
 
 
 async def _failed(request: Request, error: Exception) -> Response:

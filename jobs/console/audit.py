@@ -9,6 +9,9 @@ from typing import Any
 
 from jobs.common import log
 
+#: Bytes at the end of the file that are looked at, however long it has grown.
+_TAIL = 1 << 18
+
 
 class Audit:
     """Appends lines to a file, and to the log."""
@@ -30,5 +33,16 @@ class Audit:
         """The newest lines, newest first."""
         if not self._path.exists():
             return []
-        with self._path.open(encoding="utf-8") as file:
-            return [json.loads(line) for line in deque(file, maxlen=count)][::-1]
+        with self._path.open("rb") as file:
+            file.seek(max(0, self._path.stat().st_size - _TAIL))
+            lines = deque(file, maxlen=count)
+        return [told for line in reversed(lines) if (told := _told(line))]
+
+
+def _told(line: bytes) -> dict[str, Any] | None:
+    """None for a line cut by a crash, or by where we began to read."""
+    try:
+        told = json.loads(line)
+    except ValueError:
+        return None
+    return told if isinstance(told, dict) else None

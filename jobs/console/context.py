@@ -13,7 +13,9 @@ from jobs.common.settings import Settings
 from jobs.console import text
 from jobs.console.audit import Audit
 from jobs.console.limits import Attempts
+from jobs.console.oidc import Provider
 from jobs.console.security import CSRF_HEADER, Caller, Gate, csrf_holds
+from jobs.console.sessions import Sessions
 from jobs.console.tables import Tables
 from jobs.console.users import Role, User, Users
 
@@ -28,14 +30,18 @@ class Context:
     gate: Gate
     audit: Audit
     attempts: Attempts
+    provider: Provider | None
 
     @classmethod
     def of(cls, settings: Settings) -> "Context":
         """UserError where the users file or the session's secret is not there."""
-        users = Users(settings.console.users_file)
+        console = settings.console
+        provider = Provider(console.oidc) if console.oidc.issuer else None
+        users = Users(console.users_file, may_lack=provider is not None)
         users.check()
-        gate, audit = Gate(settings.console, users), Audit(settings.console.audit_file)
-        return cls(settings, Tables(settings), users, gate, audit, Attempts(settings.console.sign_in_attempts))
+        sessions = Sessions(console.audit_file.with_name(f"{console.audit_file.name}.ended-sessions"))
+        gate, audit = Gate(console, users, sessions), Audit(console.audit_file)
+        return cls(settings, Tables(settings), users, gate, audit, Attempts(console.sign_in_attempts), provider)
 
 
 def context_of(request: Request) -> Context:
@@ -86,8 +92,8 @@ Acting = Annotated[Caller, Depends(acting_caller)]
 
 def colleagues(context: Context, supplier_ids: set[str]) -> list[str]:
     """Users who may act on exceptions of all these suppliers."""
-    users = (context.users.get(name) for name in context.users.names())
-    return [user.name for user in users if user and user.may_act and all(user.sees(one) for one in supplier_ids)]
+    people = context.gate.people()
+    return [user.name for user in people if user.may_act and all(user.sees(one) for one in supplier_ids)]
 
 
 def _environment() -> Environment:

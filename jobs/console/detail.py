@@ -12,7 +12,7 @@ from jobs.common import policies
 from jobs.common.margins import Rate, major, rules_of
 from jobs.console import actions
 from jobs.console.candidates import candidates
-from jobs.console.exceptions import visible
+from jobs.console.exceptions import everything, limited_to
 from jobs.console.quarantine import contents
 from jobs.console.tables import Tables
 from jobs.console.text import margin_text
@@ -27,8 +27,8 @@ _DELIVERIES = 100
 
 def exception_row(tables: Tables, user: User, exception_id: str) -> dict[str, Any] | None:
     """The exception's row; None where there is none, or the user does not know its supplier."""
-    rows = visible(tables, user).filter(pl.col("exception_id") == exception_id)
-    return rows.row(0, named=True) if rows.height else None
+    rows = limited_to(everything(tables).filter(pl.col("exception_id") == exception_id), user)
+    return rows.drop("row").row(0, named=True) if rows.height else None
 
 
 def detail(tables: Tables, user: User, exception_id: str) -> dict[str, Any] | None:
@@ -53,7 +53,7 @@ def detail(tables: Tables, user: User, exception_id: str) -> dict[str, Any] | No
         else [],
         "deliveries": contents(tables, "activity_raw", deliveries),
         "candidates": candidates(tables, row, fact) if fact else [],
-        "others": _others(tables, user, row),
+        "others": _others(tables, row),
     }
 
 
@@ -182,11 +182,11 @@ def _deliveries(tables: Tables, row: Mapping[str, Any], history_days: int) -> li
     return sorted(rows, key=lambda one: (one["event_time"], one["kafka_time"]))
 
 
-def _others(tables: Tables, user: User, row: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Other exceptions of the same activity."""
-    rows = visible(tables, user).filter(
+def _others(tables: Tables, row: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Other exceptions of the same activity, and so of the same supplier."""
+    rows = everything(tables).filter(
         pl.col("activity_id") == row["activity_id"],
         pl.col("supplier_id") == row["supplier_id"],
         pl.col("exception_id") != row["exception_id"],
     )
-    return rows.sort("amount_at_risk_usd", descending=True, nulls_last=True).to_dicts()
+    return rows.drop("row").sort("amount_at_risk_usd", descending=True, nulls_last=True).to_dicts()

@@ -12,13 +12,13 @@ from schemas.tables import TABLES
 
 SOURCES = ("exceptions", "nrt_exceptions", "exception_actions")
 #: Under what names the frames are kept.
-OF_JOBS, WHOLE = "exceptions of jobs", "exceptions"
+OF_JOBS, WHOLE, CUBE = "exceptions of jobs", "exceptions", "cube"
 SEVERITIES = ("CRITICAL", "HIGH", "MEDIUM", "LOW")
 STATES = ("OPEN", "PENDING", "RESOLVED")
 #: Words that come back in a million rows are kept once.
 _WORDS = pl.Categorical()
 _KEY = ("exception_id", "supplier_id", "activity_id", "anomaly_type")
-_EXACT = pl.Decimal(38, 6)
+EXACT = pl.Decimal(38, 6)
 
 
 def everything(tables: Tables) -> pl.DataFrame:
@@ -41,7 +41,11 @@ def of_jobs(tables: Tables) -> pl.DataFrame:
 
 def visible(tables: Tables, user: User) -> pl.DataFrame:
     """Those of the user's suppliers only."""
-    rows = everything(tables)
+    return limited_to(everything(tables), user)
+
+
+def limited_to(rows: pl.DataFrame, user: User) -> pl.DataFrame:
+    """Those of these rows."""
     if user.suppliers is None:
         return rows
     return rows.filter(pl.col("supplier_id").cast(pl.String).is_in(list(user.suppliers)))
@@ -96,14 +100,18 @@ def _rows(tables: Tables, name: str, columns: tuple[str, ...]) -> pl.LazyFrame:
 
 def _with_actions(tables: Tables, jobs: pl.DataFrame) -> pl.DataFrame:
     people = folded(tables)
-    plain = {"acknowledged": False, "assignee": None, "resolved_by": None, "came_back": False}
+    by_job = pl.col("state").cast(pl.String) == "RESOLVED"
     if people.is_empty():
-        texts = [pl.lit(value, pl.String if value is None else pl.Boolean).alias(name) for name, value in plain.items()]
-        return jobs.with_columns(texts)
+        no, nobody = pl.lit(value=False), pl.lit(None, pl.String)
+        return jobs.with_columns(
+            no.alias("acknowledged"),
+            nobody.alias("assignee"),
+            pl.when(by_job).then(pl.lit("JOB")).alias("resolved_by"),
+            no.alias("came_back"),
+        )
     # Of few columns: the long ones are then shared with the frame without actions, not copied.
     few = jobs.select("exception_id", "state", "amount_at_risk_usd", "last_seen_date", "reopened")
     joined = few.join(people, on="exception_id", how="left", maintain_order="left")
-    by_job = pl.col("state").cast(pl.String) == "RESOLVED"
     worse = pl.col("amount_at_risk_usd") > pl.col("seen_amount_at_risk_usd")
     seen_again = pl.col("last_seen_date") > pl.coalesce("seen_last_seen_date", pl.col("decided_at").dt.date())
     reopened = pl.col("reopened") > pl.col("seen_reopened").fill_null(0)
@@ -112,7 +120,7 @@ def _with_actions(tables: Tables, jobs: pl.DataFrame) -> pl.DataFrame:
     closed = person & ~back & ~by_job
     told = joined.select(
         pl.when(closed).then(pl.lit("RESOLVED")).otherwise(pl.col("state").cast(pl.String)).cast(_WORDS).alias("state"),
-        (pl.col("acknowledged").fill_null(False) & ~person).alias("acknowledged"),
+        (pl.col("acknowledged").fill_null(False) & ~closed).alias("acknowledged"),
         "assignee",
         pl.when(closed).then(pl.col("decided_by")).when(by_job).then(pl.lit("JOB")).alias("resolved_by"),
         back.alias("came_back"),
@@ -124,7 +132,7 @@ def cube(tables: Tables) -> pl.DataFrame:
     """Counts and money by supplier, type, severity, state and age in days (unresolved ones), for sums of any kind."""
     everything(tables)
     (number, rows), now = tables.held(WHOLE), datetime.now(UTC)
-    return tables.made("cube", (), lambda: _counted(rows, now), also=(number, now.date(), now.hour, now.minute // 5))
+    return tables.made(CUBE, (), lambda: _counted(rows, now), also=(number, now.date(), now.hour, now.minute // 5))
 
 
 def _counted(rows: pl.DataFrame, now: datetime) -> pl.DataFrame:
@@ -135,7 +143,7 @@ def _counted(rows: pl.DataFrame, now: datetime) -> pl.DataFrame:
         .group_by("supplier_id", "anomaly_type", "severity", "state", "age", "held", "acknowledged")
         .agg(
             pl.len().cast(pl.Int64).alias("exceptions"),
-            pl.col("amount_at_risk_usd").cast(_EXACT).sum().alias("amount_at_risk_usd"),
+            pl.col("amount_at_risk_usd").cast(EXACT).sum().alias("amount_at_risk_usd"),
             pl.col("amount_at_risk_usd").null_count().cast(pl.Int64).alias("unpriced"),
         )
         .with_columns(pl.col("supplier_id", "anomaly_type", "severity", "state").cast(pl.String))

@@ -19,7 +19,7 @@ _SLICE = 20_000
 #: Rows of one sheet below its heading: Excel has 1,048,576.
 SHEET_ROWS = 1_048_575
 #: What a spreadsheet takes for a formula at the start of a text.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
 
 def as_csv(rows: pl.DataFrame) -> Iterator[bytes]:

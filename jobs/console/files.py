@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from fastapi import APIRouter, HTTPException, Request
 from fastapi.responses import FileResponse, RedirectResponse, Response, StreamingResponse
@@ -19,6 +19,11 @@ _STATIC = Path(__file__).parent / "static"
 _KINDS = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 _KEPT = {"Cache-Control": "public, max-age=3600"}
 _EXCEL = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
+#: What an export is, for the API's description.
+FILES: dict[str, dict[str, Any]] = {
+    "text/csv": {"schema": {"type": "string"}},
+    _EXCEL: {"schema": {"type": "string", "format": "binary"}},
+}
 #: Data docs are made by others' templates: they are shown without scripts, and as a page of nobody.
 _DOCS_POLICY = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'none'"
 
@@ -78,7 +83,7 @@ def docs(ours: Ours, caller: Known, close_id: str, name: str) -> Response:
     require_all(caller)
     told = reading.close(ours.tables, caller.user, close_id)
     folder = reading.docs_folder(ours.tables, told["reco_date"]) if told else None
-    file = (folder / (name or "index.html")).resolve() if folder else None
+    file = (folder / (name or "index.html")).resolve() if folder and name.isprintable() else None
     if file is None or folder is None or not file.is_relative_to(folder.resolve()) or not file.is_file():
         raise HTTPException(404, "There is no such page among the data docs.")
     return FileResponse(file, headers={"Content-Security-Policy": _DOCS_POLICY})

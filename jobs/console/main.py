@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from jobs.common.command import new_app
 from jobs.common.errors import UserError
+from jobs.common.metrics import endpoint
 from jobs.common.options import AsJson, Debug, SettingsFile
 from jobs.common.output import print_json, say
 from jobs.common.settings import load_settings
@@ -42,8 +43,10 @@ def serve(
         sys.stdout.flush()
     else:
         say(f"The console answers at {url}; stop it with Ctrl-C.")
+    metrics = settings.metrics.model_copy(update={"port": console.metrics_port})
     try:
-        uvicorn.Server(server_config(served, console.host, at)).run()
+        with endpoint(metrics):
+            uvicorn.Server(server_config(served, console.host, at)).run()
     except SystemExit:
         raise UserError(
             f"Port {at} of {console.host} cannot be had: set console.port to a free one, or console.host to an "
@@ -62,6 +65,8 @@ def server_config(served: FastAPI, host: str, port: int) -> uvicorn.Config:
         proxy_headers=False,
         server_header=False,
         lifespan="off",
+        # Longer than proxies keep an idle connection: whoever closes it first must not be us, or requests are lost.
+        timeout_keep_alive=75,
         timeout_graceful_shutdown=5,
     )
 

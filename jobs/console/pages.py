@@ -2,12 +2,12 @@
 
 import secrets
 from typing import Annotated
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlencode
 
 from fastapi import APIRouter, Form, HTTPException, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
-from jobs.console import actions, quarantine, reading, views
+from jobs.console import actions, backtests, over_time, quarantine, reading, redrive, views
 from jobs.console.context import Known, Ours, colleagues, render, require_admin, require_all, require_operator
 from jobs.console.detail import detail
 from jobs.console.exceptions import AGES, SEVERITIES, cube
@@ -32,13 +32,15 @@ VIEWS = (
 
 
 @router.get("/")
-def overview(request: Request, ours: Ours, caller: Known) -> HTMLResponse:
+def overview(request: Request, ours: Ours, caller: Known, by: over_time.Part = "severity") -> HTMLResponse:
     """Money at risk, feeds, stream, closes, drift."""
     user = caller.user
     page = render(
         request,
         "overview.html",
-        told=reading.overview(ours.tables, user),
+        told=reading.overview(ours.tables, user, by),
+        by=by,
+        parts=over_time.PARTS,
         feeds=reading.feeds(ours.tables, user),
         queries=reading.stream(ours.tables) if user.sees_all else None,
         closes=reading.closes(ours.tables, user)[:5],
@@ -95,6 +97,7 @@ def one_exception(request: Request, ours: Ours, caller: Known, exception_id: str
         reasons=actions.REASONS,
         colleagues=colleagues(ours, {told["supplier_id"]}),
         request_id=secrets.token_urlsafe(12),
+        done=request.query_params.get("done", "")[:20],
         Query=Query,
     )
 
@@ -144,7 +147,7 @@ def one_close(request: Request, ours: Ours, caller: Known, close_id: str) -> HTM
 
 @router.get("/quarantine")
 def quarantined(
-    request: Request, ours: Ours, caller: Known, reason: str = "", supplier: str = "", page: int = 1
+    request: Request, ours: Ours, caller: Known, reason: str = "", supplier: str = "", page: int = 1, sent: str = ""
 ) -> HTMLResponse:
     """Counts, and the records."""
     page = min(max(page, 1), 1_000_000)
@@ -155,11 +158,30 @@ def quarantined(
         counts=quarantine.counts(quarantine.known(ours.tables, caller.user)),
         records=records,
         total=total,
+        sent=sent[:20],
+        most=redrive.MOST,
         reason=reason,
         supplier=supplier,
         page=page,
         pages=max(1, -(-total // quarantine.PAGE)),
     )
+
+
+@router.post("/quarantine/redrive")
+def redriven(
+    request: Request,
+    ours: Ours,
+    caller: Known,
+    csrf: Annotated[str, Form()] = "",
+    reason: Annotated[str, Form(max_length=300)] = "",
+    supplier: Annotated[str, Form(max_length=200)] = "",
+    place: Annotated[list[str] | None, Form(max_length=1000)] = None,
+) -> Response:
+    """Send records again, after what was wrong with them was mended."""
+    if not csrf_holds(caller, csrf):
+        raise HTTPException(403, "This form was too old; load the page again.")
+    sent = views.redriven(ours, caller, reason, supplier, place or [], ours.gate.address(request))
+    return RedirectResponse(f"/quarantine?{urlencode({'reason': reason, 'supplier': supplier, 'sent': sent})}", 303)
 
 
 @router.get("/suppliers")
@@ -179,10 +201,26 @@ def one_supplier(request: Request, ours: Ours, caller: Known, supplier: str) -> 
         "supplier.html",
         it=card,
         policy=reading.policy(ours.tables, supplier),
-        history=reading.policy_history(ours.tables, supplier),
+        history=reading.policy_history(ours.tables, caller.user, supplier),
         feeds=[one for one in reading.feeds(ours.tables, caller.user) if one["supplier_id"] == supplier],
+        backtests=backtests.listed(ours.tables, caller.user, supplier)[:5],
         Query=Query,
     )
+
+
+@router.get("/what-if")
+def what_if(request: Request, ours: Ours, caller: Known) -> HTMLResponse:
+    """What proposed policies would have done: every saved backtest."""
+    return render(request, "backtests.html", backtests=backtests.listed(ours.tables, caller.user))
+
+
+@router.get("/what-if/{backtest_id}")
+def one_what_if(request: Request, ours: Ours, caller: Known, backtest_id: str) -> HTMLResponse:
+    """One backtest."""
+    told = backtests.one(ours.tables, caller.user, backtest_id)
+    if told is None:
+        raise HTTPException(404, "There is no such backtest, or not for you.")
+    return render(request, "backtest.html", it=told)
 
 
 @router.get("/system")

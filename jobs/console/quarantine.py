@@ -1,6 +1,7 @@
 """Quarantine: counts by reason and supplier, and the records; a record's supplier is the one that it names itself."""
 
 import json
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import polars as pl
@@ -61,34 +62,45 @@ def records(
     tables: Tables, user: User, reason: str = "", supplier: str = "", page: int = 1
 ) -> tuple[int, list[dict[str, Any]]]:
     """How many records there are of that reason and supplier, and one page of them with content, the newest first."""
-    rows = known(tables, user)
-    if reason:
-        rows = rows.filter(pl.col("reasons").list.contains(reason))
-    if supplier:
-        rows = rows.filter(pl.col("supplier_id").is_null() if supplier == "-" else pl.col("supplier_id") == supplier)
+    rows = filtered(known(tables, user), reason, supplier)
     newest = rows.sort("kafka_time", *_PLACE, descending=[True, False, False, True])
     chosen = newest.slice((page - 1) * PAGE, PAGE)
     return rows.height, contents(tables, "quarantine", chosen.to_dicts())
 
 
+def filtered(rows: pl.DataFrame, reason: str, supplier: str) -> pl.DataFrame:
+    """Those of that reason and supplier (`-` for records that name none), each where it is not blank."""
+    if reason:
+        rows = rows.filter(pl.col("reasons").list.contains(reason))
+    if supplier:
+        rows = rows.filter(pl.col("supplier_id").is_null() if supplier == "-" else pl.col("supplier_id") == supplier)
+    return rows
+
+
 def contents(tables: Tables, name: str, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The rows with their records' key, value and headers as text, looked up by place and `ingest_date`."""
+    by_place = {_at(row): row for row in whole_records(tables, name, rows)}
+    return [{**row, **_shown(by_place.get(_at(row)))} for row in rows]
+
+
+def whole_records(tables: Tables, name: str, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The records at the rows' places as the table has them, each once; some may not be there any more."""
     found = tables.scan(name)
     if found is None or not rows:
-        return rows
+        return []
     days = sorted({row["ingest_date"] for row in rows})
     offsets = [row["offset"] for row in rows]
-    raw = (
-        found.filter(
-            pl.col("ingest_date").is_in(days),
-            pl.col("offset").is_between(min(offsets), max(offsets)),
-            pl.col("offset").is_in(offsets),
-        )
-        .select(*_PLACE, "key", "value", "headers")
-        .collect()
-    )
-    by_place = {tuple(row[part] for part in _PLACE): row for row in raw.to_dicts()}
-    return [{**row, **_shown(by_place.get(tuple(row[part] for part in _PLACE)))} for row in rows]
+    raw = found.filter(
+        pl.col("ingest_date").is_in(days),
+        pl.col("offset").is_between(min(offsets), max(offsets)),
+        pl.col("offset").is_in(offsets),
+    ).collect()
+    wanted = {_at(row) for row in rows}
+    return list({_at(row): row for row in raw.to_dicts() if _at(row) in wanted}.values())
+
+
+def _at(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    return tuple(row[part] for part in _PLACE)
 
 
 def _shown(raw: dict[str, Any] | None) -> dict[str, Any]:

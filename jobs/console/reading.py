@@ -10,7 +10,9 @@ import polars as pl
 
 from jobs.common import policies
 from jobs.common.progress_file import QUERIES, read_progress
-from jobs.console.exceptions import AGES, cube
+from jobs.console.exceptions import AGES, CUBE, cube
+from jobs.console.limited import limited
+from jobs.console.over_time import Part, over_time
 from jobs.console.tables import Tables
 from jobs.console.users import User
 from schemas.tables import TABLES
@@ -20,14 +22,16 @@ _OF_TOTALS = ("keys_in", "matched", "mismatched", "missing", "amount_in_usd", "m
               "missing_usd")  # fmt: skip
 
 
-def limited(rows: pl.LazyFrame, user: User) -> pl.LazyFrame:
-    """The rows of the user's suppliers."""
-    return rows if user.suppliers is None else rows.filter(pl.col("supplier_id").is_in(list(user.suppliers)))
-
-
-def overview(tables: Tables, user: User) -> dict[str, Any]:
+def overview(tables: Tables, user: User, by: Part = "severity") -> dict[str, Any]:
     """Money at risk of what is unresolved, in all and by supplier, type, severity, state and age."""
-    rows = limited(cube(tables).lazy(), user).collect()
+    cubed = cube(tables)
+    number, _ = tables.held(CUBE)
+    key = ("overview", number, user.suppliers)
+    sums: dict[str, Any] = tables.recent.get(key, lambda: _overview(limited(cubed.lazy(), user).collect()))
+    return {**sums, "over_time": over_time(tables, user, by)}
+
+
+def _overview(rows: pl.DataFrame) -> dict[str, Any]:
     return {
         "total": _sums(rows, []),
         "by_severity": _sums(rows, ["severity"]),
@@ -37,7 +41,6 @@ def overview(tables: Tables, user: User) -> dict[str, Any]:
         "by_age": [
             {**row, "name": AGES[row["age"]][0]} for row in sorted(_sums(rows, ["age"]), key=lambda r: r["age"])
         ],
-        "over_time": over_time(tables, user),
     }
 
 
@@ -46,22 +49,6 @@ def _sums(rows: pl.DataFrame, by: list[str]) -> list[dict[str, Any]]:
     if not by:
         return rows.select(sums).to_dicts()
     return rows.group_by(by).agg(sums).sort("amount_at_risk_usd", *by, descending=[True, False]).to_dicts()
-
-
-def over_time(tables: Tables, user: User) -> list[dict[str, Any]]:
-    """Breaks and their money at risk by closed day, the oldest first."""
-    rows = limited(tables.made_behind("days", ("anomalies",), lambda: _by_day(tables)).lazy(), user)
-    sums = (pl.col("exceptions").sum(), pl.col("amount_at_risk_usd").sum())
-    return rows.group_by("reco_date").agg(sums).sort("reco_date").collect().to_dicts()
-
-
-def _by_day(tables: Tables) -> pl.DataFrame:
-    found = tables.scan("anomalies")
-    if found is None:
-        money = {"exceptions": pl.Int64(), "amount_at_risk_usd": _EXACT}
-        return pl.DataFrame(schema=pl.Schema({"reco_date": pl.Date(), "supplier_id": pl.String(), **money}))
-    sums = (pl.len().cast(pl.Int64).alias("exceptions"), pl.col("amount_at_risk_usd").cast(_EXACT).sum())
-    return found.group_by("reco_date", "supplier_id").agg(sums).collect(engine="streaming")
 
 
 def feeds(tables: Tables, user: User) -> list[dict[str, Any]]:
@@ -177,15 +164,19 @@ def _in_force(tables: Tables) -> tuple[int, policies.Policies]:
     return tables.made("policies", ("policies",), lambda: policies.current_policies(tables.settings))
 
 
-def policy_history(tables: Tables, supplier: str) -> list[dict[str, Any]]:
-    """What changed for the supplier with each version, the newest first."""
+def policy_history(tables: Tables, user: User, supplier: str) -> list[dict[str, Any]]:
+    """What changed for the supplier with each version, the newest first.
+
+    A user limited to suppliers is not told of versions that changed others only.
+    """
     versions = tables.made("policy history", ("policies",), lambda: policies.history(tables.settings))
     told, before = [], policies.policies_of(tables.settings, 0)
     for one in reversed(versions):
         now = policies.policies_of(tables.settings, one.policy_version)
         old, new = (policies.effective(known, supplier).model_dump() for known in (before, now))
         changed = [(key, old[key], new[key]) for key in new if old[key] != new[key]]
-        told.append({"policy_version": one.policy_version, "applied_at": one.applied_at, "changes": changed})
+        if changed or user.sees_all:
+            told.append({"policy_version": one.policy_version, "applied_at": one.applied_at, "changes": changed})
         before = now
     return told[::-1]
 

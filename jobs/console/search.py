@@ -1,15 +1,18 @@
 """Finding exceptions: filters, search, order and pages, all of them in a link's query."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Literal
+from decimal import Decimal
+from typing import Any, Literal
 from urllib.parse import urlencode
 
 import polars as pl
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from jobs.console.exceptions import AGES, OF_JOBS, WHOLE, age_bucket, everything
+from jobs.console.exceptions import AGES, EXACT, OF_JOBS, WHOLE, age_bucket, everything, limited_to
 from jobs.console.tables import Tables
+from jobs.console.users import User
 
 SORTS = ("amount_at_risk_usd", "since", "changed_at", "supplier_id", "anomaly_type", "severity", "state", "activity_id")
 MAX_PAGE = 500
@@ -38,6 +41,11 @@ class Query(BaseModel):
     page: int = Field(default=1, ge=1, le=1_000_000)
     size: int = Field(default=50, ge=1, le=MAX_PAGE)
 
+    @field_validator("state", mode="before")
+    @classmethod
+    def _any(cls, value: object) -> object:
+        return [one for one in value if one != ""] if isinstance(value, list) else value
+
     def link(self, **changes: object) -> str:
         """The query of a link to the same search with other values; defaults are left out."""
         wanted = self.model_copy(update={"page": 1, **changes})
@@ -45,6 +53,40 @@ class Query(BaseModel):
         if values.get("state") == []:
             values["state"] = [""]
         return urlencode(values, doseq=True)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a search finds: how many, their money, how many have no price, and the `row` of each in its order."""
+
+    whole: pl.DataFrame
+    total: int
+    amount_at_risk_usd: Decimal
+    unpriced: int
+    rows: pl.Series
+
+    def page(self, query: Query) -> pl.DataFrame:
+        """One page of it."""
+        return self.whole[self.rows.slice((query.page - 1) * query.size, query.size)]
+
+
+def answer(tables: Tables, user: User, query: Query, now: datetime | None = None) -> Answer:
+    """What the query finds for the user, as of this minute; kept for whoever asks the same, or for another page."""
+    everything(tables)
+    number, whole = tables.held(WHOLE)
+    at = now or datetime.now(UTC)
+    same = query.model_copy(update={"page": 1, "size": 50}).model_dump_json()
+    minute = int(at.timestamp() // 60) if query.age is not None else 0
+    key = (number, user.suppliers, same, minute)
+    kept: tuple[Any, ...] = tables.recent.get(key, lambda: _answered(tables, limited_to(whole, user), query, at))
+    return Answer(whole, *kept)
+
+
+def _answered(tables: Tables, rows: pl.DataFrame, query: Query, now: datetime) -> tuple[Any, ...]:
+    hits = found(rows, query, now)
+    risk = hits["amount_at_risk_usd"]
+    places = hits["row"].gather(_places(tables, hits, query))
+    return hits.height, risk.cast(EXACT).sum(), risk.null_count(), places
 
 
 def found(rows: pl.DataFrame, query: Query, now: datetime | None = None) -> pl.DataFrame:
@@ -58,14 +100,8 @@ def found(rows: pl.DataFrame, query: Query, now: datetime | None = None) -> pl.D
     return chosen.select("at", "row", "amount_at_risk_usd").collect()
 
 
-def page(tables: Tables, rows: pl.DataFrame, hits: pl.DataFrame, query: Query) -> pl.DataFrame:
-    """One page of what was found among the rows, in the query's order; equals by exception id, without value last."""
-    start = (query.page - 1) * query.size
-    return rows[hits["at"].gather(_places(tables, hits, query).slice(start, query.size))]
-
-
 def ordered(tables: Tables, rows: pl.DataFrame, hits: pl.DataFrame, query: Query) -> pl.DataFrame:
-    """All that was found among the rows, in the query's order."""
+    """All that was found among the rows, in the query's order; equals by exception id, without value last."""
     return rows[hits["at"].gather(_places(tables, hits, query))]
 
 

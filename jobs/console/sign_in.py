@@ -9,6 +9,7 @@ from fastapi import APIRouter, Form, HTTPException, Request
 from fastapi.responses import RedirectResponse, Response
 
 from jobs.console.context import Known, Ours, render
+from jobs.console.limits import of_address
 from jobs.console.security import csrf_holds
 
 router = APIRouter(include_in_schema=False)
@@ -19,7 +20,7 @@ _COOKIE = "reco_sign_in"
 def safe_target(path: str) -> str:
     """A path of ours, for a link or a redirect; the first page where it is none."""
     inside = path.startswith("/") and not path.startswith(("//", "/\\")) and path.isprintable()
-    return quote(path if inside else "/", safe="/?&=.-_%")
+    return quote(path if inside else "/", safe="/?&=.-_%+")
 
 
 @router.get("/sign-in")
@@ -33,7 +34,10 @@ def form(request: Request, ours: Ours, next: str = "/") -> Response:  # noqa: A0
 
 def _form(request: Request, ours: Ours, target: str, problem: str, status: int = 200) -> Response:
     token = request.cookies.get(_COOKIE) or secrets.token_urlsafe(24)
-    page = render(request, "sign_in.html", status, next=safe_target(target), problem=problem, token=token)
+    told = {"next": safe_target(target), "problem": problem, "token": token}
+    provider = ours.provider.settings.label if ours.provider else ""
+    local = not provider or ours.users.have_passwords()
+    page = render(request, "sign_in.html", status, **told, provider=provider, local=local)
     page.set_cookie(_COOKIE, token, httponly=True, secure=ours.settings.console.https, samesite="strict", max_age=3600)
     return page
 
@@ -49,10 +53,10 @@ def enter(
 ) -> Response:
     """Check name and password; too many wrong ones have to wait."""
     address = ours.gate.address(request)
-    keys = (f"user {name}", f"address {address}")
+    keys = (f"user {name}", of_address(address))
     if not hmac.compare_digest(request.cookies.get(_COOKIE, "").encode(), token.encode()) or not token:
         return _form(request, ours, next, "This form was too old; please try again.", 403)
-    wait = ours.attempts.wait_seconds(*keys)
+    wait = ours.attempts.begin(*keys)
     if wait:
         ours.audit.note("sign-in refused", name, address, why="too many wrong passwords")
         page = _form(request, ours, next, f"Too many wrong passwords; try again in {-(-wait // 60)} minutes.", 429)
@@ -60,10 +64,9 @@ def enter(
         return page
     user = ours.users.verify(name, password)
     if user is None:
-        ours.attempts.failed(*keys)
         ours.audit.note("sign-in failed", name, address)
         return _form(request, ours, next, "Name or password is wrong.", 401)
-    ours.attempts.succeeded(keys[0])
+    ours.attempts.succeeded(*keys)
     ours.audit.note("signed in", user.name, address)
     response = RedirectResponse(safe_target(next), 303)
     ours.gate.sign_in(response, user)

@@ -13,10 +13,16 @@ from deltalake import DeltaTable
 from jobs.common import log
 from jobs.common.lake import open_table, scan
 from jobs.common.settings import Settings
+from jobs.console.recent import Recent
 
 Found = TypeVar("Found")
 #: How long a table of a lake that is no folder counts as new, seconds: asking for its version is a request.
 _FRESH_SECONDS = 5.0
+#: From so many rows on a frame is not made again at once: the stream writes every few seconds, and whatever rests on
+#: it is made anew each time. It rests for so many times as long as its making took, seconds at most.
+LARGE, _RESTS, _LONGEST_REST_SECONDS = 100_000, 20, 60.0
+#: Answers of searches that are kept; one over a million exceptions takes 4 MB.
+_KEPT = 16
 
 
 class Tables:
@@ -25,10 +31,12 @@ class Tables:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self._lock = RLock()
-        self._open: dict[str, tuple[DeltaTable, float]] = {}
+        self._open: dict[str, tuple[DeltaTable, float, object]] = {}
         self._made: dict[str, tuple[tuple[object, ...], Any, int]] = {}
         self._numbers = count(1)
         self._making: set[str] = set()
+        self._rests: dict[str, float] = {}
+        self.recent = Recent(_KEPT)
 
     def table(self, name: str) -> DeltaTable | None:
         """The table at its newest version; None where it has not been created yet."""
@@ -41,13 +49,13 @@ class Tables:
             if fresh is None:
                 self._open.pop(name, None)
             else:
-                self._open[name] = fresh, time.monotonic()
+                self._open[name] = fresh, time.monotonic(), self._identity(name, fresh)
             return fresh
 
-    def version(self, name: str) -> int | None:
-        """The newest version of the table; None where there is none."""
-        found = self.table(name)
-        return None if found is None else found.version()
+    def version(self, name: str) -> tuple[int, object] | None:
+        """The newest version of the table and what tells it from another in its place; None where there is none."""
+        with self._lock:
+            return None if self.table(name) is None else (self._open[name][0].version(), self._open[name][2])
 
     def scan(self, name: str) -> pl.LazyFrame | None:
         """The rows of the newest version; None where the table has not been created yet."""
@@ -68,13 +76,17 @@ class Tables:
             return found
 
     def made_behind(self, what: str, of: tuple[str, ...], make: Callable[[], Found]) -> Found:
-        """The same, for what takes long: whoever asks while it is made again gets what there was before."""
+        """The same, for what takes long: whoever asks while it is made again gets what there was before.
+
+        A large frame is then left as it is for a while, a minute at most.
+        """
         with self._lock:
             versions = tuple(self.version(name) for name in of)
             held = self._made.get(what)
             if held is None:
                 return self.made(what, of, make, None)
-            if held[0] != (*versions, None) and what not in self._making:
+            rests = time.monotonic() < self._rests.get(what, 0.0)
+            if held[0] != (*versions, None) and what not in self._making and not rests:
                 self._making.add(what)
                 Thread(target=self._make, args=(what, (*versions, None), make), daemon=True).start()
             found: Found = held[1]
@@ -87,9 +99,13 @@ class Tables:
             return number, found
 
     def _make(self, what: str, versions: tuple[object, ...], make: Callable[[], Any]) -> None:
+        started = time.monotonic()
         try:
             made = make()
             with self._lock:
+                if isinstance(made, pl.DataFrame) and made.height > LARGE:
+                    now = time.monotonic()
+                    self._rests[what] = now + min(_RESTS * (now - started), _LONGEST_REST_SECONDS)
                 self._made[what] = (versions, made, next(self._numbers))
         except Exception:  # a table that cannot be read now is read with the next request
             log.get_logger(__name__).warning("not read", what=what, exc_info=True)
@@ -97,10 +113,21 @@ class Tables:
             with self._lock:
                 self._making.discard(what)
 
-    def _is_newest(self, name: str, held: DeltaTable, opened: float) -> bool:
-        """Where the lake is a folder, the names of files tell."""
+    def _is_newest(self, name: str, held: DeltaTable, opened: float, identity: object) -> bool:
+        """Where the lake is a folder, its files tell."""
         if not self.settings.is_local_lake:
             return time.monotonic() - opened < _FRESH_SECONDS
-        log = Path(self.settings.table_path(name)) / "_delta_log"
-        here, after = (log / f"{held.version() + step:020}.json" for step in (0, 1))
-        return here.exists() and not after.exists()
+        return self._identity(name, held) == identity and not self._commit(name, held.version() + 1).exists()
+
+    def _identity(self, name: str, held: DeltaTable) -> object:
+        """Another table may have come to the same place, and to the same version."""
+        if not self.settings.is_local_lake:
+            return held.metadata().id
+        try:
+            told = self._commit(name, held.version()).stat()
+        except OSError:
+            return None
+        return told.st_ino, told.st_mtime_ns
+
+    def _commit(self, name: str, version: int) -> Path:
+        return Path(self.settings.table_path(name)) / "_delta_log" / f"{version:020}.json"

@@ -14,6 +14,11 @@ SHOWN = 20_000
 _CENT = Decimal("0.01")
 
 
+def whole(text: str) -> str:
+    """The text without halves of surrogate pairs, which JSON can escape and nothing can store."""
+    return text.encode("utf-8", "replace").decode()
+
+
 def usd(value: Any) -> str:
     """`1,234.56`, rounded half up to cents; a dash for what has no price."""
     if value is None:

@@ -7,12 +7,12 @@ import tempfile
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
-from threading import Lock
+from threading import BoundedSemaphore, Lock
 from typing import Any
 
 import yaml
 from argon2 import PasswordHasher
-from argon2.exceptions import InvalidHashError, VerifyMismatchError
+from argon2.exceptions import InvalidHashError, VerificationError
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from jobs.common.errors import UserError
@@ -28,6 +28,10 @@ class Role(StrEnum):
     VIEWER = "viewer"
     OPERATOR = "operator"
     ADMIN = "admin"
+
+
+class UsersError(UserError):
+    """The users file cannot be read; the sentence is for whoever runs the console, not for whoever asks it."""
 
 
 class User(BaseModel):
@@ -77,9 +81,12 @@ class _File(BaseModel):
 class Users:
     """The users file; read again when it has changed, so that a change holds from the next request on."""
 
-    def __init__(self, path: Path) -> None:
-        self._path, self._lock = path, Lock()
+    def __init__(self, path: Path, may_lack: bool = False) -> None:
+        """`may_lack`: whether nobody is known where there is no file; else that is an error."""
+        self._path, self._lock, self._may_lack = path, Lock(), may_lack
         self._hasher = PasswordHasher()
+        # Each takes 64 MiB: as many at once as somebody sends would take all of the memory.
+        self._hashing = BoundedSemaphore(2)
         # Verified where there is no such user, so that a wrong name takes as long as a wrong password.
         self._nobody = self._hasher.hash(secrets.token_urlsafe())
         self._stamp: tuple[int, int] | None = None
@@ -101,12 +108,18 @@ class Users:
         self._refresh()
         return sorted(self._users)
 
+    def have_passwords(self) -> bool:
+        """Whether anybody signs in with name and password."""
+        self._refresh()
+        return any(user.password for user in self._users.values())
+
     def verify(self, name: str, password: str) -> User | None:
         """The user, where name and password are right; takes equally long where they are not."""
         user = self.get(name)
         try:
-            self._hasher.verify((user and user.password) or self._nobody, password)
-        except (VerifyMismatchError, InvalidHashError):
+            with self._hashing:
+                self._hasher.verify((user and user.password) or self._nobody, password)
+        except (VerificationError, InvalidHashError):
             return None
         return user if user is not None and user.password else None
 
@@ -121,13 +134,20 @@ class Users:
         try:
             told = self._path.stat()
         except OSError:
-            raise UserError(
+            if self._may_lack:
+                with self._lock:
+                    self._users, self._tokens, self._stamp = {}, {}, None
+                return
+            raise UsersError(
                 f"There is no users file {self._path}; make one with `reco console add-user NAME --role admin`."
             ) from None
         stamp = (told.st_mtime_ns, told.st_ino)
         with self._lock:
             if stamp != self._stamp:
-                self._users, self._tokens = _read(self._path)
+                try:
+                    self._users, self._tokens = _read(self._path)
+                except UserError as error:
+                    raise UsersError(str(error)) from error
                 self._stamp = stamp
 
 

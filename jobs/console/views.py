@@ -7,17 +7,17 @@ import polars as pl
 from fastapi import HTTPException, Request
 from pydantic import ValidationError
 
-from jobs.console import actions, search
-from jobs.console.context import Context, colleagues
+from jobs.console import actions, redrive, search
+from jobs.console.context import Context, colleagues, require_operator
 from jobs.console.exceptions import visible
 from jobs.console.search import Query
 from jobs.console.security import Caller
+from jobs.console.text import whole
 
 #: Exceptions that one action may be about.
 BULK = 50_000
 UNRESOLVED = "UNRESOLVED"
 _LISTS = ("state", "supplier", "type", "severity")
-_EXACT = pl.Decimal(38, 6)
 
 
 def query_of(pairs: Sequence[tuple[str, str]]) -> Query:
@@ -51,38 +51,55 @@ def query_of_request(request: Request) -> Query:
 
 def searched(ours: Context, caller: Caller, query: Query) -> dict[str, Any]:
     """How many exceptions there are, their money at risk, and one page of them."""
-    rows = visible(ours.tables, caller.user)
-    hits = search.found(rows, query)
-    risk = hits["amount_at_risk_usd"]
+    told = search.answer(ours.tables, caller.user, query)
     return {
-        "total": hits.height,
-        "amount_at_risk_usd": risk.cast(_EXACT).sum(),
-        "unpriced": risk.null_count(),
+        "total": told.total,
+        "amount_at_risk_usd": told.amount_at_risk_usd,
+        "unpriced": told.unpriced,
         "page": query.page,
-        "pages": max(1, -(-hits.height // query.size)),
-        "exceptions": search.page(ours.tables, rows, hits, query).to_dicts(),
+        "pages": max(1, -(-told.total // query.size)),
+        "exceptions": told.page(query).drop("row").to_dicts(),
     }
 
 
 def chosen(ours: Context, caller: Caller, ids: Sequence[str], query: Query | None) -> pl.DataFrame:
-    """The exceptions named, or all that a search finds; 404 where one is not there for this user, 422 for too many."""
+    """The exceptions named, or all that a search finds.
+
+    404 where one is not there for this user, 409 for none or too many.
+    """
     rows = visible(ours.tables, caller.user)
     if query is not None:
         found = rows[search.found(rows, query)["at"]]
     else:
-        wanted = set(ids)
+        wanted = {whole(one) for one in ids}
         found = rows.filter(pl.col("exception_id").is_in(list(wanted)))
         if found.height < len(wanted):
             raise HTTPException(404, "One of these exceptions is not there, or not for you; nothing was done.")
     if found.is_empty():
-        raise HTTPException(422, "Nothing was chosen; tick an exception first.")
+        raise HTTPException(409, "Nothing was chosen; tick an exception first.")
     if found.height > BULK:
-        raise HTTPException(422, f"{found.height:,} exceptions are too many at once; narrow it down to {BULK:,}.")
+        raise HTTPException(409, f"{found.height:,} exceptions are too many at once; narrow it down to {BULK:,}.")
     return found
+
+
+def redriven(ours: Context, caller: Caller, reason: str, supplier: str, places: Sequence[str], address: str) -> int:
+    """Send quarantined records again and note it; how many. 403 for viewers."""
+    require_operator(caller)
+    rows = redrive.chosen(ours.tables, caller.user, reason, supplier, places)
+    sent = redrive.redrive(ours.tables, rows)
+    ours.audit.note("sent again", caller.user.name, address, reason=reason, supplier=supplier, records=sent)
+    return sent
 
 
 def act(ours: Context, caller: Caller, rows: pl.DataFrame, asked: actions.Request, address: str) -> int:
     """Carry the action out and note it; how many exceptions it was written on. UserError says what is wrong with it."""
+    by_job = rows.filter(pl.col("resolved_by") == "JOB").height if asked.action is actions.Action.REOPEN else 0
+    if by_job:
+        raise HTTPException(
+            409,
+            f"A close or the stream resolved {by_job:,} of these {rows.height:,}, and opens them again when the break "
+            "is seen again; reopen only what a person resolved. Nothing was done.",
+        )
     names = colleagues(ours, set(rows["supplier_id"].cast(pl.String).unique()))
     written = actions.act(ours.tables, caller.user, rows, asked.checked(names))
     more = {"action": asked.action.value, "exceptions": rows.height, "written": written, "request": asked.request_id}

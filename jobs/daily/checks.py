@@ -13,8 +13,6 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pyspark.sql import SparkSession
-
 from jobs.common import log
 from jobs.common.errors import FAILED, UserError
 from jobs.common.settings import Settings
@@ -42,7 +40,7 @@ class Failure(NamedTuple):
 
 
 def require_expectations(
-    spark: SparkSession, settings: Settings, day: date, inputs: Inputs, profile: Profile, *, write_docs: bool = True
+    settings: Settings, day: date, inputs: Inputs, profile: Profile, *, write_docs: bool = True
 ) -> None:
     """Check what came in and what is about to be published; UserError (exit 1) where a critical expectation fails.
 

@@ -4,12 +4,11 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
 
-from pyspark.sql import DataFrame, Row, SparkSession
-from pyspark.sql import functions as F
+from pyspark.sql import DataFrame, Row
 
-from jobs.common import tables
+from jobs.common.engines import Session, engine_of
+from jobs.common.engines.digest import HASH_SUMS
 from jobs.common.kept import Kept
-from jobs.common.local_rows import held, local_rows
 from jobs.common.settings import Settings
 from jobs.daily import exceptions, inputs, revisions, totals, verdicts
 from jobs.daily.checks import require_expectations
@@ -17,8 +16,10 @@ from jobs.daily.drift import keep_drift
 from jobs.daily.inputs import Inputs
 from jobs.daily.revisions import LastClose
 from reco_rules.anomalies import anomalies_of
+from reco_rules.engine import F
 from reco_rules.vocabulary import KEY
 from schemas.gold import CONTROL_TOTAL
+from schemas.tables import TABLES
 
 
 @dataclass
@@ -54,7 +55,7 @@ class Judged:
 
 
 def close_day(
-    spark: SparkSession,
+    session: Session,
     settings: Settings,
     day: date,
     started_at: datetime,
@@ -67,40 +68,42 @@ def close_day(
 
     `source`: pinned inputs; the newest where none are given.
     """
-    earlier = revisions.last_closes(spark, settings).get(day)
+    earlier = revisions.last_closes(session, settings).get(day)
     with Kept() as kept:
-        judged = judge_day(spark, source or inputs.newest(spark, settings), day, kept)
+        judged = judge_day(session, source or inputs.newest(session, settings), day, kept)
         totals.require_balance(day, judged.profile.totals)
-        require_expectations(spark, settings, day, judged.inputs, judged.profile, write_docs=not dry_run)
+        require_expectations(settings, day, judged.inputs, judged.profile, write_docs=not dry_run)
         broken = kept.rows(anomalies_from(judged))
-        changed = _changes(spark, settings, day, judged, earlier, kept)
+        changed = _changes(session, settings, day, judged, earlier, kept)
         report = _report(day, earlier, judged, broken, changed, dry_run)
         if not dry_run:
-            _publish(spark, settings, judged, broken, changed, report)
-            _record(spark, settings, judged, report, started_at, provisional)
-            keep_drift(spark, settings, day, judged.inputs, report.close_id)
+            _publish(session, settings, judged, broken, changed, report)
+            _record(session, settings, judged, report, started_at, provisional)
+            keep_drift(session, settings, day, judged.inputs, report.close_id)
         return report
 
 
-def judge_day(spark: SparkSession, source: Inputs, day: date, kept: Kept) -> Judged:
+def judge_day(session: Session, source: Inputs, day: date, kept: Kept) -> Judged:
     """Judge every key of the day and count what came in and what went out."""
-    rates = held(source.rates(day))
+    rates = engine_of(session).held(source.rates(day))
     sides = verdicts.with_earlier_versions(source, verdicts.sides_of(source, day, kept), day, kept)
     came_in = kept.rows(verdicts.priced(sides, rates))
-    facts = verdicts.facts_of(source, came_in, day)
+    facts = kept.settled(verdicts.facts_of(source, came_in, day))
     return Judged(source, rates, facts, totals.profile(came_in, facts))
 
 
 def anomalies_from(judged: Judged) -> DataFrame:
     """Rows of `gold/anomalies` but for `close_id`."""
     found = anomalies_of(judged.facts.where(F.size("anomaly_types") > 0), F.broadcast(judged.rates))
-    return tables.conformed(found.withColumn("close_id", F.lit(None)), "anomalies").drop("close_id")
+    engine = engine_of(found.sparkSession)
+    return engine.conformed(found.withColumn("close_id", F.lit(None)), "anomalies").drop("close_id")
 
 
 def anomaly_totals(anomalies: DataFrame) -> list[Row]:
     """One row a type and severity: count, dollars, hash sums."""
     return (
-        anomalies.withColumn("digest", totals.row_digest("anomalies"))
+        engine_of(anomalies.sparkSession)
+        .with_digest(anomalies, "anomalies")
         .groupBy("anomaly_type", "severity")
         .agg(
             F.count(F.lit(1)).alias("count"),
@@ -121,16 +124,16 @@ def count_anomalies(report: Report, profile: totals.Profile, rows: list[Row]) ->
         report.amount_at_risk_usd += Decimal(row["usd"])
         report.unpriced += row["unpriced"]
     report.anomalies = sum(report.anomaly_counts.values())
-    sums = [sum((int(row[name]) for row in rows), 0) for name in totals.HASH_SUMS]
+    sums = [sum((int(row[name]) for row in rows), 0) for name in HASH_SUMS]
     report.content_hash = totals.content_hash([(profile.facts_hash,), ("anomalies", report.anomalies, *sums)])
 
 
 def _changes(
-    spark: SparkSession, settings: Settings, day: date, judged: Judged, earlier: LastClose | None, kept: Kept
+    session: Session, settings: Settings, day: date, judged: Judged, earlier: LastClose | None, kept: Kept
 ) -> DataFrame | None:
     if earlier is None:
         return None
-    return kept(revisions.changes(revisions.facts_of(spark, settings, day, earlier), judged.facts))
+    return kept(revisions.changes(revisions.facts_of(session, settings, day, earlier), judged.facts))
 
 
 def _report(
@@ -159,7 +162,7 @@ def _report(
 
 
 def _publish(
-    spark: SparkSession,
+    session: Session,
     settings: Settings,
     judged: Judged,
     broken: DataFrame,
@@ -167,29 +170,29 @@ def _publish(
     report: Report,
 ) -> None:
     day, close_id = report.reco_date, report.close_id
-    _replace(spark, settings, "reconciliation_facts", day, judged.facts, close_id)
-    _replace(spark, settings, "anomalies", day, broken, close_id)
-    exceptions.keep_lives(spark, settings, day, broken, judged.facts.select(*KEY), close_id)
+    _replace(session, settings, "reconciliation_facts", day, judged.facts, close_id)
+    _replace(session, settings, "anomalies", day, broken, close_id)
+    exceptions.keep_lives(session, settings, day, broken, judged.facts.select(*KEY), close_id)
     if changed is not None:
         numbered = changed.withColumn("revision", F.lit(report.revision))
         # Of this revision only, in place of what an attempt that was stopped may have left.
-        _replace(spark, settings, "close_changes", day, numbered, close_id, f" AND close_id = '{close_id}'")
+        _replace(session, settings, "close_changes", day, numbered, close_id, f" AND close_id = '{close_id}'")
 
 
 def _replace(
-    spark: SparkSession, settings: Settings, name: str, day: date, rows: DataFrame, close_id: str, only: str = ""
+    session: Session, settings: Settings, name: str, day: date, rows: DataFrame, close_id: str, only: str = ""
 ) -> None:
-    path = tables.ensure_table(spark, settings, name)
-    writer = tables.conformed(rows.withColumn("close_id", F.lit(close_id)), name).write.format("delta")
-    writer.mode("overwrite").option("replaceWhere", f"reco_date = '{day.isoformat()}'{only}").option(
-        "userMetadata", close_id
-    ).save(path)
+    engine = engine_of(session)
+    path = engine.ensure_table(settings, name)
+    numbered = rows.withColumn("close_id", F.lit(close_id))
+    engine.replace(numbered, name, path, f"reco_date = '{day.isoformat()}'{only}", close_id)
 
 
 def _record(
-    spark: SparkSession, settings: Settings, judged: Judged, report: Report, started_at: datetime, provisional: bool
+    session: Session, settings: Settings, judged: Judged, report: Report, started_at: datetime, provisional: bool
 ) -> None:
-    path = tables.ensure_table(spark, settings, "closes")
+    engine = engine_of(session)
+    path = engine.ensure_table(settings, "closes")
     pins, names = judged.inputs.pins, [f.name for f in CONTROL_TOTAL.fields]
     row = {
         **{name: getattr(report, name) for name in ("close_id", "reco_date", "revision", "facts", "anomalies")},
@@ -197,10 +200,11 @@ def _record(
         **{name: getattr(report, name) for name in ("content_hash", "changed_facts", "moved_usd")},
         **{name: getattr(pins, name) for name in pins.__dataclass_fields__},
         "provisional": provisional,
+        "engine": engine.name,
         "started_at": started_at,
         "finished_at": datetime.now(started_at.tzinfo),
         "control_totals": [tuple(getattr(total, name) for name in names) for total in judged.profile.totals],
     }
-    schema = tables.read(spark, path).schema
-    rows = local_rows(spark, [tuple(row[field.name] for field in schema.fields)], schema)
-    rows.write.format("delta").mode("append").save(path)
+    schema = TABLES["closes"].schema
+    rows = engine.local_rows([tuple(row[field.name] for field in schema.fields)], schema)
+    engine.append(rows, "closes", path)

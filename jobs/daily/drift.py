@@ -3,12 +3,12 @@
 from collections.abc import Callable
 from datetime import date, timedelta
 
-from pyspark.sql import Column, DataFrame, SparkSession
-from pyspark.sql import functions as F
+from pyspark.sql import Column, DataFrame
 
-from jobs.common import tables
+from jobs.common.engines import Session, engine_of
 from jobs.common.settings import Settings
 from jobs.daily.inputs import Inputs
+from reco_rules.engine import F
 from reco_rules.policy import with_policy
 from reco_rules.vocabulary import KEY, Mode, Side
 from schemas.types import STRING
@@ -46,22 +46,20 @@ def drift(facts: DataFrame, results: DataFrame, policy_version: int) -> DataFram
     return both.groupBy("supplier_id", cause.alias("cause")).agg(F.count(F.lit(1)).alias("verdicts"))
 
 
-def keep_drift(spark: SparkSession, settings: Settings, day: date, inputs: Inputs, close_id: str) -> None:
+def keep_drift(session: Session, settings: Settings, day: date, inputs: Inputs, close_id: str) -> None:
     """Compare the close of `day` with the stream's verdicts, where there are any, into gold/verdict_drift."""
-    path = settings.table_path("nrt_results")
-    if not tables.exists(spark, path):
+    engine, path = engine_of(session), settings.table_path("nrt_results")
+    if not engine.exists(path):
         return
-    target = tables.ensure_table(spark, settings, "verdict_drift")
-    facts = tables.read(spark, settings.table_path("reconciliation_facts")).where(F.col("reco_date") == F.lit(day))
+    target = engine.ensure_table(settings, "verdict_drift")
+    facts = engine.read(settings.table_path("reconciliation_facts")).where(F.col("reco_date") == F.lit(day))
     stamped = with_policy(facts, inputs.policies, inputs.defaults, {"mode": STRING})
     near = stamped.where(F.col("mode") == Mode.NRT_HOURLY.value)
     # No verdict on an event of the day can know of it before the day.
-    results = tables.read(spark, path).where(F.col("published_at") >= F.lit(day - timedelta(days=1)))
+    results = engine.read(path).where(F.col("published_at") >= F.lit(day - timedelta(days=1)))
     found = drift(near, results, inputs.pins.policy_version)
     rows = found.withColumn("reco_date", F.lit(day)).withColumn("close_id", F.lit(close_id))
-    tables.conformed(rows, "verdict_drift").write.format("delta").mode("overwrite").option(
-        "replaceWhere", f"reco_date = '{day.isoformat()}'"
-    ).save(target)
+    engine.replace(rows, "verdict_drift", target, f"reco_date = '{day.isoformat()}'", close_id)
 
 
 def _of_verdict(name: str) -> Column:

@@ -2,11 +2,11 @@
 
 from datetime import date
 
-from pyspark.sql import Column, DataFrame, SparkSession
-from pyspark.sql import functions as F
+from pyspark.sql import Column, DataFrame
 
-from jobs.common import tables
+from jobs.common.engines import Session, engine_of
 from jobs.common.settings import Settings
+from reco_rules.engine import F
 from reco_rules.identity import digest
 from reco_rules.vocabulary import KEY
 
@@ -59,20 +59,14 @@ def changed_exceptions(existing: DataFrame, found: DataFrame, judged: DataFrame,
 
 
 def keep_lives(
-    spark: SparkSession, settings: Settings, day: date, found: DataFrame, judged: DataFrame, close_id: str
+    session: Session, settings: Settings, day: date, found: DataFrame, judged: DataFrame, close_id: str
 ) -> None:
     """Bring `gold/exceptions` up to a close of `day`."""
-    path = tables.ensure_table(spark, settings, "exceptions")
-    existing = tables.read(spark, path)
+    engine = engine_of(session)
+    path = engine.ensure_table(settings, "exceptions")
+    existing = engine.read(path)
     changed = changed_exceptions(existing, found, judged, day).withColumn("close_id", F.lit(close_id))
-    rows = tables.conformed(changed, "exceptions")
     if existing.isEmpty():
-        rows.write.format("delta").mode("append").save(path)
-        return
-    rows.createOrReplaceTempView("changed_exceptions")
-    spark.sql(
-        f"MERGE INTO {tables.identifier(path)} AS known USING changed_exceptions AS changed "
-        "ON known.exception_id = changed.exception_id "
-        "WHEN MATCHED THEN UPDATE SET * WHEN NOT MATCHED THEN INSERT *"
-    )
-    spark.catalog.dropTempView("changed_exceptions")
+        engine.append(changed, "exceptions", path)
+    else:
+        engine.upsert(changed, "exceptions", path, key="exception_id")

@@ -8,17 +8,16 @@ from decimal import Decimal
 from typing import Annotated, Any
 
 import typer
-from pyspark.sql import Column, DataFrame, SparkSession
-from pyspark.sql import functions as F
+from pyspark.sql import Column, DataFrame
 
-from jobs.common import log, tables
+from jobs.common import log
+from jobs.common.engines import Session, engine_of
+from jobs.common.engines.choice import EngineOption, session_for
 from jobs.common.errors import UserError
 from jobs.common.kept import Kept
-from jobs.common.local_rows import held
 from jobs.common.margins import Rate, rules_of
 from jobs.common.options import AsJson, Debug, SettingsFile
 from jobs.common.output import print_json
-from jobs.common.session import quick_plans, spark_session
 from jobs.common.settings import Settings, load_settings
 from jobs.daily import explain_text, inputs, verdicts
 from jobs.daily.close import Judged, anomalies_from
@@ -26,6 +25,7 @@ from jobs.daily.explain_text import Break, Delivery, Explanation, Published
 from jobs.daily.inputs import Inputs
 from jobs.daily.timeline import deliveries_of
 from jobs.daily.totals import Profile
+from reco_rules.engine import F
 from reco_rules.money import MAX_RATE_AGE_DAYS
 from reco_rules.ownership import with_reco_date
 from reco_rules.policy import POLICY_COLUMNS
@@ -55,6 +55,7 @@ def command(
     on: Annotated[
         str | None, typer.Option("--date", metavar="D", help="The UTC day; the key's last one where left out.")
     ] = None,
+    engine: EngineOption = None,
     settings: SettingsFile = None,
     as_json: AsJson = False,
     debug: Debug = False,
@@ -69,7 +70,8 @@ def command(
     except ValueError:
         raise UserError(f"--date {on} is no date: write it as YYYY-MM-DD, like 2026-03-09.") from None
     chosen = load_settings(settings)
-    found = explain(spark_session("reco-explain", chosen), chosen, Key(supplier, activity), day)
+    with session_for("reco-explain", chosen, engine) as session:
+        found = explain(session, chosen, Key(supplier, activity), day)
     if as_json:
         print_json(dataclasses.asdict(found))
     else:
@@ -77,18 +79,22 @@ def command(
     return 0
 
 
-def explain(spark: SparkSession, settings: Settings, key: Key, day: date | None = None) -> Explanation:
+def explain(session: Session, settings: Settings, key: Key, day: date | None = None) -> Explanation:
     """Judge the key anew with what the lake holds now. UserError where it has no event of `day`, or none at all."""
-    with quick_plans(spark):
-        return _explained(spark, settings, key, day)
+    with engine_of(session).quick():
+        return _explained(session, settings, key, day)
 
 
-def _explained(spark: SparkSession, settings: Settings, key: Key, day: date | None) -> Explanation:
-    everything = inputs.newest(spark, settings)
+def _explained(session: Session, settings: Settings, key: Key, day: date | None) -> Explanation:
+    everything = inputs.newest(session, settings)
     source = dataclasses.replace(everything, silver=everything.silver.where(key.condition()))
-    reco_date = day or _last_date(spark, settings, source, key)
+    reco_date = day or _last_date(session, settings, source, key)
     # Read once: what follows are many small plans over a handful of rows.
-    near = source if reco_date is None else dataclasses.replace(source, silver=held(_window(source, reco_date)))
+    near = (
+        source
+        if reco_date is None
+        else dataclasses.replace(source, silver=engine_of(session).held(_window(source, reco_date)))
+    )
     judged = _judged(near, reco_date) if reco_date is not None else None
     fact = judged.facts.head() if judged is not None else None
     if judged is None or reco_date is None or fact is None:
@@ -108,11 +114,12 @@ def _explained(spark: SparkSession, settings: Settings, key: Key, day: date | No
         policy={name: values[name] for name in POLICY_COLUMNS},
         policy_version=source.pins.policy_version,
         history_days=source.pins.history_days,
-        published=_published(spark, settings, key, reco_date),
+        published=_published(session, settings, key, reco_date),
     )
 
 
 def _judged(source: Inputs, day: date) -> Judged:
+    held = engine_of(source.silver.sparkSession).held
     with Kept() as kept:
         by_day = held(verdicts.sides_of(source, day, kept))
         sides = held(verdicts.with_earlier_versions(source, by_day, day, kept))
@@ -125,10 +132,10 @@ def _window(source: Inputs, day: date) -> DataFrame:
     return source.around(day - timedelta(days=source.pins.history_days), day + timedelta(days=1))
 
 
-def _last_date(spark: SparkSession, settings: Settings, source: Inputs, key: Key) -> date | None:
-    facts = settings.table_path("reconciliation_facts")
-    if tables.exists(spark, facts):
-        row = tables.read(spark, facts).where(key.condition()).agg(F.max("reco_date")).head()
+def _last_date(session: Session, settings: Settings, source: Inputs, key: Key) -> date | None:
+    engine, facts = engine_of(session), settings.table_path("reconciliation_facts")
+    if engine.exists(facts):
+        row = engine.read(facts).where(key.condition()).agg(F.max("reco_date")).head()
         if row is not None and row[0] is not None:
             return date.fromisoformat(str(row[0]))
     dates = _dates(source)
@@ -176,12 +183,12 @@ def _rates_used(source: Inputs, fact: Mapping[str, Any]) -> list[Rate]:
     return used
 
 
-def _published(spark: SparkSession, settings: Settings, key: Key, day: date) -> Published | None:
+def _published(session: Session, settings: Settings, key: Key, day: date) -> Published | None:
     """What the last close of the day says of the key, where there is one."""
-    facts = settings.table_path("reconciliation_facts")
-    if not tables.exists(spark, facts):
+    engine, facts = engine_of(session), settings.table_path("reconciliation_facts")
+    if not engine.exists(facts):
         return None
-    row = tables.read(spark, facts).where((F.col("reco_date") == F.lit(day)) & key.condition()).head()
+    row = engine.read(facts).where((F.col("reco_date") == F.lit(day)) & key.condition()).head()
     return None if row is None else Published(row["close_id"], row["outcome"], row["anomaly_types"])
 
 

@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import reduce
 
 from pyspark.sql import Column
-from pyspark.sql import functions as F
 
+from reco_rules.engine import F
 from reco_rules.verdict import RULES
 from reco_rules.vocabulary import KEY, ActivityType, AnomalyType, Outcome, Side, Status
 

@@ -8,15 +8,18 @@ from typing import Annotated
 import typer
 
 from jobs.common import log
+from jobs.common.engines.choice import EngineName, EngineOption, Work, session_for
 from jobs.common.errors import BREAKS_FOUND, DONE, UserError
 from jobs.common.options import AsJson, Debug, SettingsFile
 from jobs.common.output import print_json, print_table, say
-from jobs.common.session import spark_session
+from jobs.common.ownership import claim
 from jobs.common.settings import Settings, load_settings
+from jobs.common.stale_mark import note_looked
 from jobs.daily import checks, inputs, revisions
 from jobs.daily.close import Report, close_day
 from reco_rules.money import MAX_RATE_AGE_DAYS
 from reco_rules.vocabulary import Severity
+from schemas.tables import TABLES
 
 
 def command(
@@ -31,6 +34,10 @@ def command(
     fail_on: Annotated[
         Severity | None, typer.Option("--fail-on", help="Exit with 3 where a break is at least this severe.")
     ] = None,
+    engine: EngineOption = None,
+    take_over: Annotated[
+        bool, typer.Option("--take-over", help="Write tables that another application owned; it must have stopped.")
+    ] = False,
     settings: SettingsFile = None,
     as_json: AsJson = False,
     debug: Debug = False,
@@ -42,10 +49,13 @@ def command(
     log.configure(debug=debug)
     now = datetime.now(UTC)
     days = wanted_dates(dates or [], stale, provisional, now)
+    chosen = load_settings(settings)
+    if not dry_run:
+        claim(chosen, [name for name, table in TABLES.items() if table.owner == "close"], take_over=take_over)
     reports: list[Report] = []
     try:
         with checks.loaded_ahead():
-            reports.extend(run(load_settings(settings), days, now, dry_run=dry_run))
+            reports.extend(run(chosen, days, now, dry_run=dry_run, engine=engine))
     except BaseException:
         if reports:  # days that were closed before the one that failed
             show(reports, as_json)
@@ -54,19 +64,29 @@ def command(
     return exit_code(reports, fail_on)
 
 
-def run(settings: Settings, days: Sequence[date], now: datetime, *, dry_run: bool = False) -> Iterator[Report]:
+def run(
+    settings: Settings, days: Sequence[date], now: datetime, *, dry_run: bool = False, engine: EngineName | None = None
+) -> Iterator[Report]:
     """Close each day, or where none is given every stale one, oldest first; each is reported once it is closed."""
-    spark = spark_session("reco-daily", settings)
     logger = log.get_logger(__name__)
-    chosen = sorted(set(days)) or revisions.stale_dates(spark, settings)
-    # One look at the inputs for all days of a run: they are closed over the same events, policies and rates.
-    source = inputs.newest(spark, settings) if chosen else None
-    for number, day in enumerate(chosen, start=1):
-        logger.info("closing", reco_date=day.isoformat(), number=number, of=len(chosen), dry_run=dry_run)
-        provisional = day >= now.date()
-        report = close_day(spark, settings, day, now, source=source, provisional=provisional, dry_run=dry_run)
-        logger.info("closed", close_id=report.close_id, facts=report.facts, anomalies=report.anomalies)
-        yield report
+    with session_for("reco-daily", settings, engine, _work(days)) as session:
+        looked = None if days or dry_run else revisions.silver_version(session, settings)
+        chosen = sorted(set(days)) or revisions.stale_dates(session, settings)
+        # One look at the inputs for all days of a run: they are closed over the same events, policies and rates.
+        source = inputs.newest(session, settings) if chosen else None
+        for number, day in enumerate(chosen, start=1):
+            logger.info("closing", reco_date=day.isoformat(), number=number, of=len(chosen), dry_run=dry_run)
+            provisional = day >= now.date()
+            report = close_day(session, settings, day, now, source=source, provisional=provisional, dry_run=dry_run)
+            logger.info("closed", close_id=report.close_id, facts=report.facts, anomalies=report.anomalies)
+            yield report
+        if looked is not None:
+            note_looked(settings, looked)
+
+
+def _work(days: Sequence[date]) -> Work:
+    asked = " ".join(f"--date {day}" for day in days) or "--stale"
+    return Work(f"reco daily {asked}", days)
 
 
 def wanted_dates(texts: Sequence[str], stale: bool, provisional: bool, now: datetime) -> list[date]:

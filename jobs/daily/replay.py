@@ -1,27 +1,28 @@
 """`reco replay`: run a past close again from its pinned inputs and compare what comes out with what was recorded."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import date
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from pyspark.errors import PySparkException
-from pyspark.sql import DataFrame, Row, SparkSession
-from pyspark.sql import functions as F
+from pyspark.sql import DataFrame, Row
 
-from jobs.common import log, tables
+from jobs.common import log
 from jobs.common.command import one_line
+from jobs.common.engines import Session, engine_of
+from jobs.common.engines.choice import EngineOption, Work, session_for
 from jobs.common.errors import DONE, FAILED, UserError
 from jobs.common.kept import Kept
 from jobs.common.options import AsJson, Debug, SettingsFile
 from jobs.common.output import print_json, print_table, say
-from jobs.common.session import spark_session
 from jobs.common.settings import Settings, load_settings
 from jobs.daily import inputs
 from jobs.daily.close import Report, anomalies_from, anomaly_totals, count_anomalies, judge_day
 from jobs.daily.inputs import Pins
+from reco_rules.engine import F
 
 _GONE = re.compile(
     r"time travel|VERSION_NOT_FOUND|VERSION_NOT_CONTIGUOUS|FILE_NOT_EXIST|FileNotFound|does not exist|"
@@ -60,6 +61,7 @@ class Replay:
 def command(
     close_id: Annotated[str, typer.Argument(metavar="CLOSE_ID", help="As `reco daily` printed it.")],
     keep: Annotated[bool, typer.Option("--keep", help="Leave the replayed tables in the lake, and say where.")] = False,
+    engine: EngineOption = None,
     settings: SettingsFile = None,
     as_json: AsJson = False,
     debug: Debug = False,
@@ -72,25 +74,24 @@ def command(
     """
     log.configure(debug=debug)
     chosen = load_settings(settings)
-    found = replay(spark_session("reco-replay", chosen), chosen, close_id, keep=keep)
+    with session_for("reco-replay", chosen, engine, Work(f"reco replay {close_id}", _days(close_id))) as session:
+        found = replay(session, chosen, close_id, keep=keep)
     show(found, as_json)
     return DONE if found.equal else FAILED
 
 
-def replay(spark: SparkSession, settings: Settings, close_id: str, *, keep: bool = False) -> Replay:
+def replay(session: Session, settings: Settings, close_id: str, *, keep: bool = False) -> Replay:
     """Rebuild the close in a scratch folder of the lake. UserError where it is unknown or its inputs are gone."""
-    row = recorded_close(spark, settings, close_id)
-    pins = Pins(**{name: row[name] for name in Pins.__dataclass_fields__})
+    engine = engine_of(session)
+    row = recorded_close(session, settings, close_id)
+    pins = pins_of(row)
     scratch = f"{settings.lake.root}/_replay/{close_id}"
     try:
-        report = _rebuild(spark, settings, row["reco_date"], pins, scratch)
-    except PySparkException as error:
-        if _GONE.search(str(error)):
-            raise UserError(_gone_sentence(close_id, pins, error), FAILED) from error
-        raise
+        with inputs_there(session, close_id, pins):
+            report = _rebuild(session, settings, row["reco_date"], pins, scratch)
     finally:
         if not keep:
-            _delete(spark, scratch)
+            engine.delete(scratch)
     return Replay(
         close_id=close_id,
         reco_date=row["reco_date"],
@@ -104,12 +105,12 @@ def replay(spark: SparkSession, settings: Settings, close_id: str, *, keep: bool
     )
 
 
-def recorded_close(spark: SparkSession, settings: Settings, close_id: str) -> Row:
+def recorded_close(session: Session, settings: Settings, close_id: str) -> Row:
     """The row of `gold/closes`; UserError that lists the last ids where there is none."""
-    path = settings.table_path("closes")
-    if not tables.exists(spark, path):
+    engine, path = engine_of(session), settings.table_path("closes")
+    if not engine.exists(path):
         raise UserError(f"There is no close {close_id}: nothing was closed yet; see `reco daily --help`.")
-    closes = tables.read(spark, path)
+    closes = engine.read(path)
     row = closes.where(F.col("close_id") == close_id).head()
     if row is None:
         newest = closes.orderBy(F.col("reco_date").desc(), F.col("revision").desc()).select("close_id")
@@ -118,21 +119,36 @@ def recorded_close(spark: SparkSession, settings: Settings, close_id: str) -> Ro
     return row
 
 
-def _rebuild(spark: SparkSession, settings: Settings, day: date, pins: Pins, scratch: str) -> Report:
+def pins_of(close: Row) -> Pins:
+    """What a row of `gold/closes` says that the close read."""
+    return Pins(**{name: close[name] for name in Pins.__dataclass_fields__})
+
+
+@contextmanager
+def inputs_there(session: Session, close_id: str, pins: Pins, otherwise: str = "") -> Iterator[None]:
+    """Pinned inputs that cannot be read any more become a UserError that names them; `otherwise`: one more way out."""
+    try:
+        yield
+    except engine_of(session).errors as error:
+        if _GONE.search(str(error)):
+            raise UserError(_gone_sentence(close_id, pins, error, otherwise), FAILED) from error
+        raise
+
+
+def _rebuild(session: Session, settings: Settings, day: date, pins: Pins, scratch: str) -> Report:
     with Kept() as kept:
-        judged = judge_day(spark, inputs.load(spark, settings, pins), day, kept)
+        judged = judge_day(session, inputs.load(session, settings, pins), day, kept)
         report = Report(day, "", 0, facts=judged.profile.facts, outcomes=judged.profile.outcomes)
-        _written(spark, judged.facts, "reconciliation_facts", scratch)
-        anomalies = _written(spark, anomalies_from(judged), "anomalies", scratch)
+        _written(session, judged.facts, "reconciliation_facts", scratch)
+        anomalies = _written(session, anomalies_from(judged), "anomalies", scratch)
         count_anomalies(report, judged.profile, anomaly_totals(anomalies))
         return report
 
 
-def _written(spark: SparkSession, rows: DataFrame, name: str, scratch: str) -> DataFrame:
-    path = f"{scratch}/{name}"
-    conformed = tables.conformed(rows.withColumn("close_id", F.lit("")), name)
-    conformed.write.format("delta").mode("overwrite").option("overwriteSchema", "true").save(path)
-    return tables.read(spark, path)
+def _written(session: Session, rows: DataFrame, name: str, scratch: str) -> DataFrame:
+    engine, path = engine_of(session), f"{scratch}/{name}"
+    engine.overwrite(rows.withColumn("close_id", F.lit("")), name, path)
+    return engine.read(path)
 
 
 def _counts(outcomes: Mapping[str, int] | None, kinds: Mapping[str, int] | None) -> dict[str, int]:
@@ -143,23 +159,21 @@ def _counts(outcomes: Mapping[str, int] | None, kinds: Mapping[str, int] | None)
     }
 
 
-def _gone_sentence(close_id: str, pins: Pins, error: PySparkException) -> str:
+def _gone_sentence(close_id: str, pins: Pins, error: Exception, otherwise: str) -> str:
     return (
         f"Close {close_id} cannot be replayed: its inputs (silver/activity at version {pins.silver_version}, "
         f"ref/policies at {pins.policies_table_version}, ref/fx_rates at {pins.fx_table_version}) are no longer all "
         f"there ({one_line(error, 160)}). VACUUM with a short retention, or another table in their place, does that; "
-        "restore the files from a backup to replay it."
+        f"restore the files from a backup to replay it{otherwise}."
     )
 
 
-def _delete(spark: SparkSession, path: str) -> None:
-    gateway: Any = spark.sparkContext._jvm
-    place = gateway.org.apache.hadoop.fs.Path(path)
-    files = place.getFileSystem(spark.sparkContext._jsc.hadoopConfiguration())
-    files.delete(place, True)
-    parent = place.getParent()
-    if files.exists(parent) and not files.listStatus(parent):
-        files.delete(parent, False)
+def _days(close_id: str) -> list[date]:
+    """The day that the id names; none where it is no id of ours."""
+    try:
+        return [date.fromisoformat(close_id[:10])]
+    except ValueError:
+        return []
 
 
 def show(found: Replay, as_json: bool) -> None:

@@ -1,21 +1,23 @@
 """Closing a day again: what a revision changed, and which closed days late events have made stale."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from decimal import Decimal
 
-from pyspark.sql import Column, DataFrame, SparkSession
-from pyspark.sql import functions as F
+from pyspark.sql import Column, DataFrame
+from pyspark.sql.types import DateType, StructField, StructType
 
-from jobs.common import tables
+from jobs.common.engines import Session, engine_of
 from jobs.common.errors import FAILED, UserError
-from jobs.common.local_rows import local_rows
 from jobs.common.settings import Settings
-from jobs.daily.totals import row_digest
+from jobs.common.stale_mark import looked_to
+from reco_rules.engine import F
 from reco_rules.ownership import HOURS_AFTER, IDENTITY
 from reco_rules.vocabulary import KEY, Side
+from schemas.types import LONG
 
 _ROW = ["reco_date", *KEY]
+_PIN = StructType([StructField("reco_date", DateType()), StructField("silver_version", LONG)])
 
 
 @dataclass(frozen=True)
@@ -28,13 +30,13 @@ class LastClose:
     amount_at_risk_usd: Decimal
 
 
-def last_closes(spark: SparkSession, settings: Settings) -> dict[date, LastClose]:
+def last_closes(session: Session, settings: Settings) -> dict[date, LastClose]:
     """The newest close of every closed date."""
-    path = settings.table_path("closes")
-    if not tables.exists(spark, path):
+    engine, path = engine_of(session), settings.table_path("closes")
+    if not engine.exists(path):
         return {}
     newest: dict[date, LastClose] = {}
-    rows = tables.read(spark, path).select("reco_date", "revision", "close_id", "silver_version", "amount_at_risk_usd")
+    rows = engine.read(path).select("reco_date", "revision", "close_id", "silver_version", "amount_at_risk_usd")
     for row in rows.collect():
         close = LastClose(
             row["revision"], row["close_id"], row["silver_version"], row["amount_at_risk_usd"] or Decimal(0)
@@ -44,26 +46,25 @@ def last_closes(spark: SparkSession, settings: Settings) -> dict[date, LastClose
     return newest
 
 
-def facts_of(spark: SparkSession, settings: Settings, day: date, close: LastClose) -> DataFrame:
+def facts_of(session: Session, settings: Settings, day: date, close: LastClose) -> DataFrame:
     """The facts of a day as a close left them, at a fixed version of the table: what a revision is compared with.
 
     They are what lies there, unless a revision was stopped between its facts and its record in `gold/closes`.
     """
-    path = settings.table_path("reconciliation_facts")
-    version = tables.version_of(spark, path)
-    now = tables.read(spark, path, version).where(F.col("reco_date") == F.lit(day))
+    engine, path = engine_of(session), settings.table_path("reconciliation_facts")
+    version = engine.version_of(path)
+    now = engine.read(path, version).where(F.col("reco_date") == F.lit(day))
     written_by = now.select("close_id").head()
     if written_by is not None and written_by[0] == close.close_id:
         return now
-    history = spark.sql(f"DESCRIBE HISTORY {tables.identifier(path)}").where(F.col("userMetadata") == close.close_id)
-    found = history.agg(F.max("version")).head()
-    if found is None or found[0] is None:
+    found = engine.version_noted(path, close.close_id)
+    if found is None:
         raise UserError(
             f"No commit of {path} is that of close {close.close_id}, so no revision can be compared with it; restore "
             f"the table's log, or remove that close from gold/closes to close {day} as if it were new.",
             FAILED,
         )
-    return tables.read(spark, path, int(found[0])).where(F.col("reco_date") == F.lit(day))
+    return engine.read(path, found).where(F.col("reco_date") == F.lit(day))
 
 
 def changes(before: DataFrame, after: DataFrame) -> DataFrame:
@@ -75,7 +76,8 @@ def changes(before: DataFrame, after: DataFrame) -> DataFrame:
 
     def of(facts: DataFrame, suffix: str) -> DataFrame:
         values = [F.col(name).alias(f"{name}_{suffix}") for name in ("outcome", "anomaly_types", *sides)]
-        return facts.select(*_ROW, row_digest("reconciliation_facts").alias(f"digest_{suffix}"), *values)
+        digested = engine_of(facts.sparkSession).with_digest(facts, "reconciliation_facts")
+        return digested.select(*_ROW, F.col("digest").alias(f"digest_{suffix}"), *values)
 
     def moved(side: Side) -> Column:
         now, then = (F.coalesce(F.col(f"{side.prefix}_amount_usd_{s}"), F.lit(0)) for s in ("after", "before"))
@@ -95,37 +97,41 @@ def changes(before: DataFrame, after: DataFrame) -> DataFrame:
     )
 
 
-def stale_dates(spark: SparkSession, settings: Settings) -> list[date]:
+def silver_version(session: Session, settings: Settings) -> int | None:
+    """The newest version of silver/activity; None where there is none."""
+    engine, path = engine_of(session), settings.table_path("activity")
+    return engine.version_of(path) if engine.exists(path) else None
+
+
+def stale_dates(session: Session, settings: Settings) -> list[date]:
     """Closed dates whose verdicts events that silver received since may change, oldest first."""
-    closed = last_closes(spark, settings)
+    engine, closed = engine_of(session), last_closes(session, settings)
     silver = settings.table_path("activity")
-    if not closed or not tables.exists(spark, silver):
+    if not closed or not engine.exists(silver):
         return []
+    if (looked := looked_to(settings)) is not None:
+        closed = {day: replace(c, silver_version=max(c.silver_version, looked)) for day, c in closed.items()}
     oldest = min(close.silver_version for close in closed.values())
-    if oldest >= tables.version_of(spark, silver):
+    if oldest >= engine.version_of(silver):
         return []
-    late = _new_events(spark, silver, oldest, min(closed) - timedelta(days=settings.daily.history_days + 1))
-    pins = local_rows(
-        spark, [(day, close.silver_version) for day, close in closed.items()], "reco_date date, silver_version long"
-    )
+    late = _new_events(session, silver, oldest, min(closed) - timedelta(days=settings.daily.history_days + 1))
+    pins = engine.local_rows([(day, close.silver_version) for day, close in closed.items()], _PIN)
     own, since = F.col("event_date"), F.col("committed") > F.col("silver_version")
     early = F.col("event_hour") < HOURS_AFTER
     touches_day = (own == F.col("reco_date")) | (early & (F.date_sub(own, 1) == F.col("reco_date")))
     by_day = late.join(F.broadcast(pins), since & touches_day, how="inner").select("reco_date")
     facts = settings.table_path("reconciliation_facts")
-    if tables.exists(spark, facts):
-        by_day = by_day.unionByName(_days_with_history(tables.read(spark, facts), late, pins, settings))
+    if engine.exists(facts):
+        by_day = by_day.unionByName(_days_with_history(engine.read(facts), late, pins, settings))
     return sorted(row[0] for row in by_day.distinct().collect())
 
 
-def _new_events(spark: SparkSession, silver: str, version: int, first: date) -> DataFrame:
+def _new_events(session: Session, silver: str, version: int, first: date) -> DataFrame:
     """Events committed after a version that are no redelivery of what was there: key, date, hour, `committed`."""
     identity = [*KEY, *IDENTITY]
-    fed = (
-        spark.read.format("delta").option("readChangeFeed", "true").option("startingVersion", version + 1).load(silver)
-    )
-    fresh = fed.where((F.col("_change_type") == "insert") & (F.col("event_date") >= F.lit(first)))
-    known = tables.read(spark, silver, version).where(F.col("event_date") >= F.lit(first)).select(*identity)
+    engine = engine_of(session)
+    fresh = engine.inserts_since(silver, version).where(F.col("event_date") >= F.lit(first))
+    known = engine.read(silver, version).where(F.col("event_date") >= F.lit(first)).select(*identity)
     return (
         fresh.join(known, on=identity, how="left_anti")
         .groupBy(*identity, "event_date", "event_hour")

@@ -7,15 +7,15 @@ from datetime import datetime
 from decimal import Decimal
 
 from pyspark.sql import Column, DataFrame, Row
-from pyspark.sql import functions as F
 
+from jobs.common.engines import engine_of
+from jobs.common.engines.digest import HASH_SUMS
 from jobs.common.errors import FAILED, UserError
 from jobs.daily.flaws import flaws_in, flaws_of
+from reco_rules.engine import F
 from reco_rules.vocabulary import KEY, Side
-from schemas.tables import TABLES
 
 _ZERO = Decimal("0.000000")
-HASH_SUMS = ("hash_1", "hash_2", "hash_3", "hash_4")
 
 
 @dataclass
@@ -54,37 +54,12 @@ class Profile:
     newest_event: dict[str, datetime] = field(default_factory=dict)
 
 
-def row_digest(name: str) -> Column:
-    """128 bits over every column of a table's row but `close_id`, as a struct of two bigints; nulls are hashed as such.
-
-    Two chains of XXH64 (github.com/Cyan4973/xxHash), each column seeded by the one before: they tell apart what differs
-    by accident, at a tenth of the cost of SHA-256 over the row's text.
-    """
-    fields = [f"`{f.name}`" for f in TABLES[name].schema.fields if f.name != "close_id"]
-    # As text, since each part of an expression built by calls is a call to the JVM of its own.
-    nulls = ", ".join(f"if({field} is null, '0', '1')" for field in fields)
-    return F.struct(
-        *[
-            F.expr(f"xxhash64({number}, concat({nulls}), {', '.join(fields)})").alias(f"part_{number}")
-            for number in (1, 2)
-        ]
-    )
-
-
 def hash_sums(digest: Column) -> list[Column]:
     """Aggregates whose values do not depend on the rows' order: four sums of 32 bits of every row's digest.
 
     The sum of two billion of them still fits.
     """
-    halves = [
-        half
-        for number in (1, 2)
-        for half in (
-            F.shiftrightunsigned(digest[f"part_{number}"], 32),
-            digest[f"part_{number}"].bitwiseAND(F.lit(0xFFFFFFFF)),
-        )
-    ]
-    return [F.sum(half).alias(name) for name, half in zip(HASH_SUMS, halves, strict=True)]
+    return [F.sum(digest[name]).alias(name) for name in HASH_SUMS]
 
 
 def key_sum(counts: Column) -> Column:
@@ -121,7 +96,8 @@ def fact_totals(facts: DataFrame) -> DataFrame:
     """One row a supplier, outcome and combination of flaws: facts, and a side's keys, dollars, newest event; hash."""
     newest = [F.max(f"{side.prefix}_event_time").alias(f"{side.prefix}_newest") for side in Side]
     return (
-        facts.withColumn("digest", row_digest("reconciliation_facts"))
+        engine_of(facts.sparkSession)
+        .with_digest(facts, "reconciliation_facts")
         .withColumn("flaws", flaws_of())
         .groupBy("supplier_id", "outcome", "flaws")
         .agg(

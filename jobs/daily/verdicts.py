@@ -3,10 +3,10 @@
 from datetime import date, timedelta
 
 from pyspark.sql import DataFrame
-from pyspark.sql import functions as F
 
 from jobs.common.kept import Kept
 from jobs.daily.inputs import Inputs
+from reco_rules.engine import F
 from reco_rules.latest import day_sides, flat_sides, latest_sides, with_history
 from reco_rules.money import with_usd
 from reco_rules.ownership import keys_across_midnight, with_reco_date

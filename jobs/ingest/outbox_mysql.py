@@ -15,7 +15,8 @@ from jobs.common.command import one_line
 from jobs.common.errors import UserError
 from jobs.common.settings import Outbox
 from jobs.ingest.outbox import AwayError, Row, utc
-from jobs.ingest.outbox_table import ALL_COLUMNS, OutboxTable
+from jobs.ingest.outbox_check import ALL_COLUMNS
+from jobs.ingest.outbox_table import OutboxTable
 
 #: How long the server keeps what it tells of transactions, seconds, and a little more.
 _STALE_SECONDS = 0.15

@@ -9,7 +9,8 @@ import psycopg
 from jobs.common.command import one_line
 from jobs.common.errors import UserError
 from jobs.ingest.outbox import AwayError, utc
-from jobs.ingest.outbox_table import ALL_COLUMNS, OutboxTable
+from jobs.ingest.outbox_check import ALL_COLUMNS
+from jobs.ingest.outbox_table import OutboxTable
 
 CHANNEL = "reco_outbox"
 #: A server that is gone without a word is noticed so soon: seconds, the last in milliseconds.

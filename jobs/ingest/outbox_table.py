@@ -13,17 +13,15 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from jobs.common.command import one_line
-from jobs.common.errors import UserError
 from jobs.common.settings import Outbox
 from jobs.ingest.outbox import AwayError, Backlog, Row, ms, utc
+from jobs.ingest.outbox_check import check_tables
 
 #: What is taken off the time up to which everything is published, milliseconds: a transaction is seen only a moment
 #: after it began.
 GUARD_MS = 500
 #: How many backlog rows are counted at most.
 COUNTED = 1_000_000
-_COLUMNS = "id, aggregatetype, aggregateid, type, payload, seq, created_at"
-ALL_COLUMNS = f"{_COLUMNS}, published_at"
 
 
 class OutboxTable(ABC):
@@ -90,39 +88,7 @@ class OutboxTable(ABC):
 
     def check(self) -> None:
         """Raises UserError where a table or a column is missing, or may not be read, or the archive not be written."""
-        beside = {self.table: ALL_COLUMNS, self.dead: f"{_COLUMNS}, reason", self.beats: "side"}
-        for table, columns in beside.items():
-            try:
-                self.ask(f"select {columns} from {table} where 1 = 0")
-            except AwayError as error:
-                if not self.is_refusal(error.__cause__):
-                    raise
-                raise UserError(
-                    f"The table {self.settings.table} of outbox.dsn cannot be used ({error}): set outbox.table, or "
-                    "make the tables with `reco relay --init`."
-                ) from error
-        self._check_archive()
-
-    def _check_archive(self) -> None:
-        name = self.settings.archive_table
-        if not name:
-            return
-        here = self.ask(f"select {self.here}")[0][0]
-        whole = {self.named("", place if "." in place else f"{here}.{place}") for place in (name, self.settings.table)}
-        if len(whole) == 1:
-            raise UserError(f"outbox.archive_table is the outbox {name} itself: name another table, or leave it empty.")
-        try:
-            # Without a row it needs the same columns and rights.
-            self.tell(
-                f"insert into {self.named('', name)} ({ALL_COLUMNS}) select {ALL_COLUMNS} from {self.table} where 1 = 0"
-            )
-        except AwayError as error:
-            if not self.is_refusal(error.__cause__):
-                raise
-            raise UserError(
-                f"outbox.archive_table {name} cannot be written ({error}): grant insert on it, make it with "
-                "`reco relay --init`, or leave it empty, so that old rows are deleted."
-            ) from error
+        check_tables(self)
 
     @abstractmethod
     def is_refusal(self, error: BaseException | None) -> bool:

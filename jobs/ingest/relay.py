@@ -1,22 +1,18 @@
-"""`reco relay`: publishes the outbox table to the raw topics, and says up to when everything is published."""
+"""The relay: publishes the outbox table to the raw topics, and says up to when everything is published."""
 
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Annotated, Literal
 
-import typer
 from confluent_kafka import KafkaError, KafkaException
 
 from jobs.common import log
 from jobs.common.errors import FAILED, UserError
-from jobs.common.metrics import REGISTRY, endpoint
-from jobs.common.options import AsJson, Debug, SettingsFile
-from jobs.common.output import print_json, say
-from jobs.common.settings import Settings, load_settings
+from jobs.common.metrics import REGISTRY
+from jobs.common.settings import Settings
 from jobs.ingest.heartbeats import BrokerAwayError, Partitions, raw_topics
-from jobs.ingest.outbox import AwayError, Row, open_outbox, table_of
+from jobs.ingest.outbox import AwayError, Row
 from jobs.ingest.outbox_table import OutboxTable
 from jobs.ingest.publisher import GivenUpError, Outgoing, Publisher, Refused
 from jobs.ingest.stopping import Stopping, Waits
@@ -230,62 +226,3 @@ class Relay:
         if last or time.monotonic() - self._said >= _SAY_SECONDS:
             self._said = time.monotonic()
             self._log.info("stopped" if last else "relayed", **asdict(self.done))
-
-
-def run(settings: Settings, *, until_empty: bool = False) -> Done:
-    """The relay as a program: metrics, signals, one outbox. Raises UserError as Relay and open_outbox do."""
-    outbox = open_outbox(settings.outbox)
-    with endpoint(settings.metrics), Stopping() as stopping:
-        return Relay(settings, outbox, stopping).run(until_empty=until_empty)
-
-
-def create(settings: Settings) -> None:
-    """Make what is missing of the tables. Raises UserError where the database does not let us."""
-    outbox = open_outbox(settings.outbox)
-    try:
-        outbox.open()
-        outbox.create()
-        outbox.check()
-    except AwayError as error:
-        raise UserError(f"The tables of {settings.outbox.table} could not be made: {error}.") from error
-    finally:
-        outbox.close()
-
-
-def command(
-    until_empty: Annotated[
-        bool, typer.Option("--until-empty", help="Publish what is there, send a last heartbeat, end.")
-    ] = False,
-    init: Annotated[bool, typer.Option("--init", help="Make what is missing of the tables, then end.")] = False,
-    print_ddl: Annotated[
-        Literal["postgresql", "mysql"] | None, typer.Option(help="Print the tables' DDL for this database, then end.")
-    ] = None,
-    settings: SettingsFile = None,
-    as_json: AsJson = False,
-    debug: Debug = False,
-) -> None:
-    """Publish the outbox table (outbox.dsn: PostgreSQL, MySQL, MariaDB) to the raw topics, until stopped.
-
-    Several may run side by side. Broker and database are waited for. docs/outbox.md is the application's side of it.
-
-    Example: reco relay --until-empty
-    """
-    log.configure(debug=debug, as_json=True if as_json else None)
-    known = load_settings(settings)
-    if print_ddl:
-        typer.echo(table_of(print_ddl)("", known.outbox).statements().strip())
-        return
-    if init:
-        create(known)
-        if as_json:
-            print_json({"table": known.outbox.table})
-        else:
-            say(f"The tables of {known.outbox.table} are there.")
-        return
-    done = run(known, until_empty=until_empty)
-    if as_json:
-        print_json(asdict(done))
-    else:
-        say(
-            f"Published {done.published:,} rows, parked {done.parked:,}, sent {done.heartbeats:,} rounds of heartbeats."
-        )

@@ -7,6 +7,7 @@ from pyspark.sql import Column, DataFrame, SparkSession, Window
 from pyspark.sql import functions as F
 
 from jobs.common import tables
+from jobs.common.conflicts import despite_maintenance
 from jobs.common.log import get_logger
 from jobs.common.session import quick_plans
 from jobs.common.settings import Settings
@@ -132,7 +133,8 @@ class HourlySummary:
         with nullcontext() if is_large else quick_plans(spark):
             rows = tables.conformed(summarised(results), "hourly_summary").repartition(1)
             path = self._settings.table_path("hourly_summary")
-            rows.write.format("delta").mode("overwrite").option("replaceWhere", within).save(path)
+            writer = rows.write.format("delta").mode("overwrite").option("replaceWhere", within)
+            despite_maintenance("hourly_summary", lambda: writer.save(path))
         self._waiting = self._waiting - hours
         log.info("summarised", query="match", hours=[f"{hour:%Y-%m-%dT%H}Z" for hour in sorted(hours)])
 

@@ -21,6 +21,7 @@ from jobs.common.errors import FAILED, UserError
 from jobs.common.kafka import topic_partitions
 from jobs.common.metrics import endpoint
 from jobs.common.options import AsJson, Debug, SettingsFile
+from jobs.common.ownership import claim
 from jobs.common.session import spark_session
 from jobs.common.settings import Settings, load_settings
 from jobs.streaming.hourly import HourlySummary
@@ -48,9 +49,19 @@ class Only(StrEnum):
     MATCH = "match"
 
 
+#: The tables that each query writes.
+WRITES = {
+    Only.NORMALISE: ("activity_raw", "activity", "quarantine"),
+    Only.MATCH: ("nrt_results", "nrt_exceptions", "hourly_summary"),
+}
+
+
 def command(
     available_now: Annotated[bool, typer.Option("--available-now", help="Take what is there, then end.")] = False,
     only: Annotated[Only | None, typer.Option(help="Run this query alone; else both.")] = None,
+    take_over: Annotated[
+        bool, typer.Option("--take-over", help="Write tables that another application owned; it must have stopped.")
+    ] = False,
     settings: SettingsFile = None,
     as_json: AsJson = False,
     debug: Debug = False,
@@ -60,11 +71,16 @@ def command(
     Example: reco stream --available-now
     """
     log.configure(debug=debug, as_json=True if as_json else None)
-    run(load_settings(settings), available_now=available_now, only=only)
+    run(load_settings(settings), available_now=available_now, only=only, take_over=take_over)
 
 
-def run(settings: Settings, *, available_now: bool = False, only: Only | None = None) -> None:
-    """The job: check the topics, start the session and the queries, wait. Raises where a query fails."""
+def run(settings: Settings, *, available_now: bool = False, only: Only | None = None, take_over: bool = False) -> None:
+    """The job: check the topics, start the session and the queries, wait. Raises where a query fails.
+
+    UserError where another application owns a table, unless `take_over`.
+    """
+    queries = [only] if only else list(Only)
+    claim(settings, [name for query in queries for name in WRITES[query]], take_over=take_over)
     with endpoint(settings.metrics):
         _run(settings, available_now=available_now, only=only)
 

@@ -7,6 +7,7 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from jobs.common import tables
+from jobs.common.conflicts import despite_maintenance
 from jobs.common.settings import Settings
 from jobs.streaming.verdicts import said
 from reco_rules.identity import digest
@@ -139,9 +140,10 @@ def merge(spark: SparkSession, path: str, rows: DataFrame) -> None:
     rows.createOrReplaceTempView("changed_nrt_exceptions")
     # An exception keeps its first day, so older files need not be looked into.
     since = f"TIMESTAMP '{oldest.astimezone(UTC).isoformat(sep=' ', timespec='microseconds')}'"
-    spark.sql(
+    statement = (
         f"MERGE INTO {tables.identifier(path)} AS known USING changed_nrt_exceptions AS changed "
         f"ON known.exception_id = changed.exception_id AND known.first_seen_at >= {since} "
         "WHEN MATCHED THEN UPDATE SET * WHEN NOT MATCHED THEN INSERT *"
     )
+    despite_maintenance("nrt_exceptions", lambda: spark.sql(statement))
     spark.catalog.dropTempView("changed_nrt_exceptions")

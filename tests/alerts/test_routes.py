@@ -56,6 +56,14 @@ def test_the_first_route_counts_unless_it_says_also(tmp_path: Path) -> None:
         ({"days": ["mon"], "since": "22:00", "until": "06:00"}, "2026-03-10T05:59", True),
         ({"days": ["mon"], "since": "22:00", "until": "06:00"}, "2026-03-09T05:59", False),
         ({"days": ["tue"]}, "2026-03-09T12:00", False),
+        # Clocks in Berlin: from 2026-03-29 01:00 UTC two hours ahead, from 2026-10-25 01:00 UTC one.
+        ({"since": "08:00", "until": "18:00", "zone": "Europe/Berlin"}, "2026-03-28T06:59", False),
+        ({"since": "08:00", "until": "18:00", "zone": "Europe/Berlin"}, "2026-03-29T06:00", True),
+        ({"since": "08:00", "until": "18:00", "zone": "Europe/Berlin"}, "2026-03-29T16:00", False),
+        ({"days": ["sat"], "since": "22:00", "until": "02:30", "zone": "Europe/Berlin"}, "2026-03-29T00:59", True),
+        ({"days": ["sat"], "since": "22:00", "until": "02:30", "zone": "Europe/Berlin"}, "2026-03-29T01:00", False),
+        ({"days": ["sat"], "since": "22:00", "until": "02:30", "zone": "Europe/Berlin"}, "2026-10-25T00:29", True),
+        ({"days": ["sat"], "since": "22:00", "until": "02:30", "zone": "Europe/Berlin"}, "2026-10-25T01:31", False),
     ],
 )
 def test_hours(hours: dict[str, Any], at: str, holds: bool) -> None:
@@ -76,9 +84,12 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"routes": [{"name": "a", "sinks": ["hok"]}]}, "routes.0.sinks: there is no sink hok"),
     ({"routes": [{"name": "a", "sinks": ["hook"], "severty": ["LOW"]}]}, "severty: unknown key"),
     ({"routes": [{"name": "a", "sinks": ["hook"], "hours": {"zone": "Mars/X"}}]}, "must be a time zone"),
-    ({"routes": [{"name": "a", "sinks": ["hook"], "hours": {"since": "25:00"}}]}, "must have the form"),
+    ({"routes": [{"name": "a", "sinks": ["hook"], "hours": {"since": "25:00"}}]}, "must be a time of day like 08:00"),
     ({"group": {"wait": "30"}}, "group.wait: must be a duration with a unit"),
     ({"version": 2}, "version: must be 1"),
+    ({"sinks": {"hook": HOOK, "a+b": HOOK}}, "sinks.a+b: a sink's name is letters"),
+    ({"link": "javascript:alert(1)"}, "link: must be like https://"),
+    ({"link": "https://reco.example/{kind}"}, "link: must be like https://"),
     ({"digest": ["mial"]}, "digest: there is no sink mial"),
     (
         {"maintenance": [{"supplier": ["*"], "since": "2026-03-01T00:00", "until": "2026-03-02T00:00Z", "why": "x"}]},

@@ -7,26 +7,32 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from threading import Event
 from typing import Any
 
 import pytest
 import yaml
-from confluent_kafka import Producer
+from confluent_kafka import ConsumerGroupState, Producer
 
+from jobs.alerts.model import to_json
 from jobs.alerts.routes import read_routes
 from jobs.alerts.service import Leader, run_once
 from jobs.alerts.store import NotLeaderError, Store, ask_acknowledgement, ensure_topic
 from jobs.cli.broker import Broker
+from jobs.cli.main import main
 from jobs.cli.status import build_report
 from jobs.common.alerting import read_alerts
 from jobs.common.errors import UserError
+from jobs.common.kafka import admin
+from jobs.common.metrics import REGISTRY
 from jobs.common.settings import Settings, load_settings
-from tests.alerts.support import FakeHttp, Request, change, make_topic, routes_of, send, wait_for
-from tests.alerts.test_lake import DAY, close_row, put
+from tests.alerts.support import FakeHttp, Request, change, make_topic, message_of, routes_of, send, wait_for
+from tests.alerts.test_lake import AT, DAY, close_row, put
 
 SKEW = "event times 25200.000 s apart, 900 s allowed"
 
@@ -87,7 +93,8 @@ def test_once_tells_what_is_there_and_nothing_twice(
     place: Settings, tmp_path: Path, broker: Broker, hook: FakeHttp
 ) -> None:
     changes = [change(f"P-{n}", explanation=SKEW) for n in range(40)]
-    unreadable = [b"{", b'{"kind":"EXCEPTION"}', b'{"kind":"VERDICT"}', b"[]"]
+    hostile = json.dumps({**json.loads(message_of(change("X"))), "activityId": "\ud800"}).encode()
+    unreadable = [b"{", b'{"kind":"EXCEPTION"}', b'{"kind":"VERDICT"}', b"[]", hostile, b"[" * 100_000]
     send(broker.bootstrap_servers, place.topics.results, [*changes, *changes, *unreadable])
     first = start(tmp_path, "--once", "--json")
     out, _ = first.communicate(timeout=90)
@@ -96,7 +103,7 @@ def test_once_tells_what_is_there_and_nothing_twice(
     assert [one["title"] for one in told(hook)] == ["SUP-007: 40 activities, all 7 h apart: time zone?"]
     status = read_alerts(place)
     assert status is not None
-    assert (status["open"], status["incidents"], status["unreadable"]) == (40, 1, 3)
+    assert (status["open"], status["incidents"], status["unreadable"]) == (40, 1, 5)
     assert run_once(place, read_routes(place.alerts.routes), Event()).desk.sent == {"hook": 0}
 
 
@@ -158,10 +165,10 @@ def test_a_flood_is_a_handful_of_messages(
     end_leading(again)
 
 
-def lead(settings: Settings) -> Leader:
+def lead(settings: Settings, clock: Callable[[], float] = time.time) -> Leader:
     store = Store(settings)
     assert store.wait(30)
-    return Leader(settings, read_routes(settings.alerts.routes), store)
+    return Leader(settings, read_routes(settings.alerts.routes), store, clock)
 
 
 def end_leading(leader: Leader) -> None:
@@ -186,6 +193,71 @@ def test_who_is_shut_out_writes_no_more(place: Settings, tmp_path: Path, broker:
     wait_for(is_shut_out, 60, "end of leading")
     assert old.desk.sent == {"hook": 0}
     end_leading(old)
+
+
+def test_who_stands_by_does_not_take_the_lead(place: Settings, broker: Broker) -> None:
+    """Of two that may lead, the default assignor chooses the one whose name is the less: here it is the second."""
+    leader, standby = (_named(place, name) for name in ("z", "a"))
+    leading, waiting = lead(leader), Store(standby)
+    client = admin({"bootstrap.servers": broker.bootstrap_servers})
+
+    def is_settled() -> bool:
+        leading.step(0.05)
+        assert not waiting.wait(0.05)
+        group = client.describe_consumer_groups([place.alerts.group])[place.alerts.group].result()
+        return group.state == ConsumerGroupState.STABLE and len(group.members) == 2
+
+    wait_for(is_settled, 60, "second member")
+    for _ in range(10):
+        is_settled()
+    end_leading(leading)
+    wait_for(lambda: waiting.wait(0.1), 30, "another leader")
+    waiting.close()
+
+
+def _named(settings: Settings, name: str) -> Settings:
+    options = {**settings.kafka.options, "client.id": name}
+    return settings.model_copy(update={"kafka": settings.kafka.model_copy(update={"options": options})})
+
+
+def test_who_stood_still_and_leads_no_more_repeats_nothing(place: Settings, broker: Broker, hook: FakeHttp) -> None:
+    """A reminder is due, and nothing else is to be noted: what was noted before is no proof that it leads still."""
+    away = [0.0]
+    old = lead(place, lambda: time.time() + away[0])
+    send(broker.bootstrap_servers, place.topics.results, [change("A")])
+    wait_for(lambda: _stepped(old) and old.desk.sent == {"hook": 1}, 60, "message")
+    usurper = Producer({"bootstrap.servers": broker.bootstrap_servers, "transactional.id": place.alerts.group})
+    usurper.init_transactions(30)
+    away[0] = 7_200
+    with pytest.raises(NotLeaderError):
+        wait_for(lambda: _stepped(old) and len(hook.requests) > 1, 30, "reminder")
+    assert len(hook.requests) == 1
+    end_leading(old)
+
+
+def test_a_state_that_is_damaged_costs_the_damaged_records_only(
+    place: Settings, broker: Broker, hook: FakeHttp
+) -> None:
+    leader = lead(place)
+    send(broker.bootstrap_servers, place.topics.results, [change("A"), change("B", supplier="SUP-008")])
+    wait_for(lambda: _stepped(leader) and leader.desk.sent == {"hook": 2}, 60, "messages")
+    end_leading(leader)
+    producer = Producer({"bootstrap.servers": broker.bootstrap_servers})
+    damaged = {"incident/x": "{", "break/y": '{"id":"y"}', "offset/0": '"?"', "close/z": "[]", "digest/d": '{"a":1}'}
+    damaged |= {"break/w": to_json(replace(leader.state.breaks[change("A").id], amount=Decimal("NaN"))).decode()}
+    for key, value in {**damaged, "what": "is", "incident/w": "null"}.items():
+        producer.produce(place.alerts.topic, value, key)
+    producer.produce(place.alerts.topic, b"\xff", b"\xff")
+    producer.flush(30)
+    before = REGISTRY.value("reco_alerts_unreadable_total") or 0
+    again = lead(place)
+    assert (REGISTRY.value("reco_alerts_unreadable_total") or 0) - before == len(damaged) + 3
+    assert again.state.breaks == leader.state.breaks
+    assert again.state.incidents.keys() == leader.state.incidents.keys()
+    send(broker.bootstrap_servers, place.topics.results, [change("C", supplier="SUP-009")])
+    wait_for(lambda: _stepped(again) and again.desk.sent == {"hook": 1}, 60, "message")
+    assert len(hook.requests) == 3
+    end_leading(again)
 
 
 def test_an_acknowledgement_reaches_the_leader(place: Settings, broker: Broker, hook: FakeHttp) -> None:
@@ -222,6 +294,10 @@ def test_a_close_is_told_with_its_totals_and_its_exceptions(place: Settings, tmp
     wait_for(lambda: _stepped(leader) and len(hook.requests) == 3 and not leader.left, 60, "another digest")
     assert told(hook)[2]["title"] == f"Close of {DAY}, revision 2"
     end_leading(leader)
+    again = lead(leader.settings)
+    wait_for(lambda: _stepped(again) and again.results.is_caught_up and again.is_done, 60, "end of looking")
+    assert (len(hook.requests), again.left) == (3, [])
+    end_leading(again)
 
 
 def test_a_sink_that_is_down_is_on_the_status_page_and_stood_in_for(
@@ -252,7 +328,7 @@ def test_what_a_silence_is_found_to_hold_does_not_alert(
     put(place, "nrt_exceptions", rows)
     send(broker.bootstrap_servers, place.topics.results, [*missing, silence])
     leader = run_once(place, read_routes(place.alerts.routes), Event())
-    assert leader.lake_trouble is None
+    assert leader.watch.trouble is None
     assert sorted(one["title"] for one in told(hook)) == [
         "SUP-007: 1 break, MEDIUM",
         "SUP-007: its feed is silent: is it down?",
@@ -265,12 +341,28 @@ def test_a_lake_that_cannot_be_read_stops_no_alert_and_is_on_the_status_page(
     log = Path(place.table_path("closes")) / "_delta_log"
     log.mkdir(parents=True)
     (log / "00000000000000000000.json").write_text("{broken")
-    send(broker.bootstrap_servers, place.topics.results, [change(f"P-{n}", explanation=SKEW) for n in range(6)])
-    run_once(place, read_routes(place.alerts.routes), Event())
+    done = change("Q", explanation=SKEW)
+    action = {"action_id": "1", "exception_id": done.id, "action": "RESOLVE", "acted_by": "ann", "acted_at": AT}
+    put(place, "exception_actions", [action])
+    found = [*(change(f"P-{n}", explanation=SKEW) for n in range(6)), done]
+    send(broker.bootstrap_servers, place.topics.results, found)
+    once = start(tmp_path, "--once", "--json")
+    out, _ = once.communicate(timeout=90)
+    # What people did is in another table, and is read.
     assert [one["title"] for one in told(hook)] == ["SUP-007: 6 activities, all 7 h apart: time zone?"]
+    assert once.returncode == 1
+    assert "closes" in json.loads(out)["not_read"]
     status = read_alerts(place)
     assert status is not None
     assert "closes" in status["lake"]
+
+
+def test_a_status_page_that_cannot_be_written_stops_no_alert(
+    place: Settings, tmp_path: Path, broker: Broker, hook: FakeHttp
+) -> None:
+    (tmp_path / "alerts").write_text("in the way")
+    send(broker.bootstrap_servers, place.topics.results, [change("A")])
+    assert run_once(place, read_routes(place.alerts.routes), Event()).desk.sent == {"hook": 1}
 
 
 def test_a_topic_of_another_shape_is_refused(place: Settings, broker: Broker) -> None:
@@ -279,3 +371,46 @@ def test_a_topic_of_another_shape_is_refused(place: Settings, broker: Broker) ->
     wrong = place.model_copy(update={"alerts": place.alerts.model_copy(update={"topic": name})})
     with pytest.raises(UserError, match="more than one partition"):
         ensure_topic(wrong)
+
+
+def test_a_topic_that_forgets_is_refused(place: Settings, broker: Broker) -> None:
+    name = f"{place.alerts.topic}.short"
+    make_topic(broker.bootstrap_servers, name, 1)
+    client = admin({"bootstrap.servers": broker.bootstrap_servers})
+    wait_for(lambda: name in client.list_topics(timeout=10).topics, 30, "topic")
+    wrong = place.model_copy(update={"alerts": place.alerts.model_copy(update={"topic": name})})
+    with pytest.raises(UserError, match="is not compacted"):
+        ensure_topic(wrong)
+    ensure_topic(place)
+
+
+def test_what_is_referred_to_and_not_there_is_named_before_anything_is_sent(
+    place: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("EMPTY", "")
+    sinks = {
+        "chat": {"kind": "slack", "token": "env:NOT_THERE", "channel": "C1"},
+        "hook": {"kind": "webhook", "url": "http://127.0.0.1:1/", "secret": f"file:{tmp_path}/none"},
+        "mail": {
+            "kind": "email",
+            "host": "localhost",
+            "sender": "a@b.example",
+            "to": ["c@d.example"],
+            "username": "u",
+            "password": "env:EMPTY",
+            "ca_file": f"{tmp_path}/ca.pem",
+        },
+    }
+    routes_of(tmp_path, sinks=sinks, routes=[{"name": "all", "sinks": ["chat"]}])
+    with pytest.raises(SystemExit) as end_:
+        main(["alerts", "--once", "--settings", str(tmp_path / "settings.yaml")])
+    assert end_.value.code == 2
+    said = capsys.readouterr().err
+    for sentence in (
+        "sinks.chat.token: env:NOT_THERE is not set or empty",
+        f"sinks.hook.secret: the secret's file {tmp_path}/none cannot be read",
+        "sinks.mail.password: env:EMPTY is not set or empty",
+        f"sinks.mail.ca_file: there is no file {tmp_path}/ca.pem",
+    ):
+        assert sentence in said
+    assert "Traceback" not in said

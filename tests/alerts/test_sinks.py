@@ -32,7 +32,8 @@ from jobs.alerts.sink_slack import blocks
 from jobs.alerts.sinks import Alertmanager, SinkFailedError, retry_after
 from jobs.alerts.wording import Message
 from jobs.cli.broker import free_port
-from tests.alerts.support import FakeHttp, Request, routes_of, wait_for
+from jobs.cli.main import main
+from tests.alerts.support import Core, FakeHttp, Request, change, routes_of, wait_for
 
 BEGAN = 1_772_000_000.0
 ROOT = Path(__file__).parents[2]
@@ -105,6 +106,8 @@ def test_slack_has_one_message_an_incident_which_changes(tmp_path: Path, http: F
     assert paths == ["/chat.postMessage", "/chat.update", "/chat.update", "/chat.postMessage", "/chat.update"]
     assert http.requests[0].headers["authorization"] == "Bearer token-secret"
     assert body_of(http.requests[3])["thread_ts"] == handle["ts"]
+    posted = [body_of(request) for request in http.requests if request.path == "/chat.postMessage"]
+    assert {str(one[name]).lower() for one in posted for name in ("unfurl_links", "unfurl_media")} <= {"false", "0"}
     assert {body_of(request)["ts"] for request in http.requests if request.path == "/chat.update"} == {handle["ts"]}
 
 
@@ -113,16 +116,21 @@ def test_slack_shows_ids_as_they_are_and_keeps_to_its_limits() -> None:
     assert len(header["text"]["text"]) <= 150
     assert len(section["text"]["text"]) <= 3000
     assert section["text"]["text"].startswith("&lt;!channel&gt; &amp; &lt;@U1&gt;")
+    assert section["text"]["verbatim"] is True  # no address in an id becomes a link
+    assert header["text"]["text"].endswith("x…")
+    cut = blocks(message(lines=("y" * 2_996 + "<&",)))[1]["text"]["text"]
+    assert cut == "y" * 2_996 + "…"
     assert actions["elements"][0]["url"] == "https://reco.example/i/abc"
 
 
-def test_a_slack_message_that_is_gone_is_sent_anew(tmp_path: Path, http: FakeHttp) -> None:
+@pytest.mark.parametrize("why", ["message_not_found", "channel_not_found", "is_archived"])
+def test_a_slack_message_that_is_gone_is_sent_anew(tmp_path: Path, http: FakeHttp, why: str) -> None:
     slack_like(http)
     well = http.answer
 
     def gone(request: Request) -> tuple[int, dict[str, str], bytes]:
         if request.path == "/chat.update":
-            return 200, {"Content-Type": "application/json"}, b'{"ok":false,"error":"message_not_found"}'
+            return 200, {"Content-Type": "application/json"}, f'{{"ok":false,"error":"{why}"}}'.encode()
         return well(request)
 
     http.answer = gone
@@ -317,6 +325,46 @@ def test_a_repeated_mail_has_the_same_id_and_titles_cannot_add_headers() -> None
     assert smtplib.SMTPException is not None
 
 
+def test_hostile_ids_stay_text_from_the_stream_to_the_sinks(tmp_path: Path) -> None:
+    supplier, activity = "S\r\nBcc: evil@c.example <b>\u202e", "<!channel> <img src=x> https://evil.example/x.png"
+    core = Core(routes_of(tmp_path, link="https://reco.example/exceptions?{filter}"))
+    core.tell(change(activity, supplier=supplier))
+    (told,) = core.run(60)
+    mail = mail_of(told, "reco@a.example", ["x@b.example"], {})
+    assert (mail["Bcc"], "\n" in mail["Subject"], "\u202e" in mail["Subject"]) == (None, False, False)
+    rich = mail.get_body(("html",))
+    assert rich is not None
+    assert "<img" not in rich.get_content()
+    assert "<b>" not in rich.get_content()
+    shown = json.dumps(blocks(told))
+    assert "<!channel>" not in shown
+    assert "<img" not in shown
+    assert told.link is not None
+    assert not set('<>" \r\n') & set(told.link)
+
+
+def test_nothing_that_is_logged_or_shown_has_a_secret(
+    tmp_path: Path, http: FakeHttp, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sinks that refuse, answer what they were sent, or are not there; the address of a webhook may be one too."""
+    http.answer = lambda request: (500, {"X-Echo": request.headers.get("authorization", "")}, request.body)
+    sinks = {
+        "slack": {"kind": "slack", "token": "env:TOKEN", "channel": "C1", "url": http.url},
+        "pager": {"kind": "pagerduty", "routing_key": "env:KEY", "url": http.url},
+        "hook": {"kind": "webhook", "secret": "env:KEY", "url": f"{http.url}T0/path-secret"},
+        "gone": {"kind": "webhook", "secret": "env:KEY", "url": "http://127.0.0.1:1/path-secret", "timeout": "1s"},
+    }
+    routes_of(tmp_path, sinks=sinks, routes=[{"name": "all", "sinks": ["hook"]}])
+    words = [word for name in sinks for word in ("--test", name)]
+    monkeypatch.setenv("RECO_ALERTS__ROUTES", str(tmp_path / "alerts.yaml"))
+    with pytest.raises(SystemExit) as end:
+        main(["alerts", *words, "--debug"])
+    assert end.value.code == 1
+    told = "".join(capfd.readouterr())
+    assert told.count("it answered 500") == 3
+    assert "-secret" not in told
+
+
 @pytest.fixture(scope="module")
 def alertmanager(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Debian's, where it is or can be had; returns its address."""
@@ -409,6 +457,43 @@ def test_a_slow_sink_holds_nobody_else(tmp_path: Path, http: FakeHttp) -> None:
     assert not desk.can_take("first", "other")
     hold[0] = False
     assert [result.why for result in desk.results(5)] == [None]
+    desk.close()
+
+
+def test_a_sink_that_neither_takes_nor_refuses_is_stood_in_for(tmp_path: Path, http: FakeHttp) -> None:
+    """It sends a byte now and then, so that no timeout ends it."""
+    clock, hold = [1_000.0], [True]
+
+    def answer(_request: Request) -> tuple[int, dict[str, str], bytes]:
+        while hold[0]:
+            time.sleep(0.01)
+        return 200, {}, b""
+
+    http.answer = answer
+    desk = Desk(two_hooks(tmp_path, http.url, http.url), lambda: clock[0])
+    desk.give(delivery("first"), message())
+    clock[0] += 10
+    assert desk.stuck("first") is None
+    clock[0] += 1
+    stuck = desk.stuck("first")
+    assert stuck is not None
+    assert stuck.why == "first: it neither takes nor refuses a message"
+    assert not desk.is_down("first", "abc")
+    clock[0] += 109
+    assert desk.is_down("first", "abc")
+    assert not desk.is_down("second", "abc")
+    hold[0] = False
+    assert [result.why for result in desk.results(5)] == [None]
+    assert not desk.is_down("first", "abc")
+    desk.close()
+
+
+def test_what_was_given_before_the_process_stood_still_is_not_sent(tmp_path: Path, http: FakeHttp) -> None:
+    desk = Desk(two_hooks(tmp_path, http.url, http.url))
+    desk.give(delivery("first"), message(), time.monotonic() - 9)
+    assert [result.is_stale for result in desk.results(5)] == [True]
+    assert (http.requests, desk.troubles, desk.sent["first"]) == ([], {}, 0)
+    assert desk.can_take("first", "abc")
     desk.close()
 
 

@@ -9,7 +9,7 @@ from typing import Annotated
 import pytest
 import typer
 
-from jobs.cli.main import COMMANDS, build, main
+from jobs.cli.main import COMMANDS, PARTS, build, main
 from jobs.common.command import load, one_line, run, run_function
 from jobs.common.errors import BREAKS_FOUND, DONE, FAILED, USAGE, UserError
 
@@ -42,6 +42,21 @@ def test_every_command_has_help_with_an_example(name: str, capsys: pytest.Captur
         assert "--json" in told
         assert "--debug" in told
     assert f"Example: reco {name}" in " ".join(told.split()).replace("│ ", "")
+
+
+@pytest.mark.parametrize(("group", "name"), [(group, name) for group, parts in PARTS.items() for name in parts])
+def test_a_subcommand_of_another_program_is_beside_its_groups_own(
+    group: str, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert code_of([group, name, "--help"]) == DONE
+    told = " ".join(capsys.readouterr().out.split())
+    assert f"Example: reco {group} {name}" in told
+    assert "--settings" in told
+    assert code_of([group, "--help"]) == DONE
+    listed = capsys.readouterr().out
+    assert f" {name} " in listed
+    assert " apply " in listed
+    assert name not in [command.name for command in load(COMMANDS[group].target).registered_commands]
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 
 from jobs.cli import processes
+from jobs.cli.broker import free_port
 from jobs.cli.supervisor import read_state
 
 # Stands for the streaming job: dies at once the first time, then stays.
@@ -28,7 +30,7 @@ SUPERVISE = """
 import sys
 from jobs.cli.supervisor import Supervisor
 from jobs.common.settings import load_settings
-sys.exit(Supervisor(load_settings(), [sys.executable, "-c", sys.argv[1], sys.argv[2]]).run())
+sys.exit(Supervisor(load_settings(), {"stream": [sys.executable, "-c", sys.argv[1], sys.argv[2]]}).run())
 """
 
 
@@ -51,30 +53,51 @@ def reco(env: dict[str, str], *argv: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=180)
 
 
+def users_of(env: dict[str, str], home: Path) -> None:
+    """Somebody may sign in; and no port that a developer's own console may hold."""
+    port, users = str(free_port()), str(home / "users.yaml")
+    env |= {"RECO_CONSOLE__PORT": port, "RECO_CONSOLE__USERS_FILE": users, "RECO_CONSOLE_PASSWORD": "correct horse"}
+
+
+def routes_of(env: dict[str, str], home: Path) -> None:
+    """Alerts for a sink where nobody listens."""
+    file = home / "routes.yaml"
+    sinks = "sinks: {here: {kind: alertmanager, url: 'http://127.0.0.1:9'}}"
+    file.write_text(f"version: 1\n{sinks}\nroutes: [{{name: all, sinks: [here]}}]\n")
+    folder = str(home / "alerts")
+    env |= {"RECO_LOCAL__ALERTS": "true", "RECO_ALERTS__ROUTES": str(file), "RECO_ALERTS__FOLDER": folder}
+
+
 @pytest.mark.usefixtures("leaves_nothing")
-def test_up_stays_and_down_stops(tmp_path: Path, env: dict[str, str]) -> None:
+def test_up_stays_with_console_and_alerts_and_down_stops(tmp_path: Path, env: dict[str, str]) -> None:
+    users_of(env, tmp_path)
+    routes_of(env, tmp_path)
     first = reco(env, "up", "--no-stream", "--json")
     assert first.returncode == 0, first.stderr
     told = json.loads(first.stdout)
     assert processes.is_alive(told["broker_pid"])
+    # Nobody may sign in yet; once somebody may, it starts by itself.
+    assert told["console_pid"] is None
+    assert f"there is no {tmp_path / 'users.yaml'}: reco console add-user NAME" in told["console_why"]
+    assert f"The console does not run: {told['console_why']}." in reco(env, "status").stdout.replace("\n", " ")
+    assert reco(env, "console", "add-user", "ann").returncode == 0
+    assert processes.wait_until(lambda: (read_state(tmp_path) or {})["console_pid"] is not None, 60)
     again = json.loads(reco(env, "up", "--no-stream", "--json").stdout)
-    assert again == told
+    assert again == {**told, "console_pid": again["console_pid"], "console_why": None}
+    with urllib.request.urlopen(f"{again['console']}/sign-in", timeout=20) as answer:
+        assert answer.status == 200
     doctor = json.loads(reco(env, "doctor", "--json").stdout)
     found = {check["name"]: check["ok"] for check in doctor["checks"]}
-    assert found == {
-        "Java": True,
-        "Spark": True,
-        "jars": True,
-        "broker": True,
-        "lake": True,
-        "policies": True,
-        "FX": False,
-    }
+    well = dict.fromkeys(("Java", "Spark", "jars", "broker", "lake", "policies", "console", "alerts"), True)
+    assert found == {**well, "FX": False}
+    assert {f"answers at {again['console']}", "runs"} <= {check["found"] for check in doctor["checks"]}
+    # The alerting service tells how it is once it leads.
+    assert processes.wait_until((tmp_path / "alerts" / "status.json").exists, 60)
     second = reco(env, "up", "--foreground")
     assert second.returncode == 2
     assert "already runs" in second.stderr
     assert json.loads(reco(env, "down", "--json").stdout) == {"was_running": True, "clean": True}
-    assert not processes.is_alive(told["broker_pid"])
+    assert not any(processes.is_alive(pid) for pid in (told["broker_pid"], again["console_pid"], told["alerts_pid"]))
     assert json.loads(reco(env, "down", "--json").stdout) == {"was_running": False, "clean": True}
 
 

@@ -56,10 +56,11 @@ def make_users(settings: Settings) -> dict[str, str]:
 @contextmanager
 def asking(url: str, tokens: dict[str, str]) -> Iterator[Ask]:
     """Ask as somebody, by token: `ask("ann", "GET", "/api/v1/me")`."""
-    with httpx.Client(base_url=url) as client:
+    with httpx.Client(timeout=60, base_url=url) as client:
 
         def asked(name: str, method: str, path: str, **more: Any) -> httpx.Response:
-            return client.request(method, path, headers={"Authorization": f"Bearer {tokens[name]}"}, **more)
+            kind = {"Content-Type": more.pop("kind")} if "kind" in more else {}
+            return client.request(method, path, headers={"Authorization": f"Bearer {tokens[name]}", **kind}, **more)
 
         yield asked
 

@@ -12,6 +12,8 @@ from tests.cli.lake_rows import put
 DAY = date(2026, 3, 9)
 AT = datetime(2026, 3, 9, 10, tzinfo=UTC)
 OURS, THEIRS = "SUP-OURS", "SUP-THEIRS"
+#: The one saved backtest.
+BACKTEST = "20260309T100000Z-cdcdcdcd"
 HOSTILE = "<script>alert('x')</script>"
 #: What only those may see who know of THEIRS.
 SECRETS = (THEIRS, "BK-SECRET", "secret-payload", "&lt;script&gt;")
@@ -111,6 +113,7 @@ def small_lake(settings: Settings) -> None:
         {**fact(THEIRS, "BK-SECRET", ""), "revision": 2, "change": "ADDED", "close_id": "2026-03-09-r1"}
     ])  # fmt: skip
     put(settings, "closes", [_close()])
+    put(settings, "policy_backtests", [_backtest(OURS, "BK-1", "6.69"), _backtest(THEIRS, "BK-SECRET", "4711")])
 
 
 def _facts() -> list[dict[str, Any]]:
@@ -158,3 +161,29 @@ def _close() -> dict[str, Any]:
     totals = [total(supplier, name) for supplier in (OURS, THEIRS) for name in ("AGODA", "SUPPLIER")]
     return {"close_id": "2026-03-09-r1", "reco_date": DAY, "revision": 2, **times, **pins, **sums,
             "moved_usd": Decimal("4711"), "control_totals": totals}  # fmt: skip
+
+
+def _backtest(supplier: str, activity: str, lost_usd: str) -> dict[str, Any]:
+    head = {"backtest_id": BACKTEST, "ran_at": AT, "ran_date": DAY, "file": "proposed.yaml", "file_hash": "cd" * 32}
+    days = {"first_date": DAY, "last_date": DAY, "closes": ["2026-03-09-r1"], "code_version": "0.1.0"}
+    money = {"lost_usd": lost_usd, "gained_usd": "0.80", "before_usd": "5000"}
+    counts = {"before": 9, "after": 8, "gained": 1, "lost": 2, "reweighed": 3, "gained_unpriced": 0, "lost_unpriced": 0}
+    exact = {name: Decimal(usd) for name, usd in money.items()}
+    after = exact["before_usd"] + exact["gained_usd"] - exact["lost_usd"]
+    tally = {"anomaly_type": "PRICE_MISMATCH", **counts, **exact, "after_usd": after}
+    edge = {"reco_date": DAY, "activity_id": activity, "anomaly_type": "PRICE_MISMATCH", "change": "LOST"}
+    limits = {
+        "limit_before": "1 USD",
+        "limit_after": "2 USD",
+        "margin_before": "1 USD over",
+        "margin_after": "at the limit",
+    }
+    example = {
+        **edge,
+        **limits,
+        "amount_at_risk_usd": Decimal(2),
+        "measured": f"{HOSTILE if supplier == THEIRS else 0} 2 USD apart",
+    }
+    changes = [f"price.abs_tol_usd: 0.5 → 2 for {supplier}"]
+    judged = {"supplier_id": supplier, "keys": 100, "flips": 3, "policy_changes": changes}
+    return {**head, **days, **judged, "tallies": [tally], "examples": [example]}

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.console.conftest import PASSWORD, Ask
-from tests.console.lake import HOSTILE, OURS, PRICE, THEIRS
+from jobs.common.settings import Lake, Settings
+from tests.console.conftest import PASSWORD, Ask, make_users, serving
+from tests.console.lake import BACKTEST, HOSTILE, OURS, PRICE, THEIRS
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
+axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed")
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -39,13 +41,20 @@ class Person:
         self.page.get_by_label("Name").fill(name)
         self.page.get_by_label("Password").fill(PASSWORD)
         self.page.get_by_label("Password").press("Enter")
-        self.page.get_by_role("heading", name="Exceptions", exact=True).wait_for()
+        self.page.wait_for_url("**/exceptions")
 
-    def shows(self, name: str) -> None:
-        """A picture; and nothing is wider than the screen."""
+    def shows(self, name: str, *, whole: bool = True) -> None:
+        """A picture, of what the screen shows where it is not `whole`; and nothing is wider than the screen."""
         assert self.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
         if self._shots:
-            self.page.screenshot(path=self._shots / f"{name}.png", full_page=True)
+            self.page.screenshot(path=self._shots / f"{name}.png", full_page=whole)
+
+    def looks_well(self) -> None:
+        """Nothing that axe-core complains of: names, roles, contrast, order; WCAG 2.2 A and AA."""
+        rules = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+        found = axe.Axe().run(self.page, options={"runOnly": rules}).response["violations"]
+        told = [(one["id"], [node["html"][:200] for node in one["nodes"][:3]]) for one in found]
+        assert told == [], self.page.url
 
     def rows(self) -> int:
         return int(self.page.locator("table.list tbody tr").count())
@@ -93,7 +102,7 @@ def test_sign_in_find_drill_down_act_and_export(browser: "Browser", own: tuple[s
     ann.page.wait_for_load_state("networkidle")
     assert link.get_attribute("data-same") == "yes"
     ann.page.mouse.up()
-    ann.page.get_by_role("heading", name="Rules").wait_for()
+    ann.page.wait_for_url(f"**/exceptions/{PRICE['exception_id']}")
     assert "between 1,222.16 USD and 1,246.84 USD" in ann.page.inner_text("main")
     ann.shows("exception-light")
     # Act on all that are critical.
@@ -101,8 +110,8 @@ def test_sign_in_find_drill_down_act_and_export(browser: "Browser", own: tuple[s
     ann.page.get_by_label("Tick all on this page").check()
     ann.page.get_by_label("Comment").fill("seen <b>by ann</b>")
     ann.page.get_by_role("button", name="Acknowledge").click()
-    ann.page.get_by_role("status").wait_for()
-    assert ann.page.get_by_role("status").inner_text() == "Done for 2 exceptions."
+    ann.page.wait_for_url("**done=2")
+    assert ann.page.locator("p.notice[role=status]").inner_text() == "Done for 2 exceptions."
     assert ann.page.locator("table.list .tag", has_text="acknowledged").count() == 2
     history = ask("ann", "GET", f"/api/v1/exceptions/{PRICE['exception_id']}").json()["history"]
     assert [(one["action"], one["comment"]) for one in history] == [("ACKNOWLEDGE", "seen <b>by ann</b>")]
@@ -112,7 +121,8 @@ def test_sign_in_find_drill_down_act_and_export(browser: "Browser", own: tuple[s
     text = Path(started.value.path()).read_text()
     assert len(text.splitlines()) == 3
     assert PRICE["exception_id"] in text
-    for page in ("", "closes/2026-03-09-r1", "quarantine", "suppliers", f"suppliers/{OURS}", "system", "audit"):
+    of_suppliers = ("suppliers", f"suppliers/{OURS}", "what-if", f"what-if/{BACKTEST}")
+    for page in ("", "closes/2026-03-09-r1", "quarantine", *of_suppliers, "system", "audit"):
         ann.page.goto(f"/{page}")
         ann.page.get_by_role("heading", level=1).wait_for()
         ann.shows(f"{page.replace('/', '-') or 'overview'}-light")
@@ -129,7 +139,8 @@ def test_somebody_limited_sees_their_own_on_a_phone_in_the_dark(
     olga = Person(browser, own[0], shots, color_scheme="dark", viewport={"width": 390, "height": 844})
     olga.signs_in("olga")
     assert olga.rows() == 5
-    for page in ("exceptions", "", f"exceptions/{PRICE['exception_id']}", "closes", "quarantine", "suppliers"):
+    ones = (f"exceptions/{PRICE['exception_id']}", f"what-if/{BACKTEST}")
+    for page in ("exceptions", "", "closes", "quarantine", "suppliers", *ones):
         olga.page.goto(f"/{page}")
         assert THEIRS not in olga.page.content()
         olga.shows(f"{page[:10].replace('/', '') or 'overview'}-phone-dark-{'one' if len(page) > 20 else 'all'}")
@@ -151,3 +162,73 @@ def test_it_works_by_keyboard_and_without_javascript(browser: "Browser", url: st
     assert plain.rows() == 1
     assert plain.page.get_by_role("link", name=HOSTILE).count() == 1
     plain.context.close()
+
+
+def test_from_what_is_at_risk_to_the_dearest_break(browser: "Browser", settings: Settings, shots: Path | None) -> None:
+    # The pictures of the README are made by this, over the demo's lake.
+    lake = os.environ.get("RECO_SCREENSHOTS_LAKE") or settings.lake.root
+    shown = settings.model_copy(update={"lake": Lake(root=lake)})
+    make_users(shown)
+    with serving(shown) as url:
+        ann = Person(browser, url, shots, color_scheme="light", viewport={"width": 1280, "height": 1000})
+        ann.signs_in("ann")
+        ann.page.goto("/")
+        ann.page.locator("#chart svg").first.wait_for()
+        ann.shows("readme-overview", whole=False)
+        ann.page.goto("/exceptions?type=PRICE_MISMATCH")
+        ann.shows("readme-exceptions", whole=False)
+        ann.page.locator("table.list tbody a").first.click()
+        ann.page.get_by_role("heading", name="Rules").wait_for()
+        ann.shows("readme-exception", whole=False)
+        assert ann.page.locator("tr", has_text="Would clear it").count() >= 1
+        assert ann.complaints == []
+        ann.context.close()
+
+
+PAGES = (
+    "", "exceptions", f"exceptions/{PRICE['exception_id']}", "closes/2026-03-09-r1", "quarantine", "suppliers",
+    f"suppliers/{OURS}", "system", "audit", "nowhere",
+)  # fmt: skip
+
+
+def test_nothing_stands_in_the_way_of_those_who_do_not_see_or_use_a_mouse(
+    browser: "Browser", url: str, shots: Path | None
+) -> None:
+    ann = Person(browser, url, shots)
+    ann.page.goto("/sign-in")
+    ann.looks_well()
+    ann.signs_in("ann")
+    for page in PAGES:
+        ann.page.goto(f"/{page}")
+        ann.looks_well()
+    ann.context.close()
+
+
+def test_nor_on_a_phone_in_the_dark(browser: "Browser", url: str, shots: Path | None) -> None:
+    ann = Person(browser, url, shots, color_scheme="dark", viewport={"width": 390, "height": 844})
+    ann.signs_in("ann")
+    for page in ("", f"exceptions/{PRICE['exception_id']}"):
+        ann.page.goto(f"/{page}")
+        ann.looks_well()
+        ann.shows(f"axe-{page[:20].replace('/', '-')}")
+    ann.context.close()
+
+
+def test_back_leads_to_the_search_before_and_results_are_said(browser: "Browser", url: str, shots: Path | None) -> None:
+    ann = Person(browser, url, shots)
+    ann.signs_in("ann")
+    before = ann.rows()
+    ann.page.get_by_label("Severity").focus()
+    ann.page.get_by_label("Severity").select_option("CRITICAL")
+    ann.page.wait_for_url("**severity=CRITICAL*")
+    until(lambda: ann.rows() == 2)
+    until(lambda: ann.page.locator("#said").inner_text().startswith("2 exceptions"))
+    assert ann.page.evaluate("document.activeElement.name") == "severity"
+    ann.page.go_back()
+    until(lambda: ann.rows() == before)
+    assert ann.page.get_by_label("Severity").input_value() == ""
+    ann.page.go_forward()
+    until(lambda: ann.rows() == 2)
+    assert ann.page.get_by_label("Severity").input_value() == "CRITICAL"
+    assert ann.complaints == []
+    ann.context.close()

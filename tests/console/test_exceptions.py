@@ -127,6 +127,21 @@ def test_what_a_person_resolved_comes_back_when_it_is_seen_again_or_grows(
     assert (row["state"], row["came_back"]) == ("OPEN" if came_back else "RESOLVED", came_back)
 
 
+def test_what_came_back_can_be_acknowledged_and_resolved_again(settings: Settings, tables: Tables) -> None:
+    act(tables, PRICE, request(Action.ACKNOWLEDGE))
+    act(tables, PRICE, request(Action.RESOLVE, 2, reason="FALSE_ALARM"))
+    DeltaTable(settings.table_path("exceptions")).delete(f"exception_id = '{PRICE['exception_id']}'")
+    put(settings, "exceptions", [{**PRICE, "last_seen_date": DAY + timedelta(days=1)}])
+    again = Tables(settings)
+    assert row_of(again, PRICE)["acknowledged"] is False
+    act(again, PRICE, request(Action.ACKNOWLEDGE, 3))
+    row = row_of(again, PRICE)
+    assert (row["state"], row["came_back"], row["acknowledged"]) == ("OPEN", True, True)
+    act(again, PRICE, request(Action.RESOLVE, 4, reason="WRITTEN_OFF"))
+    row = row_of(again, PRICE)
+    assert (row["state"], row["came_back"], row["acknowledged"]) == ("RESOLVED", False, False)
+
+
 @pytest.mark.parametrize(("reopened", "came_back"), [(0, False), (1, True)])
 def test_what_the_stream_reopens_comes_back(settings: Settings, tables: Tables, reopened: int, came_back: bool) -> None:
     act(tables, PROVISIONAL, request(Action.RESOLVE, reason="FALSE_ALARM"))
@@ -198,14 +213,26 @@ def test_a_search_finds_what_it_says_of_the_users_suppliers(
 
 
 def test_pages_follow_each_other_in_order_and_what_has_no_value_is_last(tables: Tables) -> None:
-    rows = visible(tables, User(name="olga", suppliers=(OURS,)))
+    olga = User(name="olga", suppliers=(OURS,))
+    rows = visible(tables, olga)
     hits = search.found(rows, Query())
-    pages = [search.page(tables, rows, hits, Query(size=2, page=number)) for number in (1, 2, 3, 4)]
+    pages = [search.answer(tables, olga, one).page(one) for one in (Query(size=2, page=n) for n in (1, 2, 3, 4))]
     assert [page.height for page in pages] == [2, 2, 1, 0]
     assert ids(pl.concat(pages))[0] == "BK-1"
     assert ids(pl.concat(pages))[-1] == "BK-5"
     assert ids(search.ordered(tables, rows, hits, Query(sort="severity")))[0] == "BK-1"
     assert ids(search.ordered(tables, rows, hits, Query(sort="activity_id", order="asc")))[:2] == ["BK-1", "BK-2"]
+
+
+def test_an_answer_that_is_kept_is_the_users_own_and_of_now(tables: Tables) -> None:
+    olga, later = User(name="olga", suppliers=(OURS,)), AT + timedelta(days=400)
+    before = {name: search.answer(tables, user, Query()).total for name, user in (("ann", ANN), ("olga", olga))}
+    assert before == {"ann": 7, "olga": 5}
+    assert search.answer(tables, olga, Query(age=0), AT + timedelta(minutes=1)).total == 2
+    assert search.answer(tables, olga, Query(age=0), later).total == 0
+    act(tables, PRICE, request(Action.RESOLVE, reason="FALSE_ALARM"))
+    after = {name: search.answer(tables, user, Query()).total for name, user in (("ann", ANN), ("olga", olga))}
+    assert after == {"ann": 6, "olga": 4}
 
 
 def test_a_search_is_a_link_and_a_link_a_search() -> None:
@@ -228,6 +255,27 @@ def test_a_table_that_changed_is_seen_soon_and_until_then_what_there_was(setting
         assert time.monotonic() < deadline
         time.sleep(0.01)
     assert everything(tables).height == before + 1
+
+
+def test_a_large_frame_is_not_made_again_with_each_write(
+    settings: Settings, tables: Tables, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jobs.console.tables.LARGE", 0)
+    monkeypatch.setattr("jobs.console.tables._RESTS", 10**6)
+    clock = time.monotonic
+    before = everything(tables).height
+    for number in (1, 2):
+        put(settings, "exceptions", [closed(OURS, f"BK-new-{number}", KIND, "LOW", "1")])
+        deadline = time.monotonic() + 20
+        while number == 1 and everything(tables).height == before:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+    assert [everything(tables).height for _ in range(3)] == [before + 1] * 3
+    monkeypatch.setattr("jobs.console.tables.time.monotonic", lambda: clock() + 61)
+    deadline = clock() + 20
+    while everything(tables).height == before + 1:
+        assert clock() < deadline
+        time.sleep(0.01)
 
 
 def test_an_empty_lake_is_no_error(tmp_path: Path) -> None:

@@ -6,70 +6,24 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from datetime import date, timedelta
 from pathlib import Path
 
 import httpx
-import polars as pl
 import pytest
-from deltalake import write_deltalake
 
-from jobs.common.arrow import polars_schema
 from jobs.common.settings import Settings
-from schemas.tables import TABLES
 from tests.console.conftest import make_users, settings_of
-from tests.console.lake import PRICE, small_lake
+from tests.console.million import PAGES, large_lake
 
 pytestmark = pytest.mark.long
 
-ROWS = 1_000_000
 ROUNDS = 40
-PAGES = (
-    "/", "/exceptions", "/exceptions?sort=severity", "/exceptions?sort=since&order=asc&page=5000",
-    "/exceptions?q=77777",
-    "/exceptions?supplier=SUP-7&age=4", f"/exceptions/{PRICE['exception_id']}", "/closes", "/closes/2026-03-09-r1",
-    "/quarantine", "/suppliers", "/suppliers/SUP-7", "/system",
-)  # fmt: skip
-
-
-def a_million() -> pl.DataFrame:
-    """Exceptions of 200 suppliers and 100 days."""
-    number = pl.int_range(ROWS, eager=True).alias("n").to_frame()
-    word = pl.col("n").hash(1).cast(pl.String).str.zfill(20)
-    text = pl.col("n").cast(pl.String)
-
-    def one_of(*words: str) -> pl.Expr:
-        places = (pl.col("n").hash(len(words)) % len(words)).cast(pl.Int64)
-        return places.replace_strict(dict(enumerate(words)), return_dtype=pl.String)
-
-    day = pl.lit(date(2026, 3, 9)) - (pl.col("n") % 100) * timedelta(days=1)
-    return number.select(
-        (word + word + word + text.str.zfill(4).str.tail(4)).alias("exception_id"),
-        ("SUP-" + (pl.col("n").hash(9) % 200).cast(pl.String)).alias("supplier_id"),
-        ("BK-" + text).alias("activity_id"),
-        one_of("MISSING_SUPPLIER", "PRICE_MISMATCH", "STATUS_MISMATCH").alias("anomaly_type"),
-        one_of("OPEN", "OPEN", "OPEN", "RESOLVED").alias("state"),
-        one_of("CRITICAL", "HIGH", "MEDIUM", "LOW", "LOW").alias("severity"),
-        ((pl.col("n").hash(3) % 10**9).cast(pl.Decimal(28, 6)) / 1000)
-        .cast(pl.Decimal(28, 6))
-        .alias("amount_at_risk_usd"),
-        day.alias("first_seen_date"),
-        day.alias("last_seen_date"),
-        pl.lit(None, pl.Date).alias("resolved_date"),
-        pl.lit("2026-03-09-r1").alias("close_id"),
-    )
 
 
 @pytest.fixture
 def large(tmp_path: Path) -> Settings:
     settings = settings_of(tmp_path)
-    small_lake(settings)
-    rows = a_million()
-    write_deltalake(settings.table_path("exceptions"), rows, mode="append")
-    breaks = rows.rename({"exception_id": "anomaly_id", "last_seen_date": "reco_date"})
-    told = breaks.with_columns(pl.lit("MISMATCHED").alias("outcome"), pl.lit("said").alias("explanation"))
-    columns = list(polars_schema(TABLES["anomalies"].schema))
-    write_deltalake(settings.table_path("anomalies"), told.select(columns), mode="append")
+    large_lake(settings)
     return settings
 
 

@@ -11,7 +11,6 @@ from typer.testing import CliRunner
 from jobs.common.errors import UserError
 from jobs.common.settings import Settings
 from jobs.console.app import create_app
-from jobs.console.limits import WINDOW_SECONDS, Attempts
 from jobs.console.main import app
 from jobs.console.sign_in import safe_target
 from jobs.console.users import Role, User, Users, add_user
@@ -31,7 +30,7 @@ def test_nobody_sees_anything_without_signing_in(url: str) -> None:
 
 
 def test_a_session_begins_ends_and_cannot_be_used_after_it(url: str) -> None:
-    with httpx.Client(base_url=url) as client:
+    with httpx.Client(timeout=60, base_url=url) as client:
         entered = sign_in(client, "ann")
         assert (entered.status_code, entered.headers["location"]) == (303, "/")
         cookie = next(value for value in entered.headers.get_list("set-cookie") if value.startswith("reco_session="))
@@ -46,7 +45,7 @@ def test_a_session_begins_ends_and_cannot_be_used_after_it(url: str) -> None:
 
 def test_a_new_password_or_a_user_taken_out_ends_sessions(settings: Settings, own: tuple[str, Ask]) -> None:
     path = settings.console.users_file
-    with httpx.Client(base_url=own[0]) as client:
+    with httpx.Client(timeout=60, base_url=own[0]) as client:
         sign_in(client, "vera")
         assert client.get("/api/v1/me").status_code == 200
         add_user(path, User(name="vera"), "another long password")
@@ -57,39 +56,25 @@ def test_a_new_password_or_a_user_taken_out_ends_sessions(settings: Settings, ow
         assert client.get("/api/v1/me").status_code == 401
 
 
-def test_wrong_passwords_have_to_wait_and_say_nothing_of_who_exists(own: tuple[str, Ask]) -> None:
-    with httpx.Client(base_url=own[0]) as client:
-        known, unknown = sign_in(client, "ann", "wrong"), sign_in(client, "nobody", "wrong")
-        assert (known.status_code, unknown.status_code) == (401, 401)
-        assert "Name or password is wrong" in known.text
-        assert "Name or password is wrong" in unknown.text
-        for _ in range(3):
-            sign_in(client, "ann", "wrong")
-        waiting = sign_in(client, "ann", PASSWORD)
-        assert waiting.status_code == 429
-        assert 0 < int(waiting.headers["retry-after"]) <= WINDOW_SECONDS
-
-
 def test_the_sign_in_form_cannot_be_sent_by_another_site(url: str) -> None:
     form = {"name": "ann", "password": PASSWORD}
     assert httpx.post(url + "/sign-in", data=form).status_code == 403
     assert httpx.post(url + "/sign-in", data={**form, "token": "guessed"}).status_code == 403
 
 
-def test_attempts_are_counted_by_key_and_forgotten() -> None:
-    now = [0.0]
-    attempts = Attempts(2, lambda: now[0])
-    attempts.failed("a", "b")
-    assert attempts.wait_seconds("a") == 0
-    now[0] = 10
-    attempts.failed("a")
-    assert attempts.wait_seconds("a", "b") == WINDOW_SECONDS - 10
-    assert attempts.wait_seconds("b") == 0
-    now[0] = WINDOW_SECONDS
-    assert attempts.wait_seconds("a") == 0
-    attempts.failed("a")
-    attempts.succeeded("a")
-    assert attempts.wait_seconds("a") == 0
+def test_a_session_that_ended_stays_so_after_a_restart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SESSIONS_OF_A_TEST", "secret")
+    settings = settings_of(tmp_path, session_secret="env:SESSIONS_OF_A_TEST")
+    make_users(settings)
+    with serving(settings) as url, httpx.Client(timeout=60, base_url=url) as client:
+        sign_in(client, "ann")
+        ended = client.cookies["reco_session"]
+        client.post("/sign-out", data={"csrf": client.get("/api/v1/me").json()["csrf"]})
+        sign_in(client, "ann")
+        kept = client.cookies["reco_session"]
+    with serving(settings) as url:
+        for cookie, status in ((ended, 401), (kept, 200)):
+            assert httpx.get(f"{url}/api/v1/me", cookies={"reco_session": cookie}).status_code == status
 
 
 @pytest.mark.parametrize(("proxies", "status"), [(["127.0.0.0/8"], 200), (["10.0.0.7"], 401), ([], 401)])
@@ -142,6 +127,7 @@ def test_bodies_that_are_too_large_are_not_read(url: str) -> None:
     [
         ("/closes", "/closes"),
         ("/exceptions?q=a", "/exceptions?q=a"),
+        ("/exceptions?q=a+b%2Bc", "/exceptions?q=a+b%2Bc"),
         ("//evil.example", "/"),
         ("/\\evil", "/"),
         ("https://evil", "/"),

@@ -14,10 +14,10 @@ from confluent_kafka import Consumer, TopicPartition
 
 from jobs.common.kafka import create_topics
 from jobs.common.settings import Settings
-from jobs.ingest import relay
 from jobs.ingest.outbox import open_outbox
 from jobs.ingest.outbox_table import OutboxTable
 from jobs.ingest.relay import Done, Relay
+from jobs.ingest.relay_command import create
 from jobs.ingest.stopping import Stopping
 from tests.ingest.databases import Database
 
@@ -61,7 +61,7 @@ class Shop:
         self._connections: list[Any] = []
 
     def __enter__(self) -> Self:
-        relay.create(self.settings)
+        create(self.settings)
         return self
 
     def __exit__(

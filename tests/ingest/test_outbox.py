@@ -9,7 +9,7 @@ import pytest
 from jobs.common.errors import UserError
 from jobs.common.settings import load_settings
 from jobs.ingest.outbox import ms, open_outbox, utc
-from jobs.ingest.relay import create
+from jobs.ingest.relay_command import create
 from tests.ingest.databases import Postgres
 from tests.ingest.shop import Shop, wait_for
 

@@ -11,7 +11,8 @@ from jobs.cli.main import main
 from jobs.common.errors import FAILED, UserError
 from jobs.common.metrics import REGISTRY
 from jobs.ingest.outbox import open_outbox
-from jobs.ingest.relay import Relay, create
+from jobs.ingest.relay import Relay
+from jobs.ingest.relay_command import create
 from jobs.ingest.stopping import Stopping
 from tests.ingest.databases import ROOT, Database
 from tests.ingest.shop import Shop, assert_in_order, wait_for

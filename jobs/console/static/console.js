@@ -18,6 +18,11 @@ document.addEventListener("htmx:configRequest", (event) => {
   const values = event.detail.formData || event.detail.parameters;
   for (const [name, value] of [...values.entries()]) if (value === "" && name !== "state") values.delete(name);
 });
+// What was found is said to those who do not see it; all of its rows would be too much.
+document.addEventListener("htmx:afterSwap", (event) => {
+  if (event.target.id !== "results") return;
+  document.getElementById("said").textContent = event.target.querySelector(".found").textContent.trim();
+});
 function failed(text) {
   const place = document.getElementById("failure");
   place.textContent = text;

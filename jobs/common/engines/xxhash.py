@@ -1,0 +1,206 @@
+"""Spark's `xxhash64` over columns, without Spark, so that a close has the same content hash by whichever engine.
+
+XXH64 (github.com/Cyan4973/xxHash, doc/xxhash_spec.md) as Spark 4.1 folds it over columns: each value is hashed with the
+hash so far as its seed, a null leaves it as it is, arrays and structs are folded element by element.
+"""
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from pyspark.sql.types import (
+    ArrayType,
+    BooleanType,
+    DataType,
+    DateType,
+    DecimalType,
+    IntegerType,
+    LongType,
+    StringType,
+    StructType,
+    TimestampType,
+)
+
+Words = NDArray[np.uint64]
+
+_P1, _P2, _P3, _P4, _P5 = (
+    np.uint64(number)
+    for number in (
+        0x9E3779B185EBCA87,
+        0xC2B2AE3D27D4EB4F,
+        0x165667B19E3779F9,
+        0x85EBCA77C2B2AE63,
+        0x27D4EB2F165667C5,
+    )
+)
+_SEED = np.uint64(42)
+_STRIPE, _WORD, _HALF = 32, 8, 4
+
+
+def folded(column: pl.Series, kind: DataType, seeds: Words) -> Words:
+    """The hashes after one more column: `seeds` and the result are (chains, rows). TypeError for other types."""
+    if column.null_count() == 0:
+        return _fold(column, kind, seeds)
+    there = column.is_not_null()
+    rows = there.arg_true().to_numpy()
+    hashes = seeds.copy()
+    if len(rows):
+        hashes[:, rows] = _fold(column.filter(there), kind, seeds[:, rows])
+    return hashes
+
+
+def started(numbers: tuple[int, ...], rows: int) -> Words:
+    """The hashes of an integer literal alone, one chain for each of them."""
+    literal = np.array(numbers, dtype=np.uint64)[:, None]
+    return np.repeat(_int(literal, np.full((len(numbers), 1), _SEED)), rows, axis=1)
+
+
+def _fold(column: pl.Series, kind: DataType, seeds: Words) -> Words:
+    """As `folded`, of a column without nulls."""
+    match kind:
+        case BooleanType():
+            return _int(column.cast(pl.UInt64).to_numpy(), seeds)
+        case IntegerType() | DateType():
+            return _int(column.to_physical().to_numpy().astype(np.uint32).astype(np.uint64), seeds)
+        case LongType() | TimestampType():
+            return _long(column.to_physical().to_numpy().view(np.uint64), seeds)
+        case StringType():
+            return _bytes(column.cast(pl.Binary), seeds)
+        case DecimalType():
+            return _decimal(column, kind, seeds)
+        case StructType():
+            for field in kind.fields:
+                seeds = folded(column.struct.field(field.name), field.dataType, seeds)
+            return seeds
+        case ArrayType():
+            return _array(column, kind, seeds)
+    raise TypeError(f"no hash of {kind.simpleString()}")
+
+
+def _decimal(column: pl.Series, kind: DecimalType, seeds: Words) -> Words:
+    unscaled = column.to_physical()
+    small = unscaled.cast(pl.Int64, strict=False)
+    if kind.precision <= 18:
+        return _long(small.to_numpy().view(np.uint64), seeds)
+    hashes = seeds.copy()
+    fits = small.is_not_null()
+    rows = fits.arg_true().to_numpy()
+    if len(rows):
+        hashes[:, rows] = _big_endian(small.filter(fits).to_numpy(), seeds[:, rows])
+    rows = (~fits).arg_true().to_numpy()
+    if len(rows):
+        texts = [_minimal(int(number)) for number in unscaled.filter(~fits).to_list()]
+        hashes[:, rows] = _bytes(pl.Series(texts, dtype=pl.Binary), seeds[:, rows])
+    return hashes
+
+
+def _minimal(number: int) -> bytes:
+    """Java's `BigInteger.toByteArray`: big-endian two's complement of as few bytes as hold the number and its sign."""
+    magnitude = number if number >= 0 else ~number
+    return number.to_bytes(magnitude.bit_length() // 8 + 1, "big", signed=True)
+
+
+def _big_endian(numbers: NDArray[np.int64], seeds: Words) -> Words:
+    """The same bytes as `_minimal`, of numbers of 64 bits: their first bytes in memory, the order of bytes turned."""
+    magnitude = np.where(numbers < 0, ~numbers, numbers)
+    lengths = np.ones(len(numbers), dtype=np.int64)
+    for length in range(1, _WORD):
+        lengths += magnitude >= (1 << (8 * length - 1))
+    hashes = seeds.copy()
+    for length in np.unique(lengths).tolist():
+        rows = np.flatnonzero(lengths == length)
+        words = (numbers[rows].view(np.uint64) << np.uint64(64 - 8 * length)).byteswap()
+        hashes[:, rows] = _of_words([words], length, seeds[:, rows])
+    return hashes
+
+
+def _bytes(column: pl.Series, seeds: Words) -> Words:
+    lengths = column.bin.size()
+    hashes: Words | None = None
+    for length in lengths.unique().to_list():
+        same = lengths == length
+        if same.all():
+            return _of_words(_words(column, length), length, seeds)
+        hashes = seeds.copy() if hashes is None else hashes
+        rows = same.arg_true().to_numpy()
+        hashes[:, rows] = _of_words(_words(column.filter(same), length), length, seeds[:, rows])
+    return seeds if hashes is None else hashes
+
+
+def _words(column: pl.Series, length: int) -> Iterator[Words]:
+    """Texts of one length as words of eight bytes, the last one filled up with zeros."""
+    for start in range(0, length, _WORD):
+        part = column.bin.slice(start, _WORD)
+        if length - start < _WORD:
+            part = pl.select(pl.lit(part) + pl.lit(bytes(_WORD - length + start))).to_series()
+        yield part.bin.reinterpret(dtype=pl.UInt64, endianness="little").to_numpy()
+
+
+def _of_words(words: Iterable[Words], length: int, seeds: Words) -> Words:
+    given = iter(words)
+    hashes = _stripes(given, length // _STRIPE, seeds) if length >= _STRIPE else seeds + _P5
+    hashes += np.uint64(length)
+    for _ in range(length % _STRIPE // _WORD):
+        hashes ^= _mixed(next(given))
+        hashes = _turned(hashes, 27) * _P1 + _P4
+    rest = length % _WORD
+    if rest:
+        word = next(given)
+        if rest >= _HALF:
+            hashes ^= (word & np.uint64(0xFFFFFFFF)) * _P1
+            hashes = _turned(hashes, 23) * _P2 + _P3
+        for place in range(rest & _HALF, rest):
+            hashes ^= ((word >> np.uint64(8 * place)) & np.uint64(0xFF)) * _P5
+            hashes = _turned(hashes, 11) * _P1
+    return _ended(hashes)
+
+
+def _stripes(words: Iterator[Words], count: int, seeds: Words) -> Words:
+    lanes = [seeds + _P1 + _P2, seeds + _P2, seeds.copy(), seeds - _P1]
+    for _ in range(count):
+        lanes = [_turned(lane + next(words) * _P2, 31) * _P1 for lane in lanes]
+    hashes = _turned(lanes[0], 1) + _turned(lanes[1], 7) + _turned(lanes[2], 12) + _turned(lanes[3], 18)
+    for lane in lanes:
+        hashes = (hashes ^ _mixed(lane)) * _P1 + _P4
+    return hashes
+
+
+def _int(numbers: Words, seeds: Words) -> Words:
+    """`numbers`: 32 bits each."""
+    hashes = seeds + (_P5 + np.uint64(_HALF))
+    hashes ^= numbers * _P1
+    return _ended(_turned(hashes, 23) * _P2 + _P3)
+
+
+def _long(numbers: Words, seeds: Words) -> Words:
+    hashes = seeds + (_P5 + np.uint64(_WORD))
+    hashes ^= _mixed(numbers)
+    return _ended(_turned(hashes, 27) * _P1 + _P4)
+
+
+def _mixed(words: Words) -> Words:
+    return _turned(words * _P2, 31) * _P1
+
+
+def _turned(words: Words, bits: int) -> Words:
+    return (words << np.uint64(bits)) | (words >> np.uint64(64 - bits))
+
+
+def _ended(hashes: Words) -> Words:
+    hashes ^= hashes >> np.uint64(33)
+    hashes *= _P2
+    hashes ^= hashes >> np.uint64(29)
+    hashes *= _P3
+    hashes ^= hashes >> np.uint64(32)
+    return hashes
+
+
+def _array(column: pl.Series, kind: ArrayType, seeds: Words) -> Words:
+    lengths = column.list.len()
+    hashes = seeds.copy()
+    for place in range(max(lengths.to_list(), default=0)):
+        longer = lengths > place
+        rows = longer.arg_true().to_numpy()
+        hashes[:, rows] = folded(column.filter(longer).list.get(place), kind.elementType, hashes[:, rows])
+    return hashes

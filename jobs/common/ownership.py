@@ -1,0 +1,73 @@
+"""Who writes a table: told by the table itself, asked once when a job starts.
+
+Two drivers that write one table on S3 lose each other's commits in silence, so the second one is refused.
+"""
+
+from collections.abc import Sequence
+
+from deltalake.exceptions import CommitFailedError, DeltaError
+
+from jobs.common.errors import FAILED, UserError
+from jobs.common.lake import open_table
+from jobs.common.lasting import lasting
+from jobs.common.log import get_logger
+from jobs.common.settings import Settings
+from schemas.tables import TABLES
+
+log = get_logger(__name__)
+
+PROPERTY = "reco.owner"
+_TRIES = 5
+
+
+def owner_of(settings: Settings, name: str) -> str:
+    """The application of these settings that writes the table, like `stream:_checkpoints` or `close@emr`.
+
+    A streaming job is known by where its checkpoints are, within the lake or elsewhere; `lake.writer` tells
+    installations apart.
+    """
+    role, writer = TABLES[name].owner, settings.lake.writer
+    if role == "stream":
+        place = settings.stream.checkpoint_root.removeprefix(f"{settings.lake.root}/")
+        role = f"{role}:{place}"
+    return f"{role}@{writer}" if writer else role
+
+
+def claim(settings: Settings, names: Sequence[str], *, take_over: bool = False) -> None:
+    """Make sure that these tables, as far as they are there, are ours to write; one without an owner becomes ours.
+
+    Tables of before also get the retention that new ones have.
+
+    UserError where another application owns one, unless `take_over`: then it is ours from now on.
+    """
+    for name in names:
+        table, mine = open_table(settings, name), owner_of(settings, name)
+        if table is None:
+            continue
+        wanted, told = {PROPERTY: mine, **lasting(name)}, table.metadata().configuration
+        if wanted.items() <= told.items():
+            continue
+        if (other := told.get(PROPERTY, mine)) != mine:
+            if not take_over:
+                raise UserError(
+                    f"The table {TABLES[name].path} of {settings.lake.root} is written by {other}, and this is {mine}: "
+                    "two writers lose rows. Set stream.checkpoint_root and lake.writer to what they were, or make sure "
+                    "that the other has stopped for good and say --take-over."
+                )
+            log.warning("taken over", table=name, owner=other, by=mine)
+        _write(settings, name, wanted)
+
+
+def _write(settings: Settings, name: str, wanted: dict[str, str]) -> None:
+    for left in reversed(range(_TRIES)):
+        table = open_table(settings, name)
+        assert table is not None
+        try:
+            table.alter.set_table_properties(wanted, raise_if_not_exists=False)
+        except CommitFailedError:
+            if not left:
+                raise
+        except (DeltaError, OSError) as error:
+            raise UserError(f"The table {TABLES[name].path} cannot be written: {error}", FAILED) from error
+        else:
+            return

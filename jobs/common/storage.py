@@ -1,0 +1,103 @@
+"""Files of the lake, in a folder or an object store, without a JVM: listed, read, written, copied, removed."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import obstore
+from obstore.exceptions import BaseError, NotFoundError
+from obstore.store import LocalStore, ObjectStore, from_url
+
+from jobs.common.errors import FAILED, UserError
+from jobs.common.sections import SCHEME
+
+#: So many files are removed with one call.
+_BATCH = 500
+#: Bytes of a file that are held at a time when it is copied.
+_PIECE = 8 << 20
+
+
+@dataclass(frozen=True)
+class File:
+    """One file: its path under the store's root, bytes, and when it was written (UTC)."""
+
+    path: str
+    size: int
+    modified: datetime
+
+
+class Storage:
+    """A folder, or a prefix of a bucket (`s3a://bucket/prefix`; AWS_… variables say how it is reached)."""
+
+    def __init__(self, root: str, *, make: bool = False) -> None:
+        """`make`: a folder that is not there is made. UserError where the place cannot be used."""
+        self.root = root
+        self.is_local = SCHEME.match(root) is None
+        self._store: ObjectStore | None = None
+        try:
+            if not self.is_local:
+                self._store = from_url(root.replace("s3a://", "s3://", 1))
+            elif make or Path(root).is_dir():
+                self._store = LocalStore(root, mkdir=make)
+        except (BaseError, OSError, ValueError) as error:
+            raise UserError(f"The place {root} cannot be used: {error}; see docs/s3.md.", FAILED) from error
+
+    def files(self, prefix: str = "") -> Iterator[File]:
+        """Every file under a prefix that is a folder, none where it is absent; in no order."""
+        if self._store is None:
+            return
+        for batch in obstore.list(self._store, prefix or None, chunk_size=1000):
+            for one in batch:
+                yield File(one["path"], one["size"], one["last_modified"])
+
+    def is_there(self, path: str) -> bool:
+        """Whether a file is there."""
+        if self._store is None:
+            return False
+        try:
+            obstore.head(self._store, path)
+        except (NotFoundError, FileNotFoundError):
+            return False
+        return True
+
+    def read(self, path: str) -> bytes | None:
+        """A file's bytes; None where it is not there."""
+        if self._store is None:
+            return None
+        try:
+            return bytes(obstore.get(self._store, path).bytes())
+        except (NotFoundError, FileNotFoundError):
+            return None
+
+    def write(self, path: str, content: bytes) -> None:
+        """Write a file whole, in place of the one there; nobody sees half of it."""
+        assert self._store is not None
+        obstore.put(self._store, path, content)
+
+    def remove(self, paths: Sequence[str]) -> None:
+        """Remove files; one that is gone already is no error."""
+        if not paths:
+            return
+        assert self._store is not None
+        for first in range(0, len(paths), _BATCH):
+            batch = paths[first : first + _BATCH]
+            try:
+                obstore.delete(self._store, batch)
+            except (NotFoundError, FileNotFoundError):
+                for path in batch:
+                    with suppress(NotFoundError, FileNotFoundError):
+                        obstore.delete(self._store, path)
+
+    def copy_to(self, path: str, target: "Storage") -> None:
+        """Copy one file to the same path of another place, in pieces."""
+        assert self._store is not None
+        assert target._store is not None
+        found = obstore.get(self._store, path)
+        if found.meta["size"] <= _PIECE:
+            obstore.put(target._store, path, bytes(found.bytes()))
+            return
+        with obstore.open_writer(target._store, path) as writer:
+            for piece in found.stream(min_chunk_size=_PIECE):
+                writer.write(piece)

@@ -1,0 +1,89 @@
+"""Spark and DuckDB close a day alike: the same hash, the same tables, and each goes on where the other left off."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from deltalake import DeltaTable
+from pyspark.sql import SparkSession
+
+from jobs.common.engines import Session
+from jobs.common.engines.duckdb import duckdb_session
+from jobs.common.settings import Settings
+from jobs.daily.close import Report, close_day
+from jobs.daily.explain import Key, explain
+from jobs.daily.replay import replay
+from jobs.daily.revisions import stale_dates
+from tests.daily import small_lake
+from tests.daily.small_lake import DAY, NOON
+
+_TABLES = {
+    "reconciliation_facts": ["reco_date", "supplier_id", "activity_id"],
+    "anomalies": ["anomaly_id"],
+    "exceptions": ["exception_id"],
+    "close_changes": ["revision", "activity_id"],
+    "closes": ["close_id"],
+}
+#: What of a close depends on the run.
+_OF_THE_RUN = ["started_at", "finished_at", "engine"]
+_LATE = [*small_lake.pair("BK-LATE"), small_lake.event("SUPPLIER", "BK-ALONE")]
+
+
+def rows(settings: Settings, name: str) -> list[dict[str, Any]]:
+    """A table's rows, sorted, without what depends on the run."""
+    frame = pl.scan_delta(settings.table_path(name)).collect()
+    return frame.drop(_OF_THE_RUN, strict=False).sort(_TABLES[name]).to_dicts()
+
+
+@contextmanager
+def opened(spark: SparkSession | None) -> Iterator[Session]:
+    """Spark's session, or where there is none a new one of DuckDB."""
+    if spark is not None:
+        yield spark
+        return
+    with duckdb_session(Settings()) as session:
+        yield session
+
+
+def closed_twice(first: SparkSession | None, then: SparkSession | None, root: Path) -> tuple[Settings, list[Report]]:
+    """A lake whose day was closed by one engine and, after late events, by another; None is DuckDB."""
+    settings = small_lake.make(root, small_lake.events())
+    with opened(first) as session:
+        reports = [close_day(session, settings, DAY, NOON)]
+    small_lake.append(settings, _LATE, 1000)
+    with opened(then) as session:
+        assert stale_dates(session, settings) == [DAY]
+        return settings, [*reports, close_day(session, settings, DAY, NOON)]
+
+
+def test_a_close_by_either_is_the_others(spark: SparkSession, tmp_path: Path) -> None:
+    by_spark, expected = closed_twice(spark, spark, tmp_path / "spark")
+    by_duckdb, found = closed_twice(None, None, tmp_path / "duckdb")
+    assert found == expected
+    asked = Key(small_lake.SUPPLIER, "BK-MESSY")
+    with opened(None) as duckdb:
+        for report in expected:
+            assert replay(duckdb, by_spark, report.close_id).equal
+        explained = explain(duckdb, by_spark, asked)
+    assert explained == explain(spark, by_spark, asked)
+    assert replay(spark, by_duckdb, expected[1].close_id).equal
+    for name in _TABLES:
+        assert rows(by_duckdb, name) == rows(by_spark, name), name
+        tables = [DeltaTable(settings.table_path(name)) for settings in (by_duckdb, by_spark)]
+        assert len({table.schema().to_json() for table in tables}) == 1
+        assert tables[0].metadata().partition_columns == tables[1].metadata().partition_columns
+        assert tables[0].metadata().description == tables[1].metadata().description
+        assert tables[0].metadata().configuration == tables[1].metadata().configuration
+    engines = pl.scan_delta(by_duckdb.table_path("closes")).collect()["engine"]
+    assert engines.to_list() == ["duckdb", "duckdb"]
+
+
+@pytest.mark.long
+def test_each_goes_on_where_the_other_left_off(spark: SparkSession, tmp_path: Path) -> None:
+    one, _ = closed_twice(spark, None, tmp_path / "one")
+    two, _ = closed_twice(None, spark, tmp_path / "two")
+    for name in _TABLES:
+        assert rows(one, name) == rows(two, name), name
