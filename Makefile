@@ -6,7 +6,7 @@ PYTEST := $(BIN)/python -m pytest
 # Two processes, each with a Spark session, that take a file of tests at a time: what a file prepares is prepared once.
 SIDE_BY_SIDE := -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help setup demo test test-long lint notebooks bench bench-relay test-spark40 test-duckdb test-alerts test-s3 mutate clean
+.PHONY: help setup demo test test-long lint notebooks bench bench-relay test-spark40 test-duckdb test-alerts test-s3 test-deploy test-airflow mutate clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -59,6 +59,14 @@ test-duckdb: ## the truth tables of the rules on DuckDB, without Spark; they mus
 test-alerts: setup ## the alert rules with promtool, which is fetched into the cache folder where it can be had
 	@$(BIN)/python tools/promtool.py --fetch --version || [ $$? = 77 ]
 	$(PYTEST) tests/alerts/test_alerts.py $(ARGS)
+
+test-deploy: setup ## deploying, against moto's server, which is fetched into the cache folder where it can be had
+	@$(BIN)/python tools/moto.py > /dev/null || [ $$? = 77 ]
+	$(PYTEST) -m "not long" tests/deploy $(ARGS)
+
+test-airflow: setup ## the DAG, with an Airflow of its own in the cache folder
+	@$(BIN)/python tools/airflow_env.py > /dev/null || [ $$? = 77 ]
+	$(PYTEST) -m "not long" tests/deploy/test_airflow.py $(ARGS)
 
 test-s3: setup ## the lake on S3: moto's server behind a proxy that fails, and what each job asks for (minutes)
 	@$(BIN)/python tools/moto.py || [ $$? = 77 ]

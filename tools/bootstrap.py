@@ -44,7 +44,7 @@ BENCHED = ("datacompy==1.1.0", "pyspark-extension==2.15.0.4.1")
 
 ENVIRONMENTS = {
     "main": Environment(
-        ".venv", "local,duckdb,ingest,alerts,console,notebooks,test,demo,lint", ("spark", "broker", "s3")
+        ".venv", "local,duckdb,ingest,deploy,alerts,console,notebooks,test,demo,lint", ("spark", "broker", "s3")
     ),
     # Apart, for pyspark-extension puts its jar into pyspark; datacompy asks for an older pandas than it needs.
     "bench": Environment(".venv-bench", "local,duckdb,ingest,test,demo,bench", ("spark", "broker"), loose=BENCHED),

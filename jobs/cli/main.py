@@ -120,6 +120,11 @@ COMMANDS = {
         "Keep a topic's time moving where its records are pushed by others.",
         "reco heartbeat --side supplier",
     ),
+    "deploy": Row(
+        "jobs.deploy.main:command",
+        "Send code and settings to EMR, EMR Serverless or Databricks and start a job there.",
+        "reco deploy emr-serverless daily --plan -- --date 2026-03-09",
+    ),
     "generate": Row(
         "jobs.ingest.generate:command",
         "Produce a seeded workload of both sides.",

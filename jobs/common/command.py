@@ -19,7 +19,8 @@ _EXTRAS = {
     "currency_converter": "demo",
     "slack_sdk": "alerts",
     **dict.fromkeys(("duckdb", "sqlframe", "sqlglot", "pytz"), "duckdb"),
-    **dict.fromkeys(("boto3", "botocore", "clickhouse_connect"), "warehouse"),
+    **dict.fromkeys(("boto3", "botocore"), "deploy"),
+    "clickhouse_connect": "warehouse",
     **dict.fromkeys(("httpx", "psycopg", "pymysql", "stamina"), "ingest"),
     **dict.fromkeys(
         ("argon2", "fastapi", "itsdangerous", "jinja2", "multipart", "plotly", "starlette", "uvicorn", "xlsxwriter"),

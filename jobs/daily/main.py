@@ -24,7 +24,7 @@ from schemas.tables import TABLES
 
 def command(
     dates: Annotated[
-        list[str] | None, typer.Option("--date", metavar="D", help="A UTC day to close; repeatable.")
+        list[str] | None, typer.Option("--date", metavar="D", help="A UTC day to close, or yesterday; repeatable.")
     ] = None,
     stale: Annotated[
         bool, typer.Option("--stale", help="Close again the closed dates that late events changed.")
@@ -93,7 +93,7 @@ def wanted_dates(texts: Sequence[str], stale: bool, provisional: bool, now: date
     """The dates asked for; none for `--stale`. UserError for what is no date, not over yet, or neither or both."""
     if stale == bool(texts):
         raise UserError("Say which days to close: --date YYYY-MM-DD (once or more) or --stale; one of the two.")
-    days = [_date(text) for text in texts]
+    days = [_date(text, now) for text in texts]
     for day in days:
         over = datetime.combine(day + timedelta(days=1), datetime.min.time(), UTC)
         if now < over and not provisional:
@@ -104,7 +104,9 @@ def wanted_dates(texts: Sequence[str], stale: bool, provisional: bool, now: date
     return days
 
 
-def _date(text: str) -> date:
+def _date(text: str, now: datetime) -> date:
+    if text == "yesterday":  # for schedulers that can only name the day of the run
+        return now.date() - timedelta(days=1)
     try:
         return date.fromisoformat(text)
     except ValueError:
