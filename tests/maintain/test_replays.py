@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from pyspark.sql import SparkSession
 
-from jobs.common.sections import EngineName
+from jobs.common.engines.choice import EngineName
 from jobs.common.stale_mark import looked_to
 from jobs.daily import main as daily
 from jobs.daily.close import close_day
