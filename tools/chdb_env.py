@@ -32,7 +32,8 @@ def fetch() -> str | None:
 
 def main() -> int:
     """Fetch it and print its Python; returns the exit code."""
-    trouble = fetch()
+    with debian.alone("chdb"):
+        trouble = fetch()
     print(f"No chdb: {trouble}." if trouble else python(), file=sys.stderr if trouble else sys.stdout)
     return NONE if trouble else 0
 

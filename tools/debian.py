@@ -4,12 +4,14 @@
 Exit code 77 where it cannot be had: why is said on stderr. Standard library only.
 """
 
+import fcntl
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 NONE = 77
@@ -19,6 +21,15 @@ SECONDS = 300
 def cache() -> Path:
     """Where tools are kept from one run to the next."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "reco"
+
+
+@contextmanager
+def alone(name: str) -> Iterator[None]:
+    """Wait for whoever sets the same up at this moment: tests run side by side."""
+    cache().mkdir(parents=True, exist_ok=True)
+    with (cache() / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def fetch(package: str, take: str, to: Path, *, needs: bool = False) -> str | None:

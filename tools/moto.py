@@ -41,7 +41,8 @@ def fetch() -> str | None:
 
 def main() -> int:
     """Fetch it and print where it is; returns the exit code."""
-    trouble = fetch()
+    with debian.alone("moto"):
+        trouble = fetch()
     print(f"No moto: {trouble}." if trouble else server(), file=sys.stderr if trouble else sys.stdout)
     return NONE if trouble else 0
 
