@@ -51,8 +51,10 @@ def _day_of(side: Side) -> dict[str, Column]:
     mine = F.col("source") == side.value
     first = mine & F.col("_is_event")
     fields = F.struct(*[F.col(name) for name in DUPLICATE_FIELDS])
+    # In order of versions the last is the greatest: one number is compared where `latest_of` compares seven fields.
+    greatest = F.max_by(F.struct(*[F.col(name) for name in VERSION_ORDER]), F.when(mine, F.col("_place")))
     return {
-        f"{side.prefix}_latest": latest_of(side),
+        f"{side.prefix}_latest": greatest,
         f"{side.prefix}_events": F.count(F.when(first, F.lit(1))),
         f"{side.prefix}_versions": F.count(F.when(mine & F.col("_is_version"), F.lit(1))),
         f"{side.prefix}_delay_ms": F.max(F.when(first, F.col("_delay_ms"))),

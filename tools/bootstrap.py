@@ -150,6 +150,10 @@ def set_up(name: str, env: Environment) -> None:
             install(name, env, ivy, tmp)
         ivy.resolve(env.jars, ivy_jar(env), tmp)
         ivy.wait()
+        if name == "main":
+            say("archiving the classes that Spark loads ...")
+            python = str(ROOT / env.folder / "bin" / "python")
+            run([python, "-m", "tools.class_archive"], tmp / "classes.log", "archive the classes that Spark loads")
 
 
 def install(name: str, env: Environment, ivy: Ivy, tmp: Path) -> None:

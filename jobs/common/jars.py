@@ -1,6 +1,7 @@
 """Where the jars of Spark and of the local broker are; tools/bootstrap.sh puts them there (`make setup`)."""
 
 import os
+import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -31,6 +32,11 @@ def s3_jars() -> list[Path]:
 def broker_jars() -> list[Path]:
     """A Kafka broker, whole. Raises UserError where absent."""
     return _jars("broker")
+
+
+def class_archive() -> Path:
+    """Where tools/class_archive.py keeps the classes that jobs load here: beside the packages that it holds for."""
+    return Path(sys.prefix) / "reco-classes.jsa"
 
 
 def _jars(configuration: str) -> list[Path]:

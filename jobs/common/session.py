@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pyspark.sql import SparkSession
 
+from jobs.common.jars import class_archive
 from jobs.common.settings import Settings
 
 #: What every session of ours must have, wherever it runs; set at run time, so that a cluster's session has it too.
@@ -60,10 +61,9 @@ _LOCAL_CONF = {
     # One machine, small plans: fewer threads and less memory for the same work.
     "spark.databricks.delta.snapshotPartitions": "2",
     "spark.sql.sources.parallelPartitionDiscovery.parallelism": "2",
-    "spark.driver.extraJavaOptions": " ".join(
-        ("-Duser.timezone=UTC", "-XX:+UseParallelGC", "-XX:-UsePerfData", *AVRO_LIMITS)
-    ),
 }
+
+LOCAL_JAVA = ("-Duser.timezone=UTC", "-XX:+UseParallelGC", "-XX:-UsePerfData", *AVRO_LIMITS)
 
 
 def spark_session(app: str, settings: Settings) -> SparkSession:
@@ -74,6 +74,7 @@ def spark_session(app: str, settings: Settings) -> SparkSession:
     if settings.spark.master and "SPARK_ENV_LOADED" not in os.environ:
         builder = builder.master(settings.spark.master).config("spark.driver.memory", settings.spark.driver_memory)
         builder = builder.config("spark.driver.extraClassPath", os.pathsep.join(map(str, _jars(settings))))
+        builder = builder.config("spark.driver.extraJavaOptions", " ".join([*LOCAL_JAVA, *_archived_classes()]))
         for key, value in _LOCAL_CONF.items():
             builder = builder.config(key, value)
     builder = builder.config("spark.sql.shuffle.partitions", str(settings.spark.shuffle_partitions))
@@ -123,6 +124,12 @@ def _set(spark: SparkSession, conf: Mapping[str, str]) -> Iterator[None]:
 def local_session(app: str, settings: Settings | None = None) -> SparkSession:
     """A session on this machine, for tests and notebooks."""
     return spark_session(app, settings or Settings())
+
+
+def _archived_classes() -> list[str]:
+    """Java's options for classes that need not be parsed and verified anew; a JVM they don't fit does without."""
+    archive = class_archive()
+    return [f'"-XX:SharedArchiveFile={archive}"', "-Xlog:disable", "-Xlog:all=error:stderr"] if archive.exists() else []
 
 
 def _jars(settings: Settings) -> list[str | Path]:
