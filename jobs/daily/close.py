@@ -77,7 +77,9 @@ def close_day(
         changed = _changes(session, settings, day, judged, earlier, kept)
         report = _report(day, earlier, judged, broken, changed, dry_run)
         if not dry_run:
+            revisions.require_last(session, settings, day, earlier)
             _publish(session, settings, judged, broken, changed, report)
+            revisions.require_last(session, settings, day, earlier)
             _record(session, settings, judged, report, started_at, provisional)
             keep_drift(session, settings, day, judged.inputs, report.close_id)
         return report

@@ -46,6 +46,18 @@ def last_closes(session: Session, settings: Settings) -> dict[date, LastClose]:
     return newest
 
 
+def require_last(session: Session, settings: Settings, day: date, close: LastClose | None) -> None:
+    """UserError where another close of `day` than `close` is the newest now: two at once would take one number."""
+    now = last_closes(session, settings).get(day)
+    if now != close:
+        found = now.close_id if now else "none"
+        raise UserError(
+            f"While {day} was being closed, another close of it was recorded ({found}); this one is not. Let one close "
+            f"of a date run at a time: run `reco daily --date {day}` again.",
+            FAILED,
+        )
+
+
 def facts_of(session: Session, settings: Settings, day: date, close: LastClose) -> DataFrame:
     """The facts of a day as a close left them, at a fixed version of the table: what a revision is compared with.
 

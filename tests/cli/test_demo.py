@@ -77,7 +77,7 @@ def test_the_whole_demo_finds_exactly_what_was_planted_and_leaves_nothing_runnin
     assert eventually(lambda: not of(home), 10), of(home)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.long)])
 def test_ctrl_c_ends_it_with_one_sentence_and_nothing_left_running(tmp_path: Path, number: signal.Signals) -> None:
     home = tmp_path / "demo"
     with subprocess.Popen(

@@ -1,6 +1,7 @@
 """A close by DuckDB that is killed leaves each table as it was or as it will be, and can be run again."""
 
 import os
+import pkgutil
 import shutil
 import signal
 import subprocess
@@ -14,6 +15,7 @@ import polars as pl
 import pytest
 
 from jobs.common.engines.duckdb import duckdb_session
+from jobs.common.errors import FAILED, UserError
 from jobs.common.settings import Daily, Lake, Settings
 from jobs.daily.close import Report, close_day
 from tests.daily import small_lake
@@ -97,3 +99,27 @@ def test_killed_and_run_again(
 def scratch_of(settings: Settings) -> list[str]:
     """The processes that have a folder for what does not fit into memory."""
     return [folder.name.split("-")[2] for folder in Path(settings.lake.root).glob("reco-duckdb-*")]
+
+
+@pytest.mark.parametrize("step", ["require_expectations", "exceptions.keep_lives"])
+def test_two_closes_at_once_do_not_take_one_number(
+    lakes: tuple[Settings, Settings, Report], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    lake = copied(lakes[0], tmp_path / "lake")
+    command = [sys.executable, "-m", "jobs.cli.main", "daily", "--date", str(DAY), "--engine", "duckdb"]
+
+    def meanwhile(*args: Any, **named: Any) -> Any:
+        monkeypatch.undo()
+        subprocess.run(command, env={**os.environ, "RECO_LAKE__ROOT": lake.lake.root}, check=True, capture_output=True)
+        return done(*args, **named)
+
+    owner, _, name = f"jobs.daily.close.{step}".rpartition(".")
+    done = getattr(pkgutil.resolve_name(owner), name)
+    monkeypatch.setattr(f"{owner}.{name}", meanwhile)
+    with duckdb_session(lake) as session, pytest.raises(UserError, match=r"another close .* \(2026-03-10-r2\)") as told:
+        close_day(session, lake, DAY, NOON)
+    assert told.value.exit_code == FAILED
+    closes = pl.scan_delta(lake.table_path("closes")).sort("revision").collect()
+    assert closes["revision"].to_list() == [1, 2]
+    with duckdb_session(lake) as session:
+        assert close_day(session, lake, DAY, NOON).content_hash == closes["content_hash"][1]

@@ -232,18 +232,7 @@ def test_what_is_told_can_be_told_apart(told: Told) -> None:
     assert last <= {(message["exceptionId"], message["state"]) for message in kinds["EXCEPTION"]}
 
 
-def test_new_tolerances_judge_open_exceptions_anew(spark: SparkSession, broker: Broker, tmp_path: Path) -> None:
-    stream = Stream(spark, broker, tmp_path, "tolerance", sweep_minutes=10)
-    stream.take(*both("t", 0, "TIGHT", amountMinor=20_000), *beats(0))
-    assert stream.exceptions("t") == {("t", "PRICE_MISMATCH"): "OPEN"}
-    gauge = {"anomaly_type": "PRICE_MISMATCH", "state": "OPEN"}
-    assert REGISTRY.value("reco_unresolved_exceptions", **gauge) == 1
-    stream.apply(tight="100")
-    stream.take(*both("other", 1), *beats(1))
-    assert stream.exceptions("t") == {("t", "PRICE_MISMATCH"): "RESOLVED"}
-
-
-def test_what_comes_back_after_something_else_was_said_is_said_again(
+def test_new_rates_and_tolerances_judge_anew_and_what_comes_back_is_said_again(
     spark: SparkSession, broker: Broker, tmp_path: Path
 ) -> None:
     stream = Stream(spark, broker, tmp_path, "rates", sweep_minutes=10)
@@ -252,23 +241,30 @@ def test_what_comes_back_after_something_else_was_said_is_said_again(
         (tmp_path / "fx.csv").write_text(f"rate_date,currency,usd_per_unit\n{T0:%Y-%m-%d},EUR,{dollars}\n")
         load(stream.settings, tmp_path / "fx.csv", CLOCK)
         stream.take(*records)
-        return stream.exceptions("e")
+        return stream.exceptions("e", "t")
 
     def again(minutes: float) -> Raw:
         return event("agoda", "e", minutes, "SLOW", currency="EUR", eventTime=_time_of(0))
 
-    assert take("1.10", again(0), event("supplier", "e", 0, "SLOW", amountMinor=11_000), *beats(1)) == {}
-    assert take("1.20", again(1.5), *beats(2)) == {("e", "PRICE_MISMATCH"): "OPEN"}
-    assert take("1.10", *beats(3)) == {("e", "PRICE_MISMATCH"): "RESOLVED"}
-    assert take("1.20", *beats(4)) == {("e", "PRICE_MISMATCH"): "RESOLVED"}
-    assert take("1.20", again(4.5), *beats(5)) == {("e", "PRICE_MISMATCH"): "OPEN+1"}
-    assert take("1.20", again(5.5), *beats(6)) == {("e", "PRICE_MISMATCH"): "OPEN+1"}
+    e, t = ("e", "PRICE_MISMATCH"), ("t", "PRICE_MISMATCH")
+    dear = both("t", 0, "TIGHT", amountMinor=20_000)
+    assert take("1.10", again(0), event("supplier", "e", 0, "SLOW", amountMinor=11_000), *dear, *beats(1)) == {
+        t: "OPEN"
+    }
+    assert REGISTRY.value("reco_unresolved_exceptions", anomaly_type="PRICE_MISMATCH", state="OPEN") == 1
+    assert take("1.20", again(1.5), *beats(2)) == {e: "OPEN", t: "OPEN"}
+    assert take("1.10", *beats(3)) == {e: "RESOLVED", t: "OPEN"}
+    assert take("1.20", *beats(4)) == {e: "RESOLVED", t: "OPEN"}
+    assert take("1.20", again(4.5), *beats(5)) == {e: "OPEN+1", t: "OPEN"}
+    assert take("1.20", again(5.5), *beats(6)) == {e: "OPEN+1", t: "OPEN"}
     results = stream.rows("nrt_results")
     assert stream.outcomes("e") == ["MATCHED", "MISMATCHED"] * 2
-    assert len({row["result_id"] for row in results}) == len(results) == 4
+    assert len({row["result_id"] for row in results}) == len(results) == 5
     messages = [json.loads(value or b"") for _, _, value in consume(stream.settings, stream.settings.topics.results)]
-    states = {m["resultId"]: m["state"] for m in messages if m["kind"] == "EXCEPTION"}
-    assert list(states.values()) == ["OPEN", "RESOLVED", "OPEN"]
+    mine = [m for m in messages if m["kind"] == "EXCEPTION" and m["activityId"] == "e"]
+    assert list({m["resultId"]: m["state"] for m in mine}.values()) == ["OPEN", "RESOLVED", "OPEN"]
+    stream.apply(tight="100")
+    assert take("1.20", *both("other", 7), *beats(7)) == {e: "OPEN+1", t: "RESOLVED"}
 
 
 @pytest.mark.long
