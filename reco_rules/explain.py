@@ -21,23 +21,15 @@ def _amount(side: str) -> Column:
 
 def explanation(anomaly_type: Column) -> Column:
     """The sentence for one break of a fact (its and the policy's columns by name)."""
+    agoda, supplier = _amount("agoda"), _amount("supplier")
+    both = _text("AGODA ", agoda, ", SUPPLIER ", supplier, ": ")
     sentences = {
-        AnomalyType.MISSING_SUPPLIER: _text("AGODA reports ", _amount("agoda"), ", SUPPLIER nothing"),
-        AnomalyType.MISSING_AGODA: _text("SUPPLIER reports ", _amount("supplier"), ", AGODA nothing"),
+        AnomalyType.MISSING_SUPPLIER: _text("AGODA reports ", agoda, ", SUPPLIER nothing"),
+        AnomalyType.MISSING_AGODA: _text("SUPPLIER reports ", supplier, ", AGODA nothing"),
         AnomalyType.PRICE_MISMATCH: _text(
-            *("AGODA ", _amount("agoda"), ", SUPPLIER ", _amount("supplier"), ": ", F.col("price_diff_usd")),
-            *(" USD apart, ", F.col("price_tolerance_usd"), " USD allowed"),
+            *(both, F.col("price_diff_usd"), " USD apart, ", F.col("price_tolerance_usd"), " USD allowed")
         ),
-        AnomalyType.FX_RATE_MISSING: _text(
-            *(
-                "AGODA ",
-                _amount("agoda"),
-                ", SUPPLIER ",
-                _amount("supplier"),
-                ": no rate of the 7 days to ",
-                F.col("fx_date"),
-            ),
-        ),
+        AnomalyType.FX_RATE_MISSING: _text(both, "no rate of the 7 days to ", F.col("fx_date")),
         AnomalyType.STATUS_MISMATCH: _text(
             "AGODA says ", F.col("agoda_status"), ", SUPPLIER says ", F.col("supplier_status")
         ),

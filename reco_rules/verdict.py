@@ -1,6 +1,6 @@
 """The verdict on one key: every rule, once, and the outcome they give together."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from pyspark.sql import Column, DataFrame
@@ -64,18 +64,23 @@ def judge(sides: DataFrame) -> DataFrame:
         ),
         skew.skew(F.col("agoda_event_time"), F.col("supplier_event_time")).alias("skew_seconds"),
     )
-    return measured.select("*", anomaly_types().alias("anomaly_types"), outcome().alias("outcome"))
+    broken = broken_rules()
+    return measured.select("*", anomaly_types(broken).alias("anomaly_types"), outcome(broken).alias("outcome"))
 
 
-def anomaly_types() -> Column:
+def broken_rules() -> dict[AnomalyType, Column]:
+    """Whether a measured row breaks each rule (never null)."""
+    return {rule.anomaly: rule.is_broken() for rule in RULES}
+
+
+def anomaly_types(broken: Mapping[AnomalyType, Column]) -> Column:
     """The names of all broken rules of a measured row, sorted (array of string, never null)."""
-    found = [F.when(rule.is_broken(), F.lit(rule.anomaly.value)).otherwise(F.lit("")) for rule in RULES]
+    found = [F.when(broken[rule.anomaly], F.lit(rule.anomaly.value)).otherwise(F.lit("")) for rule in RULES]
     return F.array_remove(F.array(*found), "")
 
 
-def outcome() -> Column:
+def outcome(broken: Mapping[AnomalyType, Column]) -> Column:
     """The outcome of a measured row: missing, mismatched or matched; duplicates and delays do not change it."""
-    broken = {rule.anomaly: rule.is_broken() for rule in RULES}
     mismatched = F.lit(False)
     for rule in RULES:
         if rule.mismatches:

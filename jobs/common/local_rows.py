@@ -20,9 +20,7 @@ def local_rows(spark: SparkSession, rows: Sequence[Sequence[Any]], schema: Struc
     kind = _parse_datatype_string(schema) if isinstance(schema, str) else schema
     assert isinstance(kind, StructType)
     read = F.from_json(F.lit(as_json(rows, kind)), ArrayType(kind), {"mode": "FAILFAST"})
-    # Field by field, so that the columns keep the schema's comments.
-    one_each = spark.sql("SELECT 1 AS one").select(F.explode(read).alias("row"))
-    return one_each.select(*[F.col("row")[f.name].alias(f.name, metadata=f.metadata) for f in kind.fields])
+    return spark.sql("SELECT 1 AS one").select(F.inline(read))
 
 
 def as_json(rows: Sequence[Sequence[Any]], kind: StructType) -> str:

@@ -140,8 +140,9 @@ def test_outcomes(engine: Engine) -> None:
         rows.append((case, *[row[name] for name in _MEASURED]))
         alone = "MISMATCHED" if kind_mismatches(breaks) else "MATCHED"
         expected.append((case, sorted(breaks), outcome or (breaks[0] if breaks[0].startswith("MISSING") else alone)))
+    broken = verdict.broken_rules()
     found = engine.frame(columns, rows).select(
-        "case_name", verdict.anomaly_types().alias("anomaly_types"), verdict.outcome().alias("outcome")
+        "case_name", verdict.anomaly_types(broken).alias("anomaly_types"), verdict.outcome(broken).alias("outcome")
     )
     engine.assert_equal(found, {"case_name": "string", "anomaly_types": "array<string>", "outcome": "string"}, expected)
 
