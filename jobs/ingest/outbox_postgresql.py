@@ -1,5 +1,6 @@
 """The outbox on PostgreSQL."""
 
+from collections import deque
 from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Any
@@ -8,7 +9,7 @@ import psycopg
 
 from jobs.common.command import one_line
 from jobs.common.errors import UserError
-from jobs.ingest.outbox import AwayError, utc
+from jobs.ingest.outbox import AwayError, Row, utc
 from jobs.ingest.outbox_check import ALL_COLUMNS
 from jobs.ingest.outbox_table import OutboxTable
 
@@ -61,11 +62,12 @@ class PostgresOutbox(OutboxTable):
         for name, value in limits.items():
             connection.execute("select set_config(%s, %s, false)", (name, value))
         if transactions:
+            # Not on the other one: a server that waits for us to read what it notifies does not see how long we are
+            # silent, and would leave the voice to a process that hangs.
+            connection.execute(f"listen {CHANNEL}")
             # Each statement sees what was committed before it, whatever the database's own default is.
             connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
             connection.autocommit = False
-        else:
-            connection.execute(f"listen {CHANNEL}")
         return connection
 
     def check(self) -> None:
@@ -89,6 +91,13 @@ class PostgresOutbox(OutboxTable):
     def is_refusal(self, error: BaseException | None) -> bool:
         """Whether an error says that a statement can never work as it is."""
         return isinstance(error, psycopg.ProgrammingError)
+
+    def claim(self) -> list[Row]:
+        """Lock and return the oldest rows that nobody else has locked, at most outbox.batch_size, by seq."""
+        with self.asking():
+            # What was notified before is seen by the claim; the client would remember it until we wait.
+            deque(self.work.notifies(timeout=0), maxlen=0)
+        return super().claim()
 
     def lock(self, cursor: Any) -> tuple[list[tuple[Any, ...]], int]:
         """Rows to claim, and how many there are up to the last of them: in one question, for each takes a while.
@@ -143,10 +152,7 @@ class PostgresOutbox(OutboxTable):
     def wait(self, seconds: float) -> None:
         """Until a transaction with new rows was committed, or the time is over."""
         with self.asking():
-            for _ in self.watch.notifies(timeout=seconds, stop_after=1):
-                break
-            for _ in self.watch.notifies(timeout=0):
-                pass
+            deque(self.work.notifies(timeout=seconds, stop_after=1), maxlen=0)
 
     def tidy(self, hours: int, limit: int) -> int:
         """Remove, or move to the archive, at most `limit` rows that were published so long ago; how many."""
