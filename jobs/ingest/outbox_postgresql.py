@@ -33,7 +33,7 @@ where datid = (select oid from pg_database where datname = current_database()) a
 class PostgresOutbox(OutboxTable):
     """The outbox on PostgreSQL 12 or later."""
 
-    ddl = "outbox-postgresql.sql"
+    kind = "postgresql"
     quote = '"'
     here = "current_schema()"
     # As bytes, so that no text that Python cannot decode stops a batch.
@@ -91,6 +91,21 @@ class PostgresOutbox(OutboxTable):
     def is_refusal(self, error: BaseException | None) -> bool:
         """Whether an error says that a statement can never work as it is."""
         return isinstance(error, psycopg.ProgrammingError)
+
+    def is_denial(self, error: BaseException | None) -> bool:
+        """Whether it is a right that is missing."""
+        return isinstance(error, psycopg.errors.InsufficientPrivilege)
+
+    def is_no_table(self, error: BaseException | None) -> bool:
+        """Whether it is the whole table."""
+        return isinstance(error, psycopg.errors.UndefinedTable)
+
+    def has_zone(self, column: str) -> bool:
+        """Whether a column's times are moments, whatever the clock of the session that writes."""
+        asked = (
+            "select atttypid = 'timestamptz'::regtype from pg_attribute where attrelid = %s::regclass and attname = %s"
+        )
+        return bool(self.ask(asked, (self.table, column))[0][0])
 
     def claim(self) -> list[Row]:
         """Lock and return the oldest rows that nobody else has locked, at most outbox.batch_size, by seq."""
