@@ -14,7 +14,7 @@ _NONE = "where 1 = 0"
 
 
 def check_tables(outbox: "OutboxTable") -> None:
-    """Raises UserError where a table, a column or a right is missing, or a time has no zone, or the archive is wrong."""
+    """Raises UserError where a table, a column, a right or a time zone is missing, or the archive cannot be written."""
     name = outbox.settings.table
     for table, shown, statements in (
         (outbox.table, name, _of_outbox(outbox.table)),

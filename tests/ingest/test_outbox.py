@@ -230,7 +230,7 @@ def test_tables_that_cannot_be_made_are_no_mistake_of_the_settings_where_nothing
     with pytest.raises(UserError, match=r"could not be made.*refused") as caught:
         create(shop.told(dsn=f"{scheme}://127.0.0.1:1/shop"))
     assert caught.value.exit_code == FAILED
-    with pytest.raises(UserError, match="could not be made.*nowhere") as caught:
+    with pytest.raises(UserError, match=r"could not be made.*nowhere") as caught:
         create(shop.told(table="nowhere.outbox"))
     assert caught.value.exit_code == USAGE
 
