@@ -284,7 +284,7 @@ def test_names_may_have_a_schema(postgres: Postgres) -> None:
     [
         ("", "outbox.dsn is not set"),
         ("oracle://db/shop", "must be a URL postgresql://"),
-        ("env:NOT_SET_ANYWHERE", "env:NOT_SET_ANYWHERE is not set or empty"),
+        ("env:NOT_SET_ANYWHERE", "outbox.dsn refers to env:NOT_SET_ANYWHERE, which is not set or empty"),
         ("mysql://db:3306", "names no database"),
         ("mysql://db:x/shop", "the port is no number"),
         ("mysql://db/shop?sslmode=require", "knows no option sslmode"),
