@@ -66,7 +66,8 @@ class _Repeats:
     def check(self, job: Job, done: Delivered, *, stays: bool) -> None:
         """Raises PollFailedError where pages repeat; then the next poll begins where this one did, and finds it too.
 
-        `stays`: whether the answer names the cursor that it was asked by. One row alone may come again at the end of a feed whose cursor is its last row.
+        `stays`: whether the answer names the cursor that it was asked by. One row alone may come again at the end of a
+        feed whose cursor is its last row.
         """
         self._number = self._number + 1 if done.marks and done.marks == self._before else 0
         self._before = done.marks
