@@ -1,5 +1,6 @@
 """The outbox on MySQL and MariaDB."""
 
+import re
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -66,6 +67,11 @@ class MysqlOutbox(OutboxTable):
                     f"The database of outbox.dsn refuses us: {one_line(Exception(error.args[-1]))}."
                 ) from error
             raise
+        if (version := too_old(connection.get_server_info())) is not None:
+            connection.close()
+            raise UserError(
+                f"The database of outbox.dsn is {version}, and the relay needs MySQL 8.0.13 or MariaDB 10.6 or later."
+            )
         with connection.cursor() as cursor:
             # Rows are locked one by one, without the gaps between them, into which applications write.
             cursor.execute("set session transaction isolation level read committed")
@@ -201,6 +207,14 @@ class MysqlOutbox(OutboxTable):
             self.tell(statement)
         if self.settings.archive_table:
             self.tell(f"create table if not exists {self.named('', self.settings.archive_table)} like {self.table}")
+
+
+def too_old(told: str) -> str | None:
+    """The server by its name and version, as it told it, where it cannot skip locked rows; else None."""
+    if maria := re.search(r"(\d+)\.(\d+)\.\d+-MariaDB", told):
+        return f"MariaDB {maria[0].removesuffix('-MariaDB')}" if (int(maria[1]), int(maria[2])) < (10, 6) else None
+    mysql = re.match(r"(\d+)\.(\d+)\.(\d+)", told)
+    return f"MySQL {mysql[0]}" if mysql and tuple(map(int, mysql.groups())) < (8, 0, 13) else None
 
 
 def _has_code(error: BaseException | None, *codes: int) -> bool:

@@ -56,8 +56,14 @@ class PostgresOutbox(OutboxTable):
             if "FATAL" in str(error) and not any(word in str(error) for word in _SOON):
                 raise UserError(f"The database of outbox.dsn refuses us: {one_line(error)}.") from error
             raise
+        version = connection.info.server_version
+        if version < 120_000:
+            connection.close()
+            raise UserError(
+                f"The database of outbox.dsn is PostgreSQL {version // 10_000}, and the relay needs 12 or later."
+            )
         limits = {"idle_in_transaction_session_timeout": "120s", "tcp_keepalives_idle": "30"}
-        if not transactions and connection.info.server_version >= 140_000:
+        if not transactions and version >= 140_000:
             limits["idle_session_timeout"] = f"{self.longest_silence()}s"
         for name, value in limits.items():
             connection.execute("select set_config(%s, %s, false)", (name, value))

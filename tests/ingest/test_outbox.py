@@ -4,11 +4,14 @@ import re
 import threading
 from datetime import timedelta
 
+import psycopg
+import pymysql
 import pytest
 
 from jobs.common.errors import FAILED, USAGE, UserError
 from jobs.common.settings import load_settings
 from jobs.ingest.outbox import ms, open_outbox, utc
+from jobs.ingest.outbox_mysql import too_old
 from jobs.ingest.relay_command import create
 from tests.ingest.databases import Postgres
 from tests.ingest.shop import Shop, wait_for
@@ -233,6 +236,37 @@ def test_tables_that_cannot_be_made_are_no_mistake_of_the_settings_where_nothing
     with pytest.raises(UserError, match=r"could not be made.*nowhere") as caught:
         create(shop.told(table="nowhere.outbox"))
     assert caught.value.exit_code == USAGE
+
+
+@pytest.mark.parametrize(
+    ("told", "is_known"),
+    [
+        ("8.0.12", False),
+        ("8.0.13-log", True),
+        ("8.4.2", True),
+        ("5.7.44", False),
+        ("5.5.5-10.5.28-MariaDB-0+deb11u2", False),
+        ("10.6.0-MariaDB", True),
+        ("5.5.5-11.8.3-MariaDB-0+deb13u1", True),
+        ("who knows", True),
+    ],
+)
+def test_a_mysql_that_cannot_skip_what_is_locked_is_refused(told: str, is_known: bool) -> None:
+    assert (too_old(told) is None) == is_known
+
+
+@pytest.mark.parametrize("database", ["mariadb"], indirect=True)
+def test_a_server_that_is_too_old_is_named(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pymysql.Connection, "get_server_info", lambda _self: "10.5.28-MariaDB")
+    with pytest.raises(UserError, match=r"outbox\.dsn is MariaDB 10\.5\.28, .*MariaDB 10\.6 or later"):
+        create(shop.settings)
+
+
+@pytest.mark.parametrize("database", ["postgres"], indirect=True)
+def test_so_is_an_old_postgresql(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(psycopg.ConnectionInfo, "server_version", 110_022)
+    with pytest.raises(UserError, match=r"outbox\.dsn is PostgreSQL 11, .*12 or later"):
+        create(shop.settings)
 
 
 def test_a_database_without_an_encoding_is_refused(postgres: Postgres) -> None:
