@@ -14,6 +14,7 @@ from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
 from jobs.cli.broker import Broker
+from jobs.common.engines.duckdb import duckdb_session
 from jobs.common.errors import DONE
 from jobs.common.kafka import topic_partitions
 from jobs.common.lake import append_version
@@ -68,7 +69,8 @@ def test_what_was_written_and_served_is_what_the_close_says(
     start_normalise(
         spark, settings, topic_partitions(settings), available_now=True, clock=lambda: now
     ).awaitTermination()
-    close_day(spark, settings, DAY, now)
+    with duckdb_session(settings) as duckdb:
+        close_day(duckdb, settings, DAY, now)
     wanted = close(events, {workload.supplier_id: workload.policy for workload in workloads}, FX, DAY, HISTORY_DAYS)
     expected = Verdicts(
         {(DAY, *key): comparable(fact) for key, fact in wanted.facts.items()},
