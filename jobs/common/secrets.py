@@ -17,7 +17,8 @@ def secret(reference: str, what: str) -> str:
         raise UserError(f"{what}: a secret is not written down but referred to: env:NAME or file:PATH.")
     found = os.environ.get(place) if scheme == "env" else _content(Path(place).expanduser(), what)
     if not found:
-        raise UserError(f"{what}: {reference} is not set or empty; put the secret there.")
+        # Not behind the colon, where a log takes it for the secret itself.
+        raise UserError(f"{what} refers to {reference}, which is not set or empty; put the secret there.")
     return found
 
 

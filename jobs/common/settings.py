@@ -138,9 +138,19 @@ def load_settings(path: Path | None = None) -> Settings:
     try:
         return Settings(**document.data)
     except SettingsError as error:
-        raise UserError(f"Environment: {error}; lists and maps are written as JSON.") from error
+        raise UserError(_no_json(error)) from error
     except ValidationError as error:
         raise UserError("\n".join(_sentence(document, *item) for item in complaints(error, known))) from error
+
+
+def _no_json(error: SettingsError) -> str:
+    """Names the environment variable whose text is no JSON, by that text, which is all that the error knows of it."""
+    text = getattr(error.__cause__, "doc", None)
+    for variable in sorted(os.environ):
+        if variable.upper().startswith(PREFIX) and os.environ[variable] == text:
+            key = variable.upper().removeprefix(PREFIX).lower().replace("__", ".")
+            return f'Environment variable {variable}: {key}: lists and maps are written as JSON, like ["a", "b"].'
+    return f"Environment: {error}; lists and maps are written as JSON."
 
 
 def _sentence(document: Document, key: tuple[str, ...], what: str) -> str:

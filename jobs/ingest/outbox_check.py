@@ -1,4 +1,4 @@
-"""Whether the outbox's tables can be used as they are."""
+"""Whether the outbox's tables can be used as they are: everything that the relay will ask of them is tried at once."""
 
 from typing import TYPE_CHECKING
 
@@ -10,23 +10,70 @@ if TYPE_CHECKING:
 
 COLUMNS = "id, aggregatetype, aggregateid, type, payload, seq, created_at"
 ALL_COLUMNS = f"{COLUMNS}, published_at"
+_NONE = "where 1 = 0"
 
 
 def check_tables(outbox: "OutboxTable") -> None:
-    """Raises UserError where a table or a column is missing, or may not be read, or the archive not be written."""
-    beside = {outbox.table: ALL_COLUMNS, outbox.dead: f"{COLUMNS}, reason", outbox.beats: "side"}
-    for table, columns in beside.items():
-        try:
-            outbox.ask(f"select {columns} from {table} where 1 = 0")
-        except AwayError as error:
-            if not outbox.is_refusal(error.__cause__):
-                raise
+    """Raises UserError where a table, a column, a right or a time zone is missing, or the archive cannot be written."""
+    name = outbox.settings.table
+    for table, shown, statements in (
+        (outbox.table, name, _of_outbox(outbox.table)),
+        (outbox.dead, f"{name}_dead", _of_dead(outbox.dead)),
+        (outbox.beats, f"{name}_heartbeat", _of_beats(outbox.beats)),
+    ):
+        for statement in statements:
+            try:
+                outbox.tell(statement)
+            except AwayError as error:
+                if not outbox.is_refusal(error.__cause__):
+                    raise
+                raise UserError(
+                    f"The table {shown} of outbox.dsn cannot be used ({error}): {_remedy(outbox, error)}."
+                ) from error
+        if table == outbox.table and not outbox.has_zone("created_at"):
             raise UserError(
-                f"The table {outbox.settings.table} of outbox.dsn cannot be used ({error}): set outbox.table, or "
-                "make the tables with `reco relay --init`."
-            ) from error
+                f"The column created_at of {name} has no time zone, so nobody can know when a row was created: "
+                "docs/outbox.md has the DDL."
+            )
     if outbox.settings.archive_table:
         _check_archive(outbox, outbox.settings.archive_table)
+
+
+# Statements that change nothing: columns and rights are looked at before rows are.
+
+
+def _of_outbox(table: str) -> list[str]:
+    return [
+        f"select {ALL_COLUMNS} from {table} {_NONE}",
+        f"update {table} set published_at = published_at {_NONE}",
+        f"delete from {table} {_NONE}",
+    ]
+
+
+def _of_dead(table: str) -> list[str]:
+    columns = f"{COLUMNS}, reason"
+    return [
+        f"select {columns} from {table} {_NONE}",
+        f"insert into {table} ({columns}) select {columns} from {table} {_NONE}",
+        f"delete from {table} {_NONE}",
+    ]
+
+
+def _of_beats(table: str) -> list[str]:
+    columns = "side, event_time_ms"
+    return [
+        f"select {columns} from {table} {_NONE}",
+        f"insert into {table} ({columns}) select {columns} from {table} {_NONE}",
+        f"update {table} set event_time_ms = event_time_ms {_NONE}",
+    ]
+
+
+def _remedy(outbox: "OutboxTable", error: AwayError) -> str:
+    if outbox.is_denial(error.__cause__):
+        return "grant its user what docs/outbox.md says"
+    if outbox.is_no_table(error.__cause__):
+        return "set outbox.table, or make the tables with `reco relay --init`"
+    return f"compare it with `reco relay --print-ddl {outbox.kind}`"
 
 
 def _check_archive(outbox: "OutboxTable", name: str) -> None:
@@ -37,7 +84,7 @@ def _check_archive(outbox: "OutboxTable", name: str) -> None:
         raise UserError(f"outbox.archive_table is the outbox {name} itself: name another table, or leave it empty.")
     try:
         # Without a row it needs the same columns and rights.
-        none = f"select {ALL_COLUMNS} from {outbox.table} where 1 = 0"
+        none = f"select {ALL_COLUMNS} from {outbox.table} {_NONE}"
         outbox.tell(f"insert into {outbox.named('', name)} ({ALL_COLUMNS}) {none}")
     except AwayError as error:
         if not outbox.is_refusal(error.__cause__):

@@ -1,5 +1,6 @@
 """The outbox on MySQL and MariaDB."""
 
+import re
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -40,7 +41,7 @@ _OPTIONS = ("unix_socket", "charset", "ssl_ca", "ssl_cert", "ssl_key")
 class MysqlOutbox(OutboxTable):
     """The outbox on MySQL 8.0.13 or MariaDB 10.6, or later."""
 
-    ddl = "outbox-mysql.sql"
+    kind = "mysql"
     quote = "`"
     here = "database()"
     payload = "payload"
@@ -62,8 +63,15 @@ class MysqlOutbox(OutboxTable):
             connection = pymysql.connect(**_arguments(self.dsn), autocommit=not transactions)
         except pymysql.OperationalError as error:
             if error.args and error.args[0] in _REFUSED:
-                raise UserError(f"The database of outbox.dsn refuses us: {one_line(error)}.") from error
+                raise UserError(
+                    f"The database of outbox.dsn refuses us: {one_line(Exception(error.args[-1]))}."
+                ) from error
             raise
+        if (version := too_old(connection.get_server_info())) is not None:
+            connection.close()
+            raise UserError(
+                f"The database of outbox.dsn is {version}, and the relay needs MySQL 8.0.13 or MariaDB 10.6 or later."
+            )
         with connection.cursor() as cursor:
             # Rows are locked one by one, without the gaps between them, into which applications write.
             cursor.execute("set session transaction isolation level read committed")
@@ -73,8 +81,24 @@ class MysqlOutbox(OutboxTable):
 
     def is_refusal(self, error: BaseException | None) -> bool:
         """Whether an error says that a statement can never work as it is."""
-        known = (ER.BAD_FIELD_ERROR, ER.NO_SUCH_TABLE, *_REFUSED, *_NO_RIGHT)
-        return isinstance(error, pymysql.MySQLError) and bool(error.args) and error.args[0] in known
+        return _has_code(error, ER.BAD_FIELD_ERROR, ER.NO_SUCH_TABLE, *_REFUSED, *_NO_RIGHT)
+
+    def is_denial(self, error: BaseException | None) -> bool:
+        """Whether it is a right that is missing."""
+        return _has_code(error, *_NO_RIGHT)
+
+    def is_no_table(self, error: BaseException | None) -> bool:
+        """Whether it is the whole table."""
+        return _has_code(error, ER.NO_SUCH_TABLE)
+
+    def has_zone(self, column: str) -> bool:
+        """Whether a column's times are moments, whatever the clock of the session that writes."""
+        *schema, name = self.settings.table.split(".")
+        asked = (
+            "select data_type = 'timestamp' from information_schema.columns where table_name = %s and column_name = %s "
+            "and table_schema = " + ("%s" if schema else "database()")
+        )
+        return bool(self.ask(asked, (name, column, *schema))[0][0])
 
     def claim(self) -> list[Row]:
         """Lock and return the oldest rows that nobody else has locked, at most outbox.batch_size, by seq."""
@@ -183,6 +207,18 @@ class MysqlOutbox(OutboxTable):
             self.tell(statement)
         if self.settings.archive_table:
             self.tell(f"create table if not exists {self.named('', self.settings.archive_table)} like {self.table}")
+
+
+def too_old(told: str) -> str | None:
+    """The server by its name and version, as it told it, where it cannot skip locked rows; else None."""
+    if maria := re.search(r"(\d+)\.(\d+)\.\d+-MariaDB", told):
+        return f"MariaDB {maria[0].removesuffix('-MariaDB')}" if (int(maria[1]), int(maria[2])) < (10, 6) else None
+    mysql = re.match(r"(\d+)\.(\d+)\.(\d+)", told)
+    return f"MySQL {mysql[0]}" if mysql and tuple(map(int, mysql.groups())) < (8, 0, 13) else None
+
+
+def _has_code(error: BaseException | None, *codes: int) -> bool:
+    return isinstance(error, pymysql.MySQLError) and bool(error.args) and error.args[0] in codes
 
 
 def _arguments(dsn: str) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """The outbox on PostgreSQL."""
 
+from collections import deque
 from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Any
@@ -8,7 +9,7 @@ import psycopg
 
 from jobs.common.command import one_line
 from jobs.common.errors import UserError
-from jobs.ingest.outbox import AwayError, utc
+from jobs.ingest.outbox import AwayError, Row, utc
 from jobs.ingest.outbox_check import ALL_COLUMNS
 from jobs.ingest.outbox_table import OutboxTable
 
@@ -32,7 +33,7 @@ where datid = (select oid from pg_database where datname = current_database()) a
 class PostgresOutbox(OutboxTable):
     """The outbox on PostgreSQL 12 or later."""
 
-    ddl = "outbox-postgresql.sql"
+    kind = "postgresql"
     quote = '"'
     here = "current_schema()"
     # As bytes, so that no text that Python cannot decode stops a batch.
@@ -55,17 +56,24 @@ class PostgresOutbox(OutboxTable):
             if "FATAL" in str(error) and not any(word in str(error) for word in _SOON):
                 raise UserError(f"The database of outbox.dsn refuses us: {one_line(error)}.") from error
             raise
+        version = connection.info.server_version
+        if version < 120_000:
+            connection.close()
+            raise UserError(
+                f"The database of outbox.dsn is PostgreSQL {version // 10_000}, and the relay needs 12 or later."
+            )
         limits = {"idle_in_transaction_session_timeout": "120s", "tcp_keepalives_idle": "30"}
-        if not transactions and connection.info.server_version >= 140_000:
+        if not transactions and version >= 140_000:
             limits["idle_session_timeout"] = f"{self.longest_silence()}s"
         for name, value in limits.items():
             connection.execute("select set_config(%s, %s, false)", (name, value))
         if transactions:
+            # Not on the other one: a server that waits for us to read what it notifies does not see how long we are
+            # silent, and would leave the voice to a process that hangs.
+            connection.execute(f"listen {CHANNEL}")
             # Each statement sees what was committed before it, whatever the database's own default is.
             connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
             connection.autocommit = False
-        else:
-            connection.execute(f"listen {CHANNEL}")
         return connection
 
     def check(self) -> None:
@@ -89,6 +97,28 @@ class PostgresOutbox(OutboxTable):
     def is_refusal(self, error: BaseException | None) -> bool:
         """Whether an error says that a statement can never work as it is."""
         return isinstance(error, psycopg.ProgrammingError)
+
+    def is_denial(self, error: BaseException | None) -> bool:
+        """Whether it is a right that is missing."""
+        return isinstance(error, psycopg.errors.InsufficientPrivilege)
+
+    def is_no_table(self, error: BaseException | None) -> bool:
+        """Whether it is the whole table."""
+        return isinstance(error, psycopg.errors.UndefinedTable)
+
+    def has_zone(self, column: str) -> bool:
+        """Whether a column's times are moments, whatever the clock of the session that writes."""
+        asked = (
+            "select atttypid = 'timestamptz'::regtype from pg_attribute where attrelid = %s::regclass and attname = %s"
+        )
+        return bool(self.ask(asked, (self.table, column))[0][0])
+
+    def claim(self) -> list[Row]:
+        """Lock and return the oldest rows that nobody else has locked, at most outbox.batch_size, by seq."""
+        with self.asking():
+            # What was notified before is seen by the claim; the client would remember it until we wait.
+            deque(self.work.notifies(timeout=0), maxlen=0)
+        return super().claim()
 
     def lock(self, cursor: Any) -> tuple[list[tuple[Any, ...]], int]:
         """Rows to claim, and how many there are up to the last of them: in one question, for each takes a while.
@@ -143,10 +173,7 @@ class PostgresOutbox(OutboxTable):
     def wait(self, seconds: float) -> None:
         """Until a transaction with new rows was committed, or the time is over."""
         with self.asking():
-            for _ in self.watch.notifies(timeout=seconds, stop_after=1):
-                break
-            for _ in self.watch.notifies(timeout=0):
-                pass
+            deque(self.work.notifies(timeout=seconds, stop_after=1), maxlen=0)
 
     def tidy(self, hours: int, limit: int) -> int:
         """Remove, or move to the archive, at most `limit` rows that were published so long ago; how many."""

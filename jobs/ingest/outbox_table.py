@@ -3,19 +3,18 @@
 Two connections: one whose transactions claim and settle, one that watches.
 """
 
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from operator import attrgetter
-from pathlib import Path
 from typing import Any, ClassVar
 
 from jobs.common.command import one_line
 from jobs.common.settings import Outbox
 from jobs.ingest.outbox import AwayError, Backlog, Row, ms, utc
 from jobs.ingest.outbox_check import check_tables
+from jobs.ingest.outbox_names import OutboxNames
 
 #: What is taken off the time up to which everything is published, milliseconds: a transaction is seen only a moment
 #: after it began.
@@ -24,19 +23,17 @@ GUARD_MS = 500
 COUNTED = 1_000_000
 
 
-class OutboxTable(ABC):
+class OutboxTable(OutboxNames, ABC):
     """The table, its dead letters and its heartbeats in one database. Methods raise AwayError where it fails."""
 
-    ddl: ClassVar[str]
-    quote: ClassVar[str]
     #: The payload as its JSON text.
     payload: ClassVar[str]
     #: Where a table without a schema is.
     here: ClassVar[str]
 
     def __init__(self, dsn: str, settings: Outbox) -> None:
-        self.dsn, self.settings = dsn, settings
-        self.table, self.dead, self.beats = (self.named(suffix) for suffix in ("", "_dead", "_heartbeat"))
+        super().__init__(settings)
+        self.dsn = dsn
         others = [side for side in ("agoda", "supplier") if side not in settings.sides]
         # What is nobody's is everybody's: it has to be parked by someone.
         self.mine = "published_at is null" + "".join(f" and aggregatetype <> '{side}'" for side in others)
@@ -87,12 +84,24 @@ class OutboxTable(ABC):
             raise AwayError(one_line(Exception(*error.args[-1:]))) from error
 
     def check(self) -> None:
-        """Raises UserError where a table or a column is missing, or may not be read, or the archive not be written."""
+        """Raises UserError where a table, a column or a right is missing, or the archive cannot be written."""
         check_tables(self)
 
     @abstractmethod
     def is_refusal(self, error: BaseException | None) -> bool:
         """Whether an error says that a statement can never work as it is: no such table, no right to it."""
+
+    @abstractmethod
+    def is_denial(self, error: BaseException | None) -> bool:
+        """Whether it is a right that is missing."""
+
+    @abstractmethod
+    def is_no_table(self, error: BaseException | None) -> bool:
+        """Whether it is the whole table."""
+
+    @abstractmethod
+    def has_zone(self, column: str) -> bool:
+        """Whether a column's times are moments, whatever the clock of the session that writes."""
 
     # -- claim and settle ----------------------------------------------------------------------------------------
 
@@ -243,26 +252,6 @@ class OutboxTable(ABC):
     @abstractmethod
     def tidy(self, hours: int, limit: int) -> int:
         """Remove, or move to the archive, at most `limit` rows that were published so long ago; how many."""
-
-    # -- names and tables ----------------------------------------------------------------------------------------
-
-    def named(self, suffix: str, table: str = "") -> str:
-        """The quoted name of outbox.table, or of another, with something behind it."""
-        *schema, name = (table or self.settings.table).split(".")
-        return ".".join(f"{self.quote}{part}{self.quote}" for part in [*schema, name + suffix])
-
-    def statements(self) -> str:
-        """The tables' DDL, for the names that the settings give."""
-        text = (Path(__file__).parent / self.ddl).read_text(encoding="utf-8")
-        plain = "\n".join(line.split("--")[0].rstrip() for line in text.splitlines())
-        own = self.settings.table.rpartition(".")[2]
-
-        def name(found: re.Match[str]) -> str:
-            suffix = found.group(1)
-            inside = suffix.startswith(("_ix_", "_tr_"))
-            return f"{self.quote}{own}{suffix}{self.quote}" if inside else self.named(suffix)
-
-        return re.sub(r"(?<!_)\boutbox(\w*)", name, plain)
 
     @abstractmethod
     def create(self) -> None:

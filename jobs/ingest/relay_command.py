@@ -6,12 +6,13 @@ from typing import Annotated, Literal
 import typer
 
 from jobs.common import log
-from jobs.common.errors import UserError
+from jobs.common.errors import FAILED, UserError
 from jobs.common.metrics import endpoint
 from jobs.common.options import AsJson, Debug, SettingsFile
 from jobs.common.output import print_json, say
 from jobs.common.settings import Settings, load_settings
 from jobs.ingest.outbox import AwayError, open_outbox, table_of
+from jobs.ingest.outbox_table import OutboxTable
 from jobs.ingest.relay import Done, Relay
 from jobs.ingest.stopping import Stopping
 
@@ -31,9 +32,18 @@ def create(settings: Settings) -> None:
         outbox.create()
         outbox.check()
     except AwayError as error:
-        raise UserError(f"The tables of {settings.outbox.table} could not be made: {error}.") from error
+        raise _not_made(outbox, error) from error
     finally:
         outbox.close()
+
+
+def _not_made(outbox: OutboxTable, error: AwayError) -> UserError:
+    what = f"The tables of {outbox.settings.table} could not be made: {error}"
+    if not outbox.is_refusal(error.__cause__):
+        return UserError(f"{what}; see outbox.dsn.", FAILED)
+    if outbox.is_denial(error.__cause__):
+        return UserError(f"{what}; let one who may run what `reco relay --print-ddl {outbox.kind}` prints.")
+    return UserError(f"{what}; see outbox.table.")
 
 
 def command(

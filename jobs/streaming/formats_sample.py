@@ -1,6 +1,7 @@
 """Sample files of a format: the records in them, byte for byte."""
 
 import json
+from codecs import BOM_UTF8
 from pathlib import Path
 from typing import NamedTuple
 
@@ -39,6 +40,8 @@ def _records(format_: Format, file: Path) -> list[Sample]:
     content = file.read_bytes()
     if format_.payload == "avro":
         return [Sample(file.name, content)]
+    # Editors put it before a text; it is the file's, no record's.
+    content = content.removeprefix(BOM_UTF8)
     if format_.payload == "json" and (documents := _documents(content)):
         return [Sample(f"{file.name}[{number}]", value) for number, value in enumerate(documents)]
     lines = [(number, line.removesuffix(b"\r")) for number, line in enumerate(content.split(b"\n"), 1)]
@@ -72,7 +75,5 @@ def _documents(content: bytes) -> list[bytes]:
 
 
 def _is_header(csv: Csv, line: bytes) -> bool:
-    names = [
-        name.strip().strip('"') for name in line.decode("utf-8", "replace").removeprefix("\ufeff").split(csv.delimiter)
-    ]
+    names = [name.strip().strip('"') for name in line.decode("utf-8", "replace").split(csv.delimiter)]
     return names == list(csv.columns)

@@ -407,9 +407,9 @@ def test_what_is_referred_to_and_not_there_is_named_before_anything_is_sent(
     assert end_.value.code == 2
     said = capsys.readouterr().err
     for sentence in (
-        "sinks.chat.token: env:NOT_THERE is not set or empty",
+        "sinks.chat.token refers to env:NOT_THERE, which is not set or empty",
         f"sinks.hook.secret: the secret's file {tmp_path}/none cannot be read",
-        "sinks.mail.password: env:EMPTY is not set or empty",
+        "sinks.mail.password refers to env:EMPTY, which is not set or empty",
         f"sinks.mail.ca_file: there is no file {tmp_path}/ca.pem",
     ):
         assert sentence in said

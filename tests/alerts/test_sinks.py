@@ -545,6 +545,7 @@ def test_a_secret_that_is_not_there_is_a_failure_that_says_so(tmp_path: Path, ht
     desk = Desk(routes_of(tmp_path, sinks={"hook": hook}, routes=[{"name": "all", "sinks": ["hook"]}]))
     desk.give(delivery("hook"), message())
     (result,) = desk.results(5)
-    assert result.why == "hook: sink hook: env:NOT_THERE_AT_ALL is not set or empty; put the secret there"
+    why = "hook: sink hook refers to env:NOT_THERE_AT_ALL, which is not set or empty; put the secret there"
+    assert result.why == why
     assert http.requests == []
     desk.close()

@@ -110,6 +110,11 @@ def test_each_mistake_names_file_line_and_key(tmp_path: Path, text: str, line: i
             "a.jar",
             "RECO_SPARK__JARS: spark.jars: must be a list; lists and maps are written as JSON",
         ),
+        (
+            "RECO_OUTBOX__SIDES",
+            "[agoda]",
+            "Environment variable RECO_OUTBOX__SIDES: outbox.sides: lists and maps are written as JSON",
+        ),
     ],
 )
 def test_a_mistake_in_the_environment_names_the_variable(

@@ -4,11 +4,14 @@ import re
 import threading
 from datetime import timedelta
 
+import psycopg
+import pymysql
 import pytest
 
-from jobs.common.errors import UserError
+from jobs.common.errors import FAILED, USAGE, UserError
 from jobs.common.settings import load_settings
 from jobs.ingest.outbox import ms, open_outbox, utc
+from jobs.ingest.outbox_mysql import too_old
 from jobs.ingest.relay_command import create
 from tests.ingest.databases import Postgres
 from tests.ingest.shop import Shop, wait_for
@@ -153,9 +156,9 @@ def test_where_others_cannot_be_seen_the_time_stays_behind(shop: Shop) -> None:
     user, password = f"u{shop.table[:20]}", "hunter2"
     for statement in _user(shop, user, password):
         shop.database.run(statement)
-    address = shop.database.dsn.partition("://")[2].partition("@")[2]
-    scheme = "postgresql" if shop.database.kind == "postgresql" else "mysql"
-    outbox = shop.outbox(dsn=f"{scheme}://{user}:{password}@{address}", longest_transaction_minutes=7)
+    dsn = _dsn_of(shop, user, password)
+    scheme, address = dsn.partition(":")[0], dsn.partition("@")[2]
+    outbox = shop.outbox(dsn=dsn, longest_transaction_minutes=7)
     outbox.check()
     open_one = shop.connect()
     shop.write(open_one, "A-1")
@@ -180,6 +183,90 @@ def test_missing_tables_are_named_with_the_remedy_and_made_once(shop: Shop) -> N
     create(told)
     create(told)
     shop.outbox(table=other).check()
+
+
+@pytest.mark.parametrize("right", ["select", "update", "delete"])
+def test_a_right_that_is_missing_is_named_before_anything_is_tried(shop: Shop, right: str) -> None:
+    user, password = f"u{shop.table[:20]}", "hunter2"
+    for statement in _user(shop, user, password):
+        shop.database.run(statement)
+    who = user if shop.database.kind == "postgresql" else f"{user}@'%'"
+    shop.database.run(f"revoke {right} on {shop.table} from {who}")
+    outbox = shop.outbox(dsn=_dsn_of(shop, user, password))
+    with pytest.raises(UserError, match=rf"The table {shop.table} .*denied.*: grant .*docs/outbox\.md") as caught:
+        outbox.check()
+    assert "--init" not in str(caught.value)
+    assert password not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "right"), [("_dead", "insert"), ("_dead", "delete"), ("_heartbeat", "insert"), ("_heartbeat", "update")]
+)
+def test_so_is_one_on_the_tables_beside(shop: Shop, suffix: str, right: str) -> None:
+    user = f"u{shop.table[:20]}"
+    for statement in _user(shop, user, "hunter2"):
+        shop.database.run(statement)
+    who = user if shop.database.kind == "postgresql" else f"{user}@'%'"
+    shop.database.run(f"revoke {right} on {shop.table}{suffix} from {who}")
+    with pytest.raises(UserError, match=rf"The table {shop.table}{suffix} .*denied.*: grant"):
+        shop.outbox(dsn=_dsn_of(shop, user, "hunter2")).check()
+
+
+def test_a_column_that_is_missing_is_named_with_the_ddl(shop: Shop) -> None:
+    shop.database.run(f"alter table {shop.table}_heartbeat drop column event_time_ms")
+    with pytest.raises(UserError, match=rf"The table {shop.table}_heartbeat .*event_time_ms.*--print-ddl"):
+        shop.outbox().check()
+
+
+def test_a_creation_by_the_clock_of_whoever_writes_is_refused(shop: Shop) -> None:
+    """Read as UTC, a row from a session in Asia would be of the future, and heartbeats would pass it."""
+    kind = (
+        "alter column created_at type timestamp" if shop.database.kind == "postgresql" else "modify created_at datetime"
+    )
+    shop.database.run(f"alter table {shop.table} {kind}")
+    with pytest.raises(UserError, match=rf"created_at of {shop.table} has no time zone.*docs/outbox.md"):
+        shop.outbox().check()
+
+
+def test_tables_that_cannot_be_made_are_no_mistake_of_the_settings_where_nothing_answers(shop: Shop) -> None:
+    scheme = "postgresql" if shop.database.kind == "postgresql" else "mysql"
+    with pytest.raises(UserError, match=r"could not be made.*refused") as caught:
+        create(shop.told(dsn=f"{scheme}://127.0.0.1:1/shop"))
+    assert caught.value.exit_code == FAILED
+    with pytest.raises(UserError, match=r"could not be made.*nowhere") as caught:
+        create(shop.told(table="nowhere.outbox"))
+    assert caught.value.exit_code == USAGE
+
+
+@pytest.mark.parametrize(
+    ("told", "is_known"),
+    [
+        ("8.0.12", False),
+        ("8.0.13-log", True),
+        ("8.4.2", True),
+        ("5.7.44", False),
+        ("5.5.5-10.5.28-MariaDB-0+deb11u2", False),
+        ("10.6.0-MariaDB", True),
+        ("5.5.5-11.8.3-MariaDB-0+deb13u1", True),
+        ("who knows", True),
+    ],
+)
+def test_a_mysql_that_cannot_skip_what_is_locked_is_refused(told: str, is_known: bool) -> None:
+    assert (too_old(told) is None) == is_known
+
+
+@pytest.mark.parametrize("database", ["mariadb"], indirect=True)
+def test_a_server_that_is_too_old_is_named(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pymysql.Connection, "get_server_info", lambda _self: "10.5.28-MariaDB")
+    with pytest.raises(UserError, match=r"outbox\.dsn is MariaDB 10\.5\.28, .*MariaDB 10\.6 or later"):
+        create(shop.settings)
+
+
+@pytest.mark.parametrize("database", ["postgres"], indirect=True)
+def test_so_is_an_old_postgresql(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(psycopg.ConnectionInfo, "server_version", 110_022)
+    with pytest.raises(UserError, match=r"outbox\.dsn is PostgreSQL 11, .*12 or later"):
+        create(shop.settings)
 
 
 def test_a_database_without_an_encoding_is_refused(postgres: Postgres) -> None:
@@ -231,7 +318,7 @@ def test_names_may_have_a_schema(postgres: Postgres) -> None:
     [
         ("", "outbox.dsn is not set"),
         ("oracle://db/shop", "must be a URL postgresql://"),
-        ("env:NOT_SET_ANYWHERE", "env:NOT_SET_ANYWHERE is not set or empty"),
+        ("env:NOT_SET_ANYWHERE", "outbox.dsn refers to env:NOT_SET_ANYWHERE, which is not set or empty"),
         ("mysql://db:3306", "names no database"),
         ("mysql://db:x/shop", "the port is no number"),
         ("mysql://db/shop?sslmode=require", "knows no option sslmode"),
@@ -253,6 +340,12 @@ def test_whose_outbox_it_is_must_be_said() -> None:
     assert settings.sides == []
     with pytest.raises(UserError, match=r"outbox\.sides is not set: .*RECO_OUTBOX__SIDES"):
         open_outbox(settings)
+
+
+def _dsn_of(shop: Shop, user: str, password: str) -> str:
+    address = shop.database.dsn.partition("@")[2]
+    scheme = "postgresql" if shop.database.kind == "postgresql" else "mysql"
+    return f"{scheme}://{user}:{password}@{address}"
 
 
 def _user(shop: Shop, user: str, password: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,9 @@ from jobs.cli.broker import Broker, free_port
 from jobs.cli.main import main
 from jobs.common.errors import FAILED, UserError
 from jobs.common.metrics import REGISTRY
-from jobs.ingest.outbox import open_outbox
+from jobs.ingest.outbox import AwayError, open_outbox
+from jobs.ingest.outbox_postgresql import CHANNEL
+from jobs.ingest.outbox_table import OutboxTable
 from jobs.ingest.relay import Relay
 from jobs.ingest.relay_command import create
 from jobs.ingest.stopping import Stopping
@@ -102,7 +105,8 @@ def test_a_relay_of_one_side_leaves_the_others_rows(shop: Shop) -> None:
 def test_the_database_is_waited_for(shop: Shop) -> None:
     shop.add("A-1")
     with shop.relaying() as relay:
-        wait_for(lambda: shop.unpublished() == 0, "the first row's publication")
+        # Until it knows it itself: of a commit whose answer is lost nobody can say that it was.
+        wait_for(lambda: relay.done.published == 1, "the first row's publication")
         shop.database.stop()
         try:
             wait_for(lambda: REGISTRY.value("reco_relay_waiting", what="database") == 1, "waiting for the database")
@@ -223,6 +227,40 @@ def test_a_relay_that_hangs_is_not_the_voice_for_long(shop: Shop) -> None:
     asked = "show idle_session_timeout" if shop.database.kind == "postgresql" else "select @@session.wait_timeout"
     assert shop.outbox().ask(asked)[0][0] in ("1min", 60)
     assert shop.outbox(heartbeat_seconds=600).ask(asked)[0][0] in ("645s", 645)
+
+
+@pytest.mark.parametrize("database", ["postgres"], indirect=True)
+def test_nor_where_it_is_woken_all_the_time(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a process that hangs does not read must not keep the server from ending its session."""
+    monkeypatch.setattr(OutboxTable, "longest_silence", lambda _self: 1)
+    hanging, other = shop.outbox(), shop.outbox(heartbeat_seconds=2)
+    assert hanging.speak_for("agoda")
+    shop.database.run(f"select pg_notify('{CHANNEL}', repeat('x', 7000) || n) from generate_series(1, 300) as n")
+
+    def is_free() -> bool:
+        try:
+            return other.speak_for("agoda")
+        except AwayError:  # nor may it be silent itself
+            other.close()
+            other.open()
+            return False
+
+    wait_for(is_free, "the end of the voice that hangs", 20)
+
+
+@pytest.mark.parametrize("database", ["postgres"], indirect=True)
+def test_being_woken_is_not_remembered_while_there_is_work(shop: Shop) -> None:
+    outbox = shop.outbox()
+    for _ in range(30):
+        shop.add("A-1")
+        outbox.settle(outbox.claim(), [])
+    outbox.now()
+    kept = [list(connection.notifies(timeout=0)) for connection in (outbox.work, outbox.watch)]
+    assert sum(map(len, kept)) < 5
+    shop.add("A-1")
+    began = time.monotonic()
+    outbox.wait(30)
+    assert time.monotonic() - began < 15
 
 
 @pytest.mark.parametrize(("kind", "says"), [("postgresql", "timestamptz"), ("mysql", "timestamp(6)")])

@@ -7,8 +7,11 @@ its order is that of commits, and spares all this.
 """
 
 import math
+from array import array
+from dataclasses import replace
 
 from jobs.ingest.polling.config_parts import CursorPaging
+from jobs.ingest.polling.deliver import Delivered
 from jobs.ingest.polling.failure import PollFailedError
 from jobs.ingest.polling.job import Job, is_gone
 from jobs.ingest.polling.split import Page
@@ -18,6 +21,8 @@ from jobs.ingest.polling.web import Answer, RefusedError
 #: Cursors are remembered so many to an overlap, and so many seconds apart; fewer only make for some more repeats.
 _TIPS = 10
 _APART = 10.0
+#: So many pages in a row that are the same as the one before are no feed.
+_REPEATS = 20
 
 
 def poll_feed(job: Job, paging: CursorPaging) -> bool:
@@ -29,12 +34,12 @@ def poll_feed(job: Job, paging: CursorPaging) -> bool:
     is_first = state.began is None
     if state.cursor is None or state.walk_began is None:
         state.cursor, state.walk_began = _begin(state, job.api.overlap, paging), job.clock()
-    passed = {state.cursor}
+    passed, repeats = {state.cursor}, _Repeats(state)
     for _ in range(job.api.max_pages):
         page, answer = _read(job, paging, state.cursor)
         position, is_end = _next(job, page, answer)
         reached = job.clock()
-        job.deliver(page)
+        repeats.check(job, job.deliver(page), stays=position == state.cursor)
         if is_first:
             # On a later walk these would be places passed long ago; its end alone is new.
             _remember(state, job.api.overlap, position, reached)
@@ -48,6 +53,29 @@ def poll_feed(job: Job, paging: CursorPaging) -> bool:
         state.cursor = position
         job.save()
     return False
+
+
+class _Repeats:
+    """Finds out a supplier that gives the same page whatever cursor it is asked by."""
+
+    def __init__(self, state: State) -> None:
+        self._beginning = replace(state, tips=list(state.tips))
+        self._before: array[int] | None = None
+        self._number = 0
+
+    def check(self, job: Job, done: Delivered, *, stays: bool) -> None:
+        """Raises PollFailedError where pages repeat; then the next poll begins where this one did, and finds it too.
+
+        `stays`: whether the answer names the cursor that it was asked by. One row alone may come again at the end of a
+        feed whose cursor is its last row.
+        """
+        self._number = self._number + 1 if done.marks and done.marks == self._before else 0
+        self._before = done.marks
+        if self._number >= _REPEATS or (self._number and stays and len(done.marks) > 1):
+            job.store.save(self._beginning)
+            raise PollFailedError(
+                f"{self._number + 1} pages in a row are the same: does it know paging.param?", lasting=True
+            )
 
 
 def _read(job: Job, paging: CursorPaging, cursor: str | None) -> tuple[Page, Answer]:

@@ -172,7 +172,8 @@ def _read_once(job: Job, paging: PagePaging | SincePaging, params: Mapping[str, 
         newest.take(done, answer)
         more = job.is_more(page, answer)
         if done.marks and done.marks in marks[-1:]:
-            raise PollFailedError("Two pages in a row are the same: does it know paging.page_param?")
+            asked = "page_param" if paging.token_param is None else "token_param"
+            raise PollFailedError(f"Two pages in a row are the same: does it know paging.{asked}?")
         marks.append(done.marks)
         if paging.page_param is not None:
             if more is False or (more is None and not len(page)):

@@ -183,6 +183,33 @@ def test_cursors_that_go_in_a_circle_end(rig: Rig, httpserver: HTTPServer) -> No
     assert "go in a circle" in str(rig.poll(url, paging=CURSOR).why)
 
 
+def test_a_server_that_does_not_know_the_cursor_is_found_out_each_time(rig: Rig, httpserver: HTTPServer) -> None:
+    url = serve(httpserver, lambda _request: {"items": [row(1), row(2)], "next": "c1"})
+    for _ in range(2):
+        assert "does it know paging.param" in str(rig.poll(url, paging=CURSOR).why)
+    assert rig.numbers() == [1, 1, 2, 2]
+
+
+def test_a_page_that_comes_for_ever_under_new_cursors_ends(rig: Rig, httpserver: HTTPServer) -> None:
+    url = serve(httpserver, lambda r: {"items": [row(1)], "next": str(int(r.args.get("after", 0)) + 1)})
+    outcome = rig.poll(url, paging=CURSOR)
+    assert "pages in a row are the same" in str(outcome.why)
+    assert outcome.tally.pages < 50
+
+
+def test_a_feed_whose_end_is_its_last_row_again_is_no_mistake(rig: Rig, httpserver: HTTPServer) -> None:
+    rows = ["1", "2", "3"]
+
+    def answer(request: Request) -> Any:
+        after = rows.index(request.args.get("after", "1"))
+        return {"items": [row(int(n)) for n in rows[after : after + 2]], "next": rows[after : after + 2][-1]}
+
+    url = serve(httpserver, answer)
+    assert rig.poll(url, paging=CURSOR, overlap="0s").why is None
+    assert rig.poll(url, paging=CURSOR, overlap="0s").why is None
+    assert set(rig.numbers()) == {1, 2, 3}
+
+
 def test_more_pages_than_max_pages_are_read_by_the_next_poll(rig: Rig, httpserver: HTTPServer) -> None:
     poller = rig.poller(serve(httpserver, Feed(9).answer), paging=CURSOR, max_pages=2)
     first = poller.poll_once()

@@ -16,6 +16,7 @@ import trustme
 from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
+from jobs.common.log import hide_secrets
 from jobs.ingest.polling import web
 from jobs.ingest.polling.circuit import CircuitState
 from tests.ingest.polling.servers import endless, says, server
@@ -81,7 +82,8 @@ def test_a_refused_token_is_taken_anew_once(rig: Rig, httpserver: HTTPServer, mo
 
 def test_a_missing_secret_fails_this_supplier_at_once(rig: Rig, httpserver: HTTPServer) -> None:
     outcome = rig.poll(httpserver.url_for("/x"), auth={"kind": "bearer", "token": "env:NOT_SET_ANYWHERE"})
-    assert "auth.token: env:NOT_SET_ANYWHERE is not set or empty" in str(outcome.why)
+    assert "auth.token refers to env:NOT_SET_ANYWHERE, which is not set or empty" in str(outcome.why)
+    assert hide_secrets(outcome.why) == outcome.why, "the log says it whole"
     assert httpserver.log == []
 
 

@@ -42,6 +42,21 @@ def test_the_worked_examples(spark: SparkSession, name: str) -> None:
     assert first["eventTime"].isoformat()[:19] == "2026-03-09T10:00:00"
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "records"),
+    [
+        ("bedbank", '{"a": 1}\n{"a": 2}\n', [b'{"a": 1}', b'{"a": 2}']),
+        ("bedbank", '[{"a": 1}, {"a": 2}]', [b'{"a": 1}', b'{"a": 2}']),
+        ("ota-csv", "a;b\r\n", [b"a;b"]),
+        ("ota-csv", "hotel;dossier;operation;etat;montant;devise;date;heure;rang\r\na;b", [b"a;b"]),
+    ],
+)
+def test_a_byte_order_mark_is_the_files(tmp_path: Path, name: str, text: str, records: list[bytes]) -> None:
+    (tmp_path / "sample").write_bytes(b"\xef\xbb\xbf" + text.encode())
+    format_, _ = read_format(CONF / f"{name}.yaml")
+    assert [sample.value for sample in read_samples(format_, tmp_path / "sample")] == records
+
+
 def test_what_is_no_event_is_told_with_its_reasons_and_the_coverage(shell: CliRunner, tmp_path: Path) -> None:
     lines = (CONF / "samples" / "bedbank.jsonl").read_text().splitlines()
     bad = json.loads(lines[0])
