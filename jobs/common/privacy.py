@@ -30,13 +30,13 @@ Tree = dict[str, "Tree | None"]
 
 
 class Privacy(Section):
-    """Personal fields of raw records, which bronze and quarantine hold as keyed hashes; nothing is masked by default.
+    r"""Personal fields of raw records, which bronze and quarantine hold as keyed hashes; nothing is masked by default.
 
     fields: paths in the JSON payload, of either side, like `guest.email`; lists on the way are walked through, and a
-    dot within a name is written `\\.`. headers: record headers by name, in any case. record_key: the record's key too.
-    keys: by name, where each key is (`env:NAME` or `file:PATH`), 32 bytes at least. key: the name of the one that masks;
-    the others are those of before. plain_formats: payload formats in CSV or Avro that hold nothing personal; records
-    of any other format that is not JSON are masked whole.
+    dot within a name is written `\.`. headers: record headers by name, in any case. record_key: the record's key too.
+    keys: by name, where each key is (`env:NAME` or `file:PATH`), 32 bytes at least. key: the name of the one that
+    masks; the others are those of before. plain_formats: payload formats in CSV or Avro that hold nothing personal;
+    records of any other format that is not JSON are masked whole.
     """
 
     fields: list[str] = Field(default_factory=list, max_length=64)
@@ -72,7 +72,7 @@ class Privacy(Section):
 
 
 def split(path: str) -> tuple[str, ...]:
-    """The names of a path: `guest.email` has two, `guest\\.email` one."""
+    r"""The names of a path: `guest.email` has two, `guest\.email` one."""
     return tuple(name.replace("\\.", ".") for name in re.split(r"(?<!\\)\.", path))
 
 
@@ -97,8 +97,8 @@ def key_bytes(privacy: Privacy, name: str) -> bytes:
     found = secret(privacy.keys[name], what).encode()
     if len(found) < KEY_BYTES:
         raise UserError(
-            f"{what}: {privacy.keys[name]} holds {len(found)} bytes; a key has {KEY_BYTES} at least, like the 64 digits "
-            "that `openssl rand -hex 32` gives."
+            f"{what}: {privacy.keys[name]} holds {len(found)} bytes; a key has {KEY_BYTES} at least, like the 64 "
+            "digits that `openssl rand -hex 32` gives."
         )
     return found
 

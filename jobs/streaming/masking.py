@@ -44,6 +44,14 @@ class Masker:
     def __init__(self, spark: SparkSession, privacy: Privacy) -> None:
         self._spark, self._privacy = spark, privacy
         self._pads = pads(key_bytes(privacy, privacy.key)) if privacy.masks else (b"", b"")
+        # Built once: each is hundreds of calls to the JVM.
+        self._masked: dict[str, Column] = {}
+        if privacy.fields:
+            self._masked["value"] = self._value()
+        if privacy.headers:
+            self._masked["headers"] = F.transform("headers", self._header)
+        if privacy.record_key:
+            self._masked["key"] = F.when(F.col("key").isNotNull(), self._bytes(F.col("key")))
 
     def masked(self, rows: DataFrame) -> DataFrame:
         """The same rows with `value`, `headers` and `key` masked.
@@ -51,17 +59,10 @@ class Masker:
         `rows`: parsed records with `kind`, `format` and `is_json`. A payload that is no JSON object of at most 16
         levels may hold anything anywhere, so it is masked whole: its length and hash stay.
         """
-        if not self._privacy.masks:
+        if not self._masked:
             return rows
-        masked: dict[str, Column] = {}
-        if self._privacy.fields:
-            masked["value"] = self._value()
-        if self._privacy.headers:
-            masked["headers"] = F.transform("headers", self._header)
-        if self._privacy.record_key:
-            masked["key"] = F.when(F.col("key").isNotNull(), self._bytes(F.col("key")))
         keyed = rows.crossJoin(F.broadcast(_one_row(self._spark, self._pads)))
-        return keyed.select(*[masked.get(name, F.col(name)).alias(name) for name in rows.columns])
+        return keyed.select(*[self._masked.get(name, F.col(name)).alias(name) for name in rows.columns])
 
     def _value(self) -> Column:
         value, text = F.col("value"), F.col("value").cast("string")

@@ -37,7 +37,7 @@ def parse(records: DataFrame, currencies: Sequence[str], clock: Column, formats:
     `formats`: of suppliers with payloads of their own; None where there are none, and then they cost nothing.
     Fields are null where the record has none of the right type; `eventAt` is `eventTime` as a timestamp, cut to the
     millisecond. `eventId` is the payload's, else that of the header `id`, else topic, partition and offset. Where the
-    header `supplierId` of SUPPLIER's record names one, `supplierId` must be that, and it is no heartbeat. `format` names
+    header `supplierId` of SUPPLIER's record names one, `supplierId` must be that, and it is no heartbeat. `format` is
     the payload's, null for the contract's own; `is_json` tells whether the value was read as one JSON object.
     """
     shaped = _with_fields(payload(records, formats), formats)

@@ -1,27 +1,39 @@
 """Personal fields of a payload become keyed hashes, and nothing else of it changes."""
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given
+from hypothesis import HealthCheck, Phase, given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
-from pyspark.sql import Row, SparkSession
+from pyspark.sql import DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
 
 from jobs.common.currencies import minor_units
-from jobs.common.privacy import Privacy
+from jobs.common.errors import UserError
+from jobs.common.law import is_heartbeat
+from jobs.common.marks import is_masked_whole
+from jobs.common.privacy import Privacy, key_bytes, pads, pseudonym
 from jobs.common.session import quick_plans
 from jobs.streaming.masking import DEPTH, Masker
 from jobs.streaming.parse import parse
 from tests.streaming.formats.cases import NOW
 from tests.streaming.formats.reading import Record, bronze
+from tests.streaming.masking.cases import FIELDS, MARKED, WHOLE, expected, payload
 from tests.streaming.masking.reference import KEY, NAME, hashed, masked, whole
 
-FIELDS = ["guest.email", "guest.name", "notes", "a.b.c", 'odd "näme"/😀', "dotted\\.name"]
-ANN = hashed("ann@example.org")
+EVENT = {
+    "eventId": "e",
+    "activityId": "BK-1",
+    "supplierId": "S",
+    "activityType": "BOOKING",
+    "amountMinor": 1,
+    "currency": "USD",
+    "status": "BOOKED",
+    "version": 1,
+    "eventTime": f"{NOW:%Y-%m-%dT%H:%M:%SZ}",
+}
 
 
 @pytest.fixture(scope="module")
@@ -31,70 +43,155 @@ def privacy(tmp_path_factory: pytest.TempPathFactory) -> Privacy:
     return Privacy(fields=FIELDS, headers=["X-User"], record_key=True, keys={NAME: f"file:{file}"}, key=NAME)
 
 
-def read(spark: SparkSession, privacy: Privacy, records: list[Record]) -> list[Row]:
+def parsed(spark: SparkSession, records: list[Record]) -> DataFrame:
+    rows = bronze(spark, records).withColumn("key", F.lit("BK-1").cast("binary"))
+    return parse(rows, sorted(minor_units()), F.lit(NOW))
+
+
+def read(spark: SparkSession, privacy: Privacy, values: list[bytes | None]) -> list[Row]:
     with quick_plans(spark):
-        parsed = parse(bronze(spark, records), sorted(minor_units()), F.lit(NOW))
-        return sorted(Masker(spark, privacy).masked(parsed).collect(), key=lambda row: row["offset"])
-
-
-def nested(levels: int) -> str:
-    return '{"guest":{"email":"ann@example.org"},"x":' + "[" * (levels - 1) + "]" * (levels - 1) + "}"
-
-
-#: (what it is, payload, what bronze holds of it)
-CASES = [
-    ("missing", '{"guest":{"phone":"1"}}', '{"guest":{"phone":"1"}}'),
-    ("null", '{"guest":{"email":null}}', '{"guest":{"email":null}}'),
-    ("nobody", '{"guest":null}', '{"guest":null}'),
-    ("text", '{"guest":{"email":"ann@example.org"}}', f'{{"guest":{{"email":"{ANN}"}}}}'),
-    ("empty", '{"notes":""}', f'{{"notes":"{hashed("")}"}}'),
-    ("spaces", ' \n{ "guest" :\t{ "x" : 1 ,\r\n"email" : "ann@example.org" } }\n',
-     f' \n{{ "guest" :\t{{ "x" : 1 ,\r\n"email" : "{ANN}" }} }}\n'),
-    ("number", '{"notes":1.50e+400,"x":1e400}', f'{{"notes":"{hashed("1.50e+400")}","x":1e400}}'),
-    ("huge number", '{"notes":' + "9" * 300 + "}", f'{{"notes":"{hashed("9" * 300)}"}}'),
-    ("true", '{"notes":true}', f'{{"notes":"{hashed("true")}"}}'),
-    ("object", '{"notes":{"a": [1, {}]}}', '{"notes":"%s"}' % hashed('{"a": [1, {}]}')),
-    ("list", '{"notes":["a", "b"]}', '{"notes":"%s"}' % hashed('["a", "b"]')),
-    ("escaped value", '{"guest":{"email":"\\u0061nn\\u0040example.org"}}', f'{{"guest":{{"email":"{ANN}"}}}}'),
-    ("escaped name", '{"\\u0067ues\\u0074":{"em\\u0061il":"ann@example.org"}}',
-     f'{{"\\u0067ues\\u0074":{{"em\\u0061il":"{ANN}"}}}}'),
-    ("odd name", '{"odd \\"näme\\"/😀":"x","odd":1}', f'{{"odd \\"näme\\"/😀":"{hashed("x")}","odd":1}}'),
-    ("odd name escaped", '{"odd \\u0022n\\u00E4me\\"\\/\\uD83D\\uDe00":"x"}',
-     f'{{"odd \\u0022n\\u00E4me\\"\\/\\uD83D\\uDe00":"{hashed("x")}"}}'),
-    ("dotted", '{"dotted.name":"x","dotted":{"name":"y"}}', f'{{"dotted.name":"{hashed("x")}","dotted":{{"name":"y"}}}}'),
-    ("unicode", '{"notes":"ソフィア 😀\\n","x":"é"}', f'{{"notes":"{hashed("ソフィア 😀" + chr(10))}","x":"é"}}'),
-    ("quotes", '{"x":"\\"notes\\":\\"no\\\\","notes":"a\\"b"}', f'{{"x":"\\"notes\\":\\"no\\\\","notes":"{hashed(chr(97) + chr(34) + chr(98))}"}}'),
-    ("elsewhere", '{"x":{"notes":"kept"},"email":"kept"}', '{"x":{"notes":"kept"},"email":"kept"}'),
-    ("a value like a name", '{"x":"notes","notes":"n"}', f'{{"x":"notes","notes":"{hashed("n")}"}}'),
-    ("list of objects", '{"guest":[{"email":"ann@example.org"}, {"phone":1},null]}',
-     f'{{"guest":[{{"email":"{ANN}"}}, {{"phone":1}},null]}}'),
-    ("list of texts", '{"guest":["Ann",1, ["Bob"],null]}',
-     f'{{"guest":["{hashed("Ann")}","{hashed("1")}", "{hashed(chr(91) + chr(34) + "Bob" + chr(34) + chr(93))}",null]}}'),
-    ("empty list", '{"guest":[ ]}', '{"guest":[ ]}'),
-    ("no object where one is due", '{"guest":"Ann, ann@example.org"}', f'{{"guest":"{hashed("Ann, ann@example.org")}"}}'),
-    ("deeper", '{"a":{"b":[{"c":"x"},{"c":{"d":1}}]}}',
-     '{"a":{"b":[{"c":"%s"},{"c":"%s"}]}}' % (hashed("x"), hashed('{"d":1}'))),
-    ("masked before", f'{{"notes":"{ANN}"}}', f'{{"notes":"{ANN}"}}'),
-    ("as deep as is looked", nested(DEPTH), nested(DEPTH).replace("ann@example.org", ANN)),
-]  # fmt: skip
-#: What cannot be taken apart.
-WHOLE = [
-    *("", "null", '"notes"', '["notes"]', '{"notes":"a"', '{"notes":"a"} x', "{'notes':'a'}", '{"notes":"\\ud800"}'),
-    *('{"notes":"a","notes":"b"}', '{"guest":{"email":"a","email":"b"}}', '{"guest":{},"guest":{"email":"b"}}'),
-    *('{"notes":NaN}', '{"notes":01}', '\ufeff{"notes":"a"}', nested(DEPTH + 1), '{"notes":"a\nb"}'),
-]
+        rows = Masker(spark, privacy).masked(parsed(spark, [("AGODA", value, None) for value in values]))
+        return sorted(rows.collect(), key=lambda row: row["offset"])
 
 
 def test_each_payload_is_masked_as_told(spark: SparkSession, privacy: Privacy) -> None:
-    unreadable = [*(text.encode() for text in WHOLE), b'{"notes":"\xff"}', b'{"notes":"a","x":"' + b"x" * (1 << 20) + b'"}']
-    values = [*(text.encode() for _, text, _ in CASES), *unreadable, None]
-    wanted = [*(expected.encode() for *_, expected in CASES), *map(whole, unreadable), None]
-    found = [row["value"] for row in read(spark, privacy, [("AGODA", value, None) for value in values])]
-    told = [*(name for name, *_ in CASES), *WHOLE, "bytes", "large", "tombstone"]
-    assert dict(zip(told, [v and bytes(v) for v in found], strict=True)) == dict(zip(told, wanted, strict=True))
+    large = b'{"notes":"a","x":"' + b"x" * (1 << 20) + b'"}'
+    unreadable = [*(text.encode() for text in WHOLE), b'{"notes":"\xff"}', large]
+    values = [*(payload(marked).encode() for marked in MARKED.values()), *unreadable, None]
+    wanted = [*(expected(marked).encode() for marked in MARKED.values()), *map(whole, unreadable), None]
+    found = [row["value"] and bytes(row["value"]) for row in read(spark, privacy, values)]
+    named = [*MARKED, *WHOLE, "bytes", "large", "tombstone"]
+    assert dict(zip(named, found, strict=True)) == dict(zip(named, wanted, strict=True))
 
 
-def test_the_reference_says_the_same() -> None:
-    assert [masked(text, FIELDS) if text.strip()[0] == text[0] else expected for _, text, expected in CASES] == [
-        expected for *_, expected in CASES
-    ]
+def test_the_reference_is_right() -> None:
+    assert {name: masked(payload(marked).strip(), FIELDS) for name, marked in MARKED.items()} == {
+        name: expected(marked).strip() for name, marked in MARKED.items()
+    }
+
+
+_SCALARS = st.one_of(
+    st.none(), st.booleans(), st.integers(), st.text(max_size=6), st.sampled_from(["notes", "guest", '"}', "\\", "é😀"])
+)
+_NAMES = st.sampled_from(["guest", "email", "name", "notes", "a", "b", "c", 'odd "näme"/😀', "dotted.name", "x", "\\"])
+_VALUES = st.recursive(
+    _SCALARS, lambda below: st.lists(below, max_size=3) | st.dictionaries(_NAMES, below, max_size=4), max_leaves=8
+)
+_BODIES = st.tuples(
+    st.dictionaries(_NAMES, _VALUES, max_size=5),
+    st.dictionaries(st.sampled_from([*EVENT, "heartbeat"]), st.none() | st.just(True) | st.just("?"), max_size=2),
+    st.sampled_from(["event", "heartbeat", "none"]),
+    st.booleans(),
+    st.sampled_from([None, 0, 2]),
+)
+
+
+def written(body: tuple[dict[str, Any], dict[str, Any], str, bool, int | None]) -> str:
+    personal, wrong, kind, escaped, indent = body
+    base = {"event": EVENT, "heartbeat": {"heartbeat": True, "eventTime": EVENT["eventTime"]}, "none": {}}[kind]
+    return json.dumps({**personal, **base, **wrong}, ensure_ascii=escaped, indent=indent)
+
+
+@examples(
+    max_examples=2,
+    deadline=None,
+    database=None,
+    derandomize=True,
+    phases=[Phase.generate],
+    suppress_health_check=[*HealthCheck],
+)
+@given(bodies=st.lists(_BODIES, min_size=150, max_size=150))
+def test_masking_never_changes_what_is_made_of_a_record(
+    spark: SparkSession, privacy: Privacy, bodies: list[Any]
+) -> None:
+    texts = [written(body) for body in bodies]
+    values: list[bytes | None] = [text.encode() for text in texts]
+    rows = read(spark, privacy, values)
+    with quick_plans(spark):
+        before = parsed(spark, [("AGODA", value, None) for value in values]).collect()
+        again = parsed(spark, [("AGODA", bytes(row["value"]), None) for row in rows]).collect()
+    made = [name for name in before[0].asDict() if name not in ("value", "headers", "key")]
+
+    def of(found: list[Row]) -> list[dict[str, Any]]:
+        return [{name: row[name] for name in made} for row in sorted(found, key=lambda row: row["offset"])]
+
+    assert of(rows) == of(before)
+    # What is read of the masked record is the same: it could be sent again.
+    readable = [row["offset"] for row in rows if row["is_json"]]
+    assert len(readable) > 100
+    assert [one for one in of(again) if one["offset"] in readable] == [one for one in of(rows) if one["is_json"]]
+    assert [bytes(rows[at]["value"]).decode() for at in readable] == [masked(texts[at], FIELDS) for at in readable]
+    assert {row["kind"] for row in rows} == {"EVENT", "HEARTBEAT", "QUARANTINE"}
+
+
+def test_a_heartbeat_that_is_masked_whole_stays_one(spark: SparkSession, privacy: Privacy) -> None:
+    beat = '{"heartbeat":true,"eventTime":"%s","notes":%s}' % (EVENT["eventTime"], "[" * DEPTH + "]" * DEPTH)  # noqa: UP031
+    (row,) = read(spark, privacy, [beat.encode()])
+    assert row["kind"] == "HEARTBEAT"
+    assert is_heartbeat(bytes(row["value"])), "the law counts it by its value in bronze"
+    assert is_masked_whole(bytes(row["value"]))
+
+
+def test_headers_and_keys_are_masked_once(spark: SparkSession, privacy: Privacy) -> None:
+    pseudonym_ = hashed("ann").encode()
+    given = [("x-user", b"ann"), ("X-USER", pseudonym_), ("x-user", None), ("id", b"e"), ("x-user", b"\xff")]
+    records: list[Record] = [("AGODA", b"{}", given), ("AGODA", b"{}", None)]
+    with quick_plans(spark):
+        rows = Masker(spark, privacy).masked(parsed(spark, records)).orderBy("offset").collect()
+    found = [(header["key"], header["value"] and bytes(header["value"])) for header in rows[0]["headers"]]
+    wanted = [("x-user", pseudonym_), ("X-USER", pseudonym_), ("x-user", None), ("id", b"e")]
+    assert found == [*wanted, ("x-user", hashed(b"\xff").encode())]
+    assert rows[1]["headers"] is None
+    assert bytes(rows[0]["key"]).decode() == hashed("BK-1")
+
+
+def test_no_description_of_a_plan_shows_the_key(spark: SparkSession, privacy: Privacy) -> None:
+    rows = Masker(spark, privacy).masked(parsed(spark, [("AGODA", b'{"notes":"a"}', None)]))
+    rows.collect()
+    jvm: Any = spark._jvm
+    mode = jvm.org.apache.spark.sql.execution.ExplainMode.fromString
+    kinds = ("simple", "extended", "codegen", "cost", "formatted")
+    executed = rows._jdf.queryExecution()
+    told = [executed.explainString(mode(kind)) for kind in kinds]
+    store = spark._jsparkSession.sharedState().statusStore()
+    ran = store.executionsList()
+    told += [ran.apply(number).physicalPlanDescription() for number in range(ran.size())]
+    told += [str(store.planGraph(ran.apply(number).executionId()).allNodes()) for number in range(ran.size())]
+    assert len(told) > len(kinds), "what Spark's web page shows was looked at"
+    assert "mask_inner" in told[0]
+    key = key_bytes(privacy, NAME)
+    for secret in (key, *pads(key)):
+        piece = secret[:16]
+        ways = (piece.hex(), piece.decode("latin-1"), str(list(piece))[1:-1], repr(bytearray(piece)))
+        for way in ways:
+            assert not any(way.lower() in text.lower() for text in told)
+
+
+def test_a_pseudonym_is_an_hmac(privacy: Privacy) -> None:
+    assert pseudonym(NAME, key_bytes(privacy, NAME), "ann@example.org") == hashed("ann@example.org")
+
+
+@pytest.mark.parametrize(
+    ("told", "says"),
+    [
+        ({"fields": ["guest"]}, "must name one of keys"),
+        ({"fields": ["supplierId"]}, "the stream reads it"),
+        ({"fields": ["version.x"]}, "the stream reads it"),
+        ({"fields": ["guest..email"]}, "no path"),
+        ({"fields": [".".join("abcdefghi")]}, "no path"),
+        ({"headers": ["ID"]}, "read by the stream"),
+        ({"keys": {"k1": "a secret that is written down"}}, "pattern"),
+    ],
+)
+def test_settings_that_cannot_be_meant_are_refused(told: dict[str, Any], says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        Privacy.model_validate(told)
+
+
+def test_a_short_or_absent_key_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    privacy = Privacy(fields=["guest"], keys={"k1": "env:RECO_TEST_KEY"}, key="k1")
+    with pytest.raises(UserError, match=r"privacy\.keys\.k1: env:RECO_TEST_KEY is not set"):
+        key_bytes(privacy, "k1")
+    monkeypatch.setenv("RECO_TEST_KEY", "x" * 31)
+    with pytest.raises(UserError, match="holds 31 bytes; a key has 32 at least"):
+        key_bytes(privacy, "k1")
