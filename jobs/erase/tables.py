@@ -101,8 +101,8 @@ def marked(settings: Settings, name: str, request: str) -> int:
 def _days(table: DeltaTable) -> list[pl.LazyFrame]:
     """The table's rows, one day's partition each: so much is looked through at a time."""
     rows = scan(table)
-    days = sorted({found["ingest_date"] for found in table.partitions()} - {None})
-    return [rows.filter(pl.col("ingest_date") == date.fromisoformat(str(day))) for day in days]
+    days = sorted({str(found["ingest_date"]) for found in table.partitions()})
+    return [rows.filter(pl.col("ingest_date") == date.fromisoformat(day)) for day in days]
 
 
 def _may_have(wanted: Wanted) -> pl.Expr:
