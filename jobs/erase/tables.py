@@ -101,6 +101,8 @@ def marked(settings: Settings, name: str, request: str) -> int:
 def _days(table: DeltaTable) -> list[pl.LazyFrame]:
     """The table's rows, one day's partition each: so much is looked through at a time."""
     rows = scan(table)
+    if "ingest_date" not in table.metadata().partition_columns:
+        return [rows]
     days = sorted({str(found["ingest_date"]) for found in table.partitions()})
     return [rows.filter(pl.col("ingest_date") == date.fromisoformat(day)) for day in days]
 

@@ -6,10 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from deltalake import DeltaTable
 
 from jobs.cli.main import main
-from jobs.common.arrow import delta_schema
 from jobs.common.errors import UserError
 from jobs.common.lake import open_table, read
 from jobs.common.law import measure
@@ -19,8 +17,8 @@ from jobs.common.settings import Lake, Settings
 from jobs.erase import tables
 from jobs.erase.main import erase, wanted_of
 from jobs.maintain.main import maintain
-from schemas.tables import TABLES
 from tests.cli.lake_rows import BEAT, bronze, event, put
+from tests.erase.partitioned import make_tables
 
 NOW = datetime(2026, 11, 26, 4, tzinfo=UTC)
 KEY = "k" * 32
@@ -57,10 +55,7 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     monkeypatch.setenv("RECO_TEST_KEY", KEY)
     keys = {"new": "env:RECO_TEST_KEY", "old": "env:RECO_TEST_KEY"}
     made = Settings(lake=Lake(root=str(tmp_path / "lake")), privacy=Privacy(keys=keys))
-    for name in (*tables.NAMES, "activity"):
-        table = TABLES[name]
-        partitioned = {"partition_by": list(table.partition_by), "configuration": table.all_properties}
-        DeltaTable.create(made.table_path(name), delta_schema(table.schema), **partitioned)  # type: ignore[arg-type]
+    make_tables(made, "activity_raw", "quarantine", "activity")
     rows = []
     for offset, value in RECORDS.items():
         row = bronze(offset, value) | {"ingest_date": date(2026, 3, 9 + offset % 2), "key": b"BK-1"}
@@ -68,7 +63,9 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     put(made, "activity_raw", rows)
     put(made, "quarantine", [rows[offset] | {"reasons": ["MALFORMED_JSON"]} for offset in QUARANTINED])
     homes = [offset for offset in RECORDS if offset not in (*QUARANTINED, 8, 9)]
-    put(made, "activity", [event(offset) | {"supplier_id": SUPPLIER, "activity_id": f"BK-{offset}"} for offset in homes])
+    put(
+        made, "activity", [event(offset) | {"supplier_id": SUPPLIER, "activity_id": f"BK-{offset}"} for offset in homes]
+    )
     return made
 
 

@@ -43,23 +43,28 @@ def privacy(tmp_path_factory: pytest.TempPathFactory) -> Privacy:
     return Privacy(fields=FIELDS, headers=["X-User"], record_key=True, keys={NAME: f"file:{file}"}, key=NAME)
 
 
+@pytest.fixture(scope="module")
+def masker(spark: SparkSession, privacy: Privacy) -> Masker:
+    return Masker(spark, privacy)
+
+
 def parsed(spark: SparkSession, records: list[Record]) -> DataFrame:
     rows = bronze(spark, records).withColumn("key", F.lit("BK-1").cast("binary"))
     return parse(rows, sorted(minor_units()), F.lit(NOW))
 
 
-def read(spark: SparkSession, privacy: Privacy, values: list[bytes | None]) -> list[Row]:
+def read(spark: SparkSession, masker: Masker, values: list[bytes | None]) -> list[Row]:
     with quick_plans(spark):
-        rows = Masker(spark, privacy).masked(parsed(spark, [("AGODA", value, None) for value in values]))
+        rows = masker.masked(parsed(spark, [("AGODA", value, None) for value in values]))
         return sorted(rows.collect(), key=lambda row: row["offset"])
 
 
-def test_each_payload_is_masked_as_told(spark: SparkSession, privacy: Privacy) -> None:
+def test_each_payload_is_masked_as_told(spark: SparkSession, masker: Masker) -> None:
     large = b'{"notes":"a","x":"' + b"x" * (1 << 20) + b'"}'
     unreadable = [*(text.encode() for text in WHOLE), b'{"notes":"\xff"}', large]
     values = [*(payload(marked).encode() for marked in MARKED.values()), *unreadable, None]
     wanted = [*(expected(marked).encode() for marked in MARKED.values()), *map(whole, unreadable), None]
-    found = [row["value"] and bytes(row["value"]) for row in read(spark, privacy, values)]
+    found = [row["value"] and bytes(row["value"]) for row in read(spark, masker, values)]
     named = [*MARKED, *WHOLE, "bytes", "large", "tombstone"]
     assert dict(zip(named, found, strict=True)) == dict(zip(named, wanted, strict=True))
 
@@ -112,10 +117,10 @@ def generated(count: int) -> list[str]:
     return found
 
 
-def test_masking_never_changes_what_is_made_of_a_record(spark: SparkSession, privacy: Privacy) -> None:
+def test_masking_never_changes_what_is_made_of_a_record(spark: SparkSession, masker: Masker) -> None:
     texts = generated(400)
     values: list[bytes | None] = [text.encode() for text in texts]
-    rows = read(spark, privacy, values)
+    rows = read(spark, masker, values)
     with quick_plans(spark):
         before = parsed(spark, [("AGODA", value, None) for value in values]).collect()
         again = parsed(spark, [("AGODA", bytes(row["value"]), None) for row in rows]).collect()
@@ -132,20 +137,20 @@ def test_masking_never_changes_what_is_made_of_a_record(spark: SparkSession, pri
     assert sum(text.encode() != row["value"] for text, row in zip(texts, rows, strict=True)) > 100, "many have none"
 
 
-def test_a_heartbeat_that_is_masked_whole_stays_one(spark: SparkSession, privacy: Privacy) -> None:
+def test_a_heartbeat_that_is_masked_whole_stays_one(spark: SparkSession, masker: Masker) -> None:
     beat = '{"heartbeat":true,"eventTime":"%s","notes":%s}' % (EVENT["eventTime"], "[" * DEPTH + "]" * DEPTH)  # noqa: UP031
-    (row,) = read(spark, privacy, [beat.encode()])
+    (row,) = read(spark, masker, [beat.encode()])
     assert row["kind"] == "HEARTBEAT"
     assert is_heartbeat(bytes(row["value"])), "the law counts it by its value in bronze"
     assert is_masked_whole(bytes(row["value"]))
 
 
-def test_headers_and_keys_are_masked_once(spark: SparkSession, privacy: Privacy) -> None:
+def test_headers_and_keys_are_masked_once(spark: SparkSession, masker: Masker) -> None:
     pseudonym_ = hashed("ann").encode()
     given = [("x-user", b"ann"), ("X-USER", pseudonym_), ("x-user", None), ("id", b"e"), ("x-user", b"\xff")]
     records: list[Record] = [("AGODA", b"{}", given), ("AGODA", b"{}", None)]
     with quick_plans(spark):
-        rows = Masker(spark, privacy).masked(parsed(spark, records)).orderBy("offset").collect()
+        rows = masker.masked(parsed(spark, records)).orderBy("offset").collect()
     found = [(header["key"], header["value"] and bytes(header["value"])) for header in rows[0]["headers"]]
     wanted = [("x-user", pseudonym_), ("X-USER", pseudonym_), ("x-user", None), ("id", b"e")]
     assert found == [*wanted, ("x-user", hashed(b"\xff").encode())]
@@ -153,8 +158,8 @@ def test_headers_and_keys_are_masked_once(spark: SparkSession, privacy: Privacy)
     assert bytes(rows[0]["key"]).decode() == hashed("BK-1")
 
 
-def test_no_description_of_a_plan_shows_the_key(spark: SparkSession, privacy: Privacy) -> None:
-    rows = Masker(spark, privacy).masked(parsed(spark, [("AGODA", b'{"notes":"a"}', None)]))
+def test_no_description_of_a_plan_shows_the_key(spark: SparkSession, masker: Masker, privacy: Privacy) -> None:
+    rows = masker.masked(parsed(spark, [("AGODA", b'{"notes":"a"}', None)]))
     rows.collect()
     jvm: Any = spark._jvm
     mode = jvm.org.apache.spark.sql.execution.ExplainMode.fromString
