@@ -128,12 +128,12 @@ def erase(
     is made of the marks themselves.
     """
     places = tables.find(settings, wanted)
-    counts = [tables.left(settings, name, places).height for name in tables.NAMES]
+    bronze, quarantine = counts = [tables.left(settings, name, places).height for name in tables.NAMES]
     totals = [tables.marked(settings, name, request) for name in tables.NAMES]
     hours = timedelta(hours=settings.maintenance.vacuum_hours)
     if dry_run:
-        return Report(request, dry_run, *counts, *totals, None)
-    note = {"request": request, "erased_by": user, "reason": reason, "selector": wanted.selector.value}
+        return Report(request, dry_run, bronze, quarantine, totals[0], totals[1], None)
+    note: dict[str, Any] = {"request": request, "erased_by": user, "reason": reason, "selector": wanted.selector.value}
     note |= {"fields": list(wanted.fields)}
     if any(counts):
         _note(settings, note | {"state": "BEGUN", "at": now}, counts, [None, None])
@@ -145,7 +145,8 @@ def erase(
     done = datetime.now(UTC)
     if any(counts) or _last_total(settings, request) != totals:
         _note(settings, note | {"state": "DONE", "at": done}, totals, versions)
-    return Report(request, dry_run, *counts, *totals, done + hours if any(counts) else None)
+    gone = done + hours if any(counts) else None
+    return Report(request, dry_run, bronze, quarantine, totals[0], totals[1], gone)
 
 
 def _note(settings: Settings, note: dict[str, Any], counts: Sequence[int], versions: Sequence[int | None]) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from jobs.cli.main import main
+from jobs.common import lake
 from jobs.common.errors import UserError
 from jobs.common.lake import open_table, read
 from jobs.common.law import measure
@@ -191,10 +192,10 @@ def test_broken_off_anywhere_it_is_completed(
 def test_beside_a_stream_that_writes_and_maintenance_that_puts_together(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, met = tables._replace, []
+    real, opened = tables._replace, lake.open_table
+    met: list[str] = []
 
     def meanwhile(settings: Settings, name: str, rows: Any, *others: Any) -> None:
-        opened = tables.open_table
         if not met:
             met.append(name)
             # What it is about to replace is another file by the time that it commits.

@@ -2,7 +2,7 @@
 
 import hmac
 import json
-from json.decoder import scanstring
+from json.decoder import scanstring  # type: ignore[attr-defined]  # it is there, and typeshed does not say so
 
 from jobs.common.privacy import Tree, tree_of
 
