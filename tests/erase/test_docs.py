@@ -25,8 +25,7 @@ def test_the_commands_of_the_page_run(
     (tmp_path / "value.txt").write_text("ann@example.org\n")
     monkeypatch.setenv("RECO_LAKE__ROOT", settings.lake.root)
     monkeypatch.chdir(tmp_path)
-    blocks = re.findall(r"^```\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
-    commands = [line for block in blocks for line in block.splitlines() if line.startswith("reco erase")]
+    commands = [line for line in PAGE.splitlines() if line.startswith("reco erase")]
     assert len(commands) == 3
     for line in commands:
         with pytest.raises(SystemExit) as end:
