@@ -17,9 +17,14 @@ RAW_COLUMNS = [
     column("partition", IntegerType(), "Kafka partition"),
     column("offset", LONG, "Kafka offset within the partition"),
     column("kafka_time", TIMESTAMP, "Publish time: the record's Kafka timestamp, UTC, milliseconds"),
-    column("key", BinaryType(), "Record key, raw bytes"),
-    column("value", BinaryType(), "Record value, raw bytes; null for a tombstone"),
-    column("headers", ArrayType(HEADER), "Record headers in order; null where there are none"),
+    column("key", BinaryType(), "Record key, raw bytes, or its keyed hash where the settings say so"),
+    column(
+        "value",
+        BinaryType(),
+        "Record value, raw bytes, but for personal fields: keyed hashes, or a mark where it was erased; null for a "
+        "tombstone",
+    ),
+    column("headers", ArrayType(HEADER), "Record headers in order; null where there are none, or they were erased"),
     column("ingested_at", TIMESTAMP, "Reading clock of the micro-batch that took the record in, UTC"),
     column("ingest_date", DateType(), "UTC date of ingested_at"),
     column("ingest_hour", IntegerType(), "UTC hour of ingested_at, 0-23"),
@@ -27,7 +32,7 @@ RAW_COLUMNS = [
 
 ACTIVITY_RAW = Table(
     path="bronze/activity_raw",
-    comment="Every Kafka record as received, append-only",
+    comment="Every Kafka record as received, append-only but for payloads erased on request",
     schema=StructType(RAW_COLUMNS),
     partition_by=("ingest_date",),
     skipping=("topic", "partition", "offset", "kafka_time"),

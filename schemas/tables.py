@@ -1,6 +1,6 @@
 """Every table of the lake, by name."""
 
-from schemas import bronze, gold, nrt, people, ref, silver, whatif
+from schemas import bronze, erasures, gold, nrt, people, ref, silver, whatif
 from schemas.types import Table
 
 TABLES: dict[str, Table] = {
@@ -23,6 +23,7 @@ TABLES: dict[str, Table] = {
         nrt.VERDICT_DRIFT,
         people.EXCEPTION_ACTIONS,
         whatif.POLICY_BACKTESTS,
+        erasures.ERASURES,
     )
 }
 

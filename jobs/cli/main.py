@@ -65,6 +65,11 @@ COMMANDS = {
         "Put small files together, remove what nothing needs any more; beside running jobs.",
         "reco maintain --dry-run",
     ),
+    "erase": Row(
+        "jobs.erase.main:command",
+        "Take one person's payloads out of bronze and quarantine; verdicts and totals stay.",
+        "reco erase --request DSR-17 --field guest.email --value-file value.txt --dry-run",
+    ),
     "backup": Row(
         "jobs.maintain.backup:command",
         "Copy what a backup does not have of the lake yet; a point to go back to.",

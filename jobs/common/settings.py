@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from jobs.common.errors import UserError
+from jobs.common.privacy import Privacy
 from jobs.common.sections import (
     SCHEME,
     Alerts,
@@ -50,6 +51,7 @@ __all__ = [
     "Oidc",
     "Outbox",
     "Poll",
+    "Privacy",
     "Section",
     "Settings",
     "Spark",
@@ -89,6 +91,7 @@ class Settings(BaseSettings):
     outbox: Outbox = Field(default_factory=Outbox)
     console: Console = Field(default_factory=Console)
     warehouse: Warehouse = Field(default_factory=Warehouse)
+    privacy: Privacy = Field(default_factory=Privacy)
     local: Local = Field(default_factory=Local)
     policies_file: Place = Path("conf/policies.yaml")
     fx_file: Place | None = None

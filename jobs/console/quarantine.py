@@ -6,6 +6,7 @@ from typing import Any
 
 import polars as pl
 
+from jobs.common.marks import erased_mark, is_masked_whole
 from jobs.console.tables import Tables
 from jobs.console.text import payload_text
 from jobs.console.users import User
@@ -107,4 +108,8 @@ def _shown(raw: dict[str, Any] | None) -> dict[str, Any]:
     if raw is None:
         return {"key_text": None, "value_text": None, "headers_text": []}
     headers = [(one["key"], payload_text(one["value"])) for one in raw["headers"] or []]
-    return {"key_text": payload_text(raw["key"]), "value_text": payload_text(raw["value"]), "headers_text": headers}
+    erased = erased_mark(raw["value"])
+    text = f"E{str(erased)[1:]}." if erased else payload_text(raw["value"])
+    if is_masked_whole(raw["value"]):
+        text = f"Masked whole, for personal fields could not be told apart in it:\n{text}"
+    return {"key_text": payload_text(raw["key"]), "value_text": text, "headers_text": headers}

@@ -9,6 +9,7 @@ from confluent_kafka import KafkaException, Producer
 
 from jobs.common.errors import FAILED, UserError
 from jobs.common.kafka import client_options
+from jobs.common.marks import erased_mark, is_masked_whole
 from jobs.console import quarantine
 from jobs.console.tables import Tables
 from jobs.console.users import User
@@ -54,6 +55,13 @@ def redrive(tables: Tables, rows: Sequence[dict[str, Any]]) -> int:
             raise UserError(f"{row['topic']} is no raw topic of these settings; nothing was sent.")
         if row["value"] is None or "TOO_LARGE" in row["reasons"]:
             raise UserError(f"{_place(row)} has no content, or too much of it, to be sent again; nothing was sent.")
+        if erased := erased_mark(row["value"]):
+            raise UserError(f"{_place(row)} was {erased} and cannot be sent again; nothing was sent.")
+        if is_masked_whole(row["value"]):
+            raise UserError(
+                f"{_place(row)} was masked whole, so nothing of it is left to be sent again: ask its sender to publish "
+                "it once more; nothing was sent."
+            )
     failed: list[str] = []
     quiet = {"log_level": 2, "error_cb": lambda _error: None, "message.timeout.ms": _SECONDS * 1000}
     producer = Producer({**client_options(settings), "enable.idempotence": True, **quiet})

@@ -21,6 +21,7 @@ from jobs.common.output import print_json
 from jobs.common.settings import Settings, load_settings
 from jobs.daily import explain_text, inputs, verdicts
 from jobs.daily.close import Judged, anomalies_from
+from jobs.daily.erased import erased_payloads
 from jobs.daily.explain_text import Break, Delivery, Explanation, Published
 from jobs.daily.inputs import Inputs
 from jobs.daily.timeline import deliveries_of
@@ -101,13 +102,14 @@ def _explained(session: Session, settings: Settings, key: Key, day: date | None)
         raise _unknown(everything, source, key, day)
     values = {name: _utc(value) for name, value in fact.asDict(recursive=True).items()}
     rates = _rates_used(source, values)
+    deliveries = _deliveries(near, values, reco_date)
     return Explanation(
         supplier_id=key.supplier_id,
         activity_id=key.activity_id,
         reco_date=reco_date,
         outcome=values["outcome"],
         anomaly_types=values["anomaly_types"],
-        deliveries=_deliveries(near, values, reco_date),
+        deliveries=deliveries,
         rules=rules_of(values, rates, source.pins.history_days),
         breaks=_breaks(judged),
         rates=rates,
@@ -115,6 +117,7 @@ def _explained(session: Session, settings: Settings, key: Key, day: date | None)
         policy_version=source.pins.policy_version,
         history_days=source.pins.history_days,
         published=_published(session, settings, key, reco_date),
+        erased=erased_payloads(settings, deliveries),
     )
 
 

@@ -50,7 +50,10 @@ class Published:
 
 @dataclass(frozen=True)
 class Explanation:
-    """Everything `reco explain` says; `policy`: the supplier's limits by column name."""
+    """Everything `reco explain` says.
+
+    `policy`: the supplier's limits by column name. `erased`: the payloads that are no more, a sentence each.
+    """
 
     supplier_id: str
     activity_id: str
@@ -65,6 +68,7 @@ class Explanation:
     policy_version: int
     history_days: int
     published: Published | None
+    erased: list[str]
 
 
 def show(found: Explanation) -> None:
@@ -160,7 +164,7 @@ def footing(found: Explanation) -> list[str]:
             f"Close {published.close_id} published {published.outcome}{types}: events, policies or rates came since; "
             f"`reco daily --date {found.reco_date}` closes the day again."
         )
-    return lines
+    return [*lines, *found.erased]
 
 
 def _rate_line(rate: Rate) -> str:

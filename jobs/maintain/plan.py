@@ -18,7 +18,7 @@ CLUSTERED = dict.fromkeys(_BY_KEY, ("supplier_id", "activity_id"))
 AUDITED = frozenset(
     {
         *("reconciliation_facts", "anomalies", "close_changes", "closes"),
-        *("exception_actions", "policies", "formats", "fx_rates"),
+        *("exception_actions", "erasures", "policies", "formats", "fx_rates"),
     }
 )
 #: The tables that closes are pinned to, and the column of gold/closes with the version.

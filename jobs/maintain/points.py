@@ -26,7 +26,7 @@ LOG_FILE = re.compile(r"_delta_log/(\d{20})\.")
 #: In which order versions are looked up: what points to others comes before them, what is written first comes last.
 ORDER = (
     *("closes", "reconciliation_facts", "anomalies", "exceptions", "close_changes", "verdict_drift"),
-    *("exception_actions", "hourly_summary", "nrt_exceptions", "nrt_results", "quarantine", "activity"),
+    *("erasures", "exception_actions", "hourly_summary", "nrt_exceptions", "nrt_results", "quarantine", "activity"),
     *("activity_raw", "policies", "formats", "fx_rates"),
 )
 _COPIES = 8

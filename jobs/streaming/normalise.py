@@ -20,6 +20,7 @@ from jobs.streaming import observe
 from jobs.streaming.canonical import messages
 from jobs.streaming.formats_in_force import AppliedFormats
 from jobs.streaming.in_force import InForce, policies_in_force
+from jobs.streaming.masking import Masker
 from jobs.streaming.parse import parse
 from reco_rules.policy import with_policy
 from reco_rules.vocabulary import Side
@@ -53,6 +54,7 @@ class Normaliser:
         self._paths = {name: tables.ensure_table(spark, settings, name) for name in _TABLES}
         self._currencies = sorted(minor_units())
         self._formats = AppliedFormats(settings)
+        self._masker = Masker(spark, settings.privacy)
         self._is_first = True
         self._replays = False
 
@@ -72,7 +74,7 @@ class Normaliser:
             self._write(kept.rows(self._rows(batch, pins, policies, formats)), pins, query, batch_id)
 
     def _rows(self, batch: DataFrame, pins: Pins, policies: InForce, formats: Formats | None) -> DataFrame:
-        """Parsed and stamped records."""
+        """Parsed and stamped records; what they became was read before anything was masked."""
         clock = F.lit(pins.clock)
         source = F.when(F.col("topic") == self._settings.topics.agoda_raw, F.lit(Side.AGODA.value)).otherwise(
             F.lit(Side.SUPPLIER.value)
@@ -88,7 +90,7 @@ class Normaliser:
         )
         parsed = parse(raw, self._currencies, clock, formats).withColumn("supplier_id", F.col("supplierId"))
         stamped = with_policy(parsed, policies.rows(self._spark), policies.defaults, _STAMPED)
-        return stamped.withColumn("policy_version", F.lit(pins.policy_version))
+        return self._masker.masked(stamped.withColumn("policy_version", F.lit(pins.policy_version)))
 
     def _write(self, rows: DataFrame, pins: Pins, query: str, batch_id: int) -> None:
         counts = observe.records(rows)

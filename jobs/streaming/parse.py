@@ -37,7 +37,8 @@ def parse(records: DataFrame, currencies: Sequence[str], clock: Column, formats:
     `formats`: of suppliers with payloads of their own; None where there are none, and then they cost nothing.
     Fields are null where the record has none of the right type; `eventAt` is `eventTime` as a timestamp, cut to the
     millisecond. `eventId` is the payload's, else that of the header `id`, else topic, partition and offset. Where the
-    header `supplierId` of SUPPLIER's record names one, `supplierId` must be that, and it is no heartbeat.
+    header `supplierId` of SUPPLIER's record names one, `supplierId` must be that, and it is no heartbeat. `format` is
+    the payload's, null for the contract's own; `is_json` tells whether the value was read as one JSON object.
     """
     shaped = _with_fields(payload(records, formats), formats)
     in_time = _is_past("kafka_time", clock) & _is_past("eventAt", F.col("kafka_time"))
@@ -63,6 +64,8 @@ def parse(records: DataFrame, currencies: Sequence[str], clock: Column, formats:
         F.col("reasons"),
         F.coalesce("eventId", "header_id", F.concat_ws("-", "topic", "partition", "offset")).alias("eventId"),
         *[F.col(name) for name in fields],
+        (F.col("format") if formats else F.lit(None).cast("string")).alias("format"),
+        (F.col("json").isNotNull() & (formats.is_json if formats else F.lit(True))).alias("is_json"),
     )
 
 

@@ -1,0 +1,1 @@
+"""Erasing one person's payloads from bronze and quarantine."""
