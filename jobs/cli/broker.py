@@ -171,7 +171,11 @@ class Broker:
         return port, controller
 
     def _configure(self, port: int, controller: int) -> None:
-        options = {
+        text = "".join(f"{key}={value}\n" for key, value in self._options(port, controller).items())
+        (self.folder / "server.properties").write_text(text)
+
+    def _options(self, port: int, controller: int) -> dict[str, object]:
+        return {
             "process.roles": "broker,controller",
             "node.id": 1,
             "controller.quorum.voters": f"1@{HOST}:{controller}",
@@ -206,8 +210,6 @@ class Broker:
             "num.network.threads": 2,
             "num.io.threads": 2,
         }
-        text = "".join(f"{key}={value}\n" for key, value in options.items())
-        (self.folder / "server.properties").write_text(text)
 
     def _format(self, java: list[str]) -> None:
         cluster = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")

@@ -9,6 +9,7 @@ from confluent_kafka import KafkaException, Producer
 
 from jobs.common.errors import FAILED, UserError
 from jobs.common.kafka import client_options
+from jobs.common.kafka_reach import Right, partitions
 from jobs.console import quarantine
 from jobs.console.tables import Tables
 from jobs.console.users import User
@@ -54,6 +55,10 @@ def redrive(tables: Tables, rows: Sequence[dict[str, Any]]) -> int:
             raise UserError(f"{row['topic']} is no raw topic of these settings; nothing was sent.")
         if row["value"] is None or "TOO_LARGE" in row["reasons"]:
             raise UserError(f"{_place(row)} has no content, or too much of it, to be sent again; nothing was sent.")
+    try:
+        partitions(settings, {row["topic"]: (Right.WRITE,) for row in found}, seconds=_SECONDS)
+    except UserError as error:
+        raise UserError(f"{len(found):,} of {len(found):,} records could not be sent. {error}", FAILED) from error
     failed: list[str] = []
     quiet = {"log_level": 2, "error_cb": lambda _error: None, "message.timeout.ms": _SECONDS * 1000}
     producer = Producer({**client_options(settings), "enable.idempotence": True, **quiet})
