@@ -18,6 +18,7 @@ from jobs.cli import processes
 from jobs.common.errors import FAILED, UserError
 from jobs.common.jars import broker_jars
 from jobs.common.kafka import ADDRESS_FILE, admin
+from jobs.common.settings import Settings
 
 HOST = "127.0.0.1"
 _FOREVER = 2**63 - 1
@@ -231,6 +232,15 @@ class Broker:
             line for line in lines if " ERROR " in line or " FATAL " in line or "rror:" in line or "xception" in line
         ]
         return (wrong or lines or ["it said nothing"])[0][:300]
+
+
+def refuse_security(settings: Settings) -> None:
+    """UserError where the settings mean another broker than one of ours, which knows neither TLS nor users."""
+    if settings.kafka.security.protocol != "PLAINTEXT":
+        raise UserError(
+            "This starts a broker of its own, which knows no TLS and no users: take settings without kafka.security, "
+            "or start the programs one by one against your broker (`reco stream`, …)."
+        )
 
 
 def _java() -> str:

@@ -19,7 +19,7 @@ SILENT = logging.getLogger("reco.librdkafka")
 SILENT.addHandler(logging.NullHandler())
 SILENT.propagate = False
 #: A broker that refuses us is not asked again ten times a second, which is what librdkafka does.
-_CALM = {"reconnect.backoff.ms": "1000", "reconnect.backoff.max.ms": "10000"}
+CALM = {"reconnect.backoff.ms": "1000", "reconnect.backoff.max.ms": "10000"}
 
 
 def bootstrap_servers(settings: Settings) -> str:
@@ -34,7 +34,7 @@ def bootstrap_servers(settings: Settings) -> str:
 def client_options(settings: Settings) -> dict[str, str]:
     """Options for a confluent-kafka client. UserError where a secret or a file of `kafka.security` is not there."""
     security = client_security(settings.kafka.security)
-    calm = _CALM if security else {}
+    calm = CALM if security else {}
     return {"bootstrap.servers": bootstrap_servers(settings), **calm, **security, **settings.kafka.options}
 
 

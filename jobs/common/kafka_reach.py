@@ -24,9 +24,11 @@ _POLL_SECONDS = 0.05
 #: How long after a refusal another broker of the list may still let us in.
 _OTHERS_SECONDS = 2.0
 _REFUSALS = (KafkaError._AUTHENTICATION, KafkaError._SSL, KafkaError.UNSUPPORTED_SASL_MECHANISM)
+_HANGS_UP_SECONDS = 1.0
+_NO_WAY = (KafkaError._RESOLVE, KafkaError._TIMED_OUT)
 _PROBE_SECONDS = 5.0
 #: What librdkafka says where one side speaks TLS and the other does not.
-_OTHER_ROAD = re.compile(r"security\.protocol|PLAINTEXT|closed by peer|in state APIVERSION|down")
+_OTHER_ROAD = re.compile(r"security\.protocol|PLAINTEXT|closed by peer|it hangs up")
 #: Of OpenSSL: X509_V_ERR_….
 _NOT_YET, _EXPIRED, _OTHER_NAME, _OTHER_ADDRESS = 9, 10, 62, 64
 
@@ -77,12 +79,13 @@ def partitions(
     names = list(topics)
     with_rights = {"include_authorized_operations": True, "request_timeout": seconds}
     found = _ask(settings, lambda client: client.describe_topics(TopicCollection(names), **with_rights), seconds)
-    lacking = {name: _lacking(found[name], topics[name]) for name in names}
-    there = [name for name in names if lacking[name] is not None]
+    told = {name: _lacking(found[name], topics[name]) for name in names}
+    there = [name for name in names if told[name] is not None]
     absent = [name for name in names if name not in there and name not in may_lack]
+    lacking = {f"the topic {name}": told[name] for name in names}
     if group:
-        told = _ask(settings, lambda client: client.describe_consumer_groups([group], **with_rights), seconds)
-        lacking[f"the group {group}"] = _lacking(told[group], (Right.READ,))
+        groups = _ask(settings, lambda client: client.describe_consumer_groups([group], **with_rights), seconds)
+        lacking[f"the group {group}"] = _lacking(groups[group], (Right.READ,))
     if wrong := {name: rights for name, rights in lacking.items() if rights}:
         raise UserError(_not_allowed(settings, wrong), FAILED)
     if absent:
@@ -109,10 +112,7 @@ def _lacking(found: Any, rights: Iterable[Right]) -> list[str] | None:
 def _not_allowed(settings: Settings, wrong: Mapping[str, list[str]]) -> str:
     told = settings.kafka.security
     who = f"the user {told.username!r}" if told.username else "this client"
-    what = "; ".join(
-        f"{' and '.join(rights)} {name if name.startswith('group ') else f'topic {name}'}"
-        for name, rights in wrong.items()
-    )
+    what = "; ".join(f"{' and '.join(rights)} {name}" for name, rights in wrong.items())
     return (
         f"The broker at {kafka.bootstrap_servers(settings)} does not let {who} {what}: have its owner add these ACLs "
         "(kafka-acls.sh --add --allow-principal …); docs/security.md lists what each command needs."
@@ -122,7 +122,8 @@ def _not_allowed(settings: Settings, wrong: Mapping[str, list[str]]) -> str:
 def _ask(settings: Settings, ask: Callable[[AdminClient], Mapping[str, Future[Any]]], seconds: float) -> dict[str, Any]:
     """The answers by name, a KafkaError in place of one that the broker refused. Raises UserError where it is mute."""
     heard: list[KafkaError] = []
-    options: dict[str, Any] = {**kafka.client_options(settings), "log_level": 0, "error_cb": heard.append}
+    quiet: dict[str, Any] = {"log_level": 0, "error_cb": heard.append}
+    options = {**kafka.CALM, **kafka.client_options(settings), **quiet}
     client = AdminClient(options, logger=kafka.SILENT)
     asked = ask(client)
     end = time.monotonic() + seconds
@@ -133,6 +134,9 @@ def _ask(settings: Settings, ask: Callable[[AdminClient], Mapping[str, Future[An
             end = min(end, time.monotonic() + _OTHERS_SECONDS)
             if any(error.code() == KafkaError._ALL_BROKERS_DOWN for error in heard):
                 raise _explained(settings, heard)
+        elif heard and not any(error.str().find("Connect to ") >= 0 or error.code() in _NO_WAY for error in heard):
+            # Somebody takes the call and hangs up: one of us speaks TLS, the other does not.
+            end = min(end, time.monotonic() + _HANGS_UP_SECONDS)
         if time.monotonic() > end:
             raise _explained(settings, heard)
     found = {name: _answer(one) for name, one in asked.items()}
@@ -162,10 +166,11 @@ def _explained(settings: Settings, heard: list[KafkaError]) -> UserError:
     refusals = [error for error in heard if _is_refusal(error)]
     if not refusals:
         others = [error for error in heard if error.code() != KafkaError._ALL_BROKERS_DOWN]
-        reason = kafka.reason_of((others or heard)[0]) if heard else "no answer in time"
-        keys = "kafka.bootstrap_servers, or kafka.security" if _OTHER_ROAD.search(reason) else "kafka.bootstrap_servers"
+        reason = kafka.reason_of(others[0]) if others else "it hangs up" if heard else "no answer in time"
+        doubt = "; is kafka.security right?" if _OTHER_ROAD.search(reason) else ""
         return BrokerAwayError(
-            f"no Kafka broker answers at {servers} ({reason})", f"start one with `reco up`, or set {keys}."
+            f"no Kafka broker answers at {servers} ({reason}{doubt})",
+            "start one with `reco up`, or set kafka.bootstrap_servers.",
         )
     text = refusals[0].str()
     if "SSL alert" in text:

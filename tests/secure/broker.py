@@ -4,8 +4,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import trustme
+from confluent_kafka import KafkaException
 from confluent_kafka.admin import (  # type: ignore[attr-defined]
     AclBinding,
+    AclBindingFilter,
     AclOperation,
     AclPermissionType,
     ResourcePatternType,
@@ -15,7 +17,6 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
     UserScramCredentialUpsertion,
 )
 from cryptography.hazmat.primitives.serialization import (
-    BestAvailableEncryption,
     Encoding,
     NoEncryption,
     PrivateFormat,
@@ -23,10 +24,13 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from jobs.cli.broker import HOST, Broker, free_port
+from jobs.cli.processes import wait_until
 from jobs.common.kafka import admin
 
 PASSWORD = 'correct-h0rse=battery"staple\\'
-USER = "reco"
+#: Who comes with a certificate that the CA signed, and who comes by PLAIN, with his password.
+CERTIFIED = "certified"
+PLAIN_USER, PLAIN_PASSWORD = "plain", "plain-secret"
 _LOG4J_MORE = """\
 logger.selector.name = org.apache.kafka.common.network.Selector
 logger.selector.level = info
@@ -39,10 +43,20 @@ SCRAM_ONLY = "org.apache.kafka.common.security.scram.ScramLoginModule required;"
 Right = tuple[ResourceType, str, AclOperation]
 
 
-def as_pkcs8(key: bytes, password: bytes | None = None) -> bytes:
+def as_pkcs8(key: bytes) -> bytes:
     """A private key in the only form that Java reads."""
-    locked = BestAvailableEncryption(password) if password else NoEncryption()
-    return load_pem_private_key(key, None).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, locked)
+    return load_pem_private_key(key, None).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+
+def _binding(user: str, right: Right) -> AclBinding:
+    kind, name, operation = right
+    return AclBinding(kind, name, ResourcePatternType.LITERAL, f"User:{user}", "*", operation, AclPermissionType.ALLOW)
+
+
+def _filter(user: str) -> AclBindingFilter:
+    return AclBindingFilter(
+        ResourceType.ANY, None, ResourcePatternType.ANY, f"User:{user}", None, AclOperation.ANY, AclPermissionType.ANY
+    )
 
 
 class SecureBroker(Broker):
@@ -81,13 +95,15 @@ class SecureBroker(Broker):
             "listener.name.expired.ssl.keystore.type": "PEM",
             "listener.name.expired.ssl.keystore.location": self.certificates / "expired.pem",
             "listener.name.mutual.ssl.client.auth": "required",
+            "ssl.principal.mapping.rules": f"RULE:^.*$/{CERTIFIED}/",
         }
         for name in ("secure", "expired"):
             options[f"listener.name.{name}.sasl.enabled.mechanisms"] = "SCRAM-SHA-512,SCRAM-SHA-256,PLAIN"
             for mechanism in _SCRAM:
                 options[f"listener.name.{name}.{mechanism.lower()}.sasl.jaas.config"] = SCRAM_ONLY
             options[f"listener.name.{name}.plain.sasl.jaas.config"] = (
-                'org.apache.kafka.common.security.plain.PlainLoginModule required user_plain="plain-secret";'
+                "org.apache.kafka.common.security.plain.PlainLoginModule required "
+                f'user_{PLAIN_USER}="{PLAIN_PASSWORD}";'
             )
         return options
 
@@ -114,25 +130,58 @@ class SecureBroker(Broker):
         """`host:port` of a listener: plain, secure, expired or mutual."""
         return self.bootstrap_servers if listener == "plain" else f"{HOST}:{self._ports[listener.upper()]}"
 
+    def client_certificate(self, folder: Path) -> tuple[Path, Path]:
+        """Files of a private key and of a certificate for a client."""
+        issued = self.ca.issue_cert("reco.example.com")
+        key, certificate = folder / "key.pem", folder / "certificate.pem"
+        key.write_bytes(as_pkcs8(issued.private_key_pem.bytes()))
+        certificate.write_bytes(b"".join(blob.bytes() for blob in issued.cert_chain_pems))
+        return key, certificate
+
     def add_user(self, name: str, password: str = PASSWORD) -> None:
-        """A user for both kinds of SCRAM, without rights."""
+        """A user for both kinds of SCRAM, without rights; known to the broker when this returns."""
         client = admin({"bootstrap.servers": self.bootstrap_servers})
         for mechanism in _SCRAM.values():
             wanted = UserScramCredentialUpsertion(name, ScramCredentialInfo(mechanism, _ITERATIONS), password.encode())
             for future in client.alter_user_scram_credentials([wanted]).values():
                 future.result()
 
+        def is_known() -> bool:
+            try:
+                told = client.describe_user_scram_credentials([name])[name].result().scram_credential_infos
+            except KafkaException:
+                return False
+            return len(told) == len(_SCRAM)
+
+        assert wait_until(is_known, 30)
+
     def allow(self, user: str, *rights: Right) -> None:
-        """Give rights on a topic, group or transactional id by its prefix."""
-        wanted = [
-            AclBinding(
-                kind, name, ResourcePatternType.PREFIXED, f"User:{user}", "*", operation, AclPermissionType.ALLOW
-            )
-            for kind, name, operation in rights
-        ]
+        """Give rights on a topic, group or transactional id; in force when this returns."""
         client = admin({"bootstrap.servers": self.bootstrap_servers})
+        wanted = [_binding(user, right) for right in rights]
         for future in client.create_acls(wanted).values():
             future.result()
+        assert wait_until(lambda: {*wanted} <= {*client.describe_acls(_filter(user)).result()}, 30)
+
+    def forbid(self, user: str, *rights: Right) -> None:
+        """Take rights back; gone when this returns."""
+        client = admin({"bootstrap.servers": self.bootstrap_servers})
+        gone = [_binding(user, right) for right in rights]
+        filters = [
+            AclBindingFilter(
+                one.restype,
+                one.name,
+                one.resource_pattern_type,
+                one.principal,
+                one.host,
+                one.operation,
+                one.permission_type,
+            )
+            for one in gone
+        ]
+        for future in client.delete_acls(filters).values():
+            future.result()
+        assert wait_until(lambda: not {*gone} & {*client.describe_acls(_filter(user)).result()}, 30)
 
     def failed_attempts(self) -> int:
         """How many connections the broker has refused, or had refused: handshakes of TLS and of SASL."""

@@ -9,7 +9,7 @@ import yaml
 
 from jobs.common.kafka import create_topics
 from jobs.common.settings import Kafka, Settings, load_settings
-from tests.secure.broker import PASSWORD, SecureBroker
+from tests.secure.broker import CERTIFIED, PASSWORD, SecureBroker
 from tests.secure.rights import rights_of
 
 Make = Callable[..., Settings]
@@ -63,7 +63,7 @@ def make(secure: SecureBroker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
         plain = settings.model_copy(update={"kafka": Kafka(bootstrap_servers=secure.bootstrap_servers)})
         create_topics(secure.bootstrap_servers, plain)
         for command in commands:
-            secure.allow(name, *rights_of(settings, command))
+            secure.allow(settings.kafka.security.username or CERTIFIED, *rights_of(settings, command))
         return settings
 
     return new

@@ -1,18 +1,24 @@
 """What the broker refuses, or we of the broker, is one sentence after a try or two; never a storm of tries."""
 
+import threading
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 import trustme
+from confluent_kafka.admin import AclOperation, ResourceType  # type: ignore[attr-defined]
 
 from jobs.cli.main import main
+from jobs.ingest.heartbeats import BrokerAwayError, Partitions
+from jobs.ingest.stopping import Stopping, Waits
+from tests.alerts.support import routes_of
 from tests.secure.broker import SecureBroker
 from tests.secure.conftest import Make
 
-#: A client that refused to give up would make ten a second.
-TRIES = 4
+READ, WRITE = AclOperation.READ, AclOperation.WRITE
+#: A client that did not give up would make five to twenty a second.
+TRIES = 8
 HEARTBEAT = ("heartbeat", "--side", "supplier", "--once")
 REFUSALS: dict[str, tuple[str, dict[str, Any], int, list[str]]] = {
     "wrong password": (
@@ -23,12 +29,12 @@ REFUSALS: dict[str, tuple[str, dict[str, Any], int, list[str]]] = {
     ),
     "expired certificate": ("expired", {}, 1, ["The certificate of the Kafka broker at", "has expired"]),
     "unknown CA": ("secure", {"ca_file": "OTHER"}, 2, ["signed by nobody whom we trust", "kafka.security.ca_file"]),
-    "TLS where there is none": ("plain", {}, 2, ["No Kafka broker answers at", "kafka.security"]),
+    "TLS where there is none": ("plain", {}, 1, ["no Kafka broker answers at", "is kafka.security right?"]),
     "no TLS where there is some": (
         "secure",
         {"protocol": "PLAINTEXT", "username": None, "password": None, "ca_file": None},
-        2,
-        ["No Kafka broker answers at", "kafka.security"],
+        1,
+        ["no Kafka broker answers at", "is kafka.security right?"],
     ),
     "no certificate of ours": (
         "mutual",
@@ -70,3 +76,46 @@ def test_a_refusal_is_one_sentence_and_no_storm(
     assert "hunter2-wrong" not in sentence
     assert secure.failed_attempts() - before <= TRIES
     assert time.monotonic() - began < 30
+
+
+def test_a_missing_acl_is_named_before_anything_is_read_or_sent(
+    make: Make, secure: SecureBroker, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = make("stream", "alerts")
+    user, topics = settings.kafka.security.username, settings.topics
+    routes_of(tmp_path)
+    wanted = {
+        ("stream", "--available-now"): (READ, ResourceType.TOPIC, topics.agoda_raw),
+        ("stream", "--only", "match"): (WRITE, ResourceType.TOPIC, topics.results),
+        ("alerts", "--ack", "I-1", "--by", "eva"): (READ, ResourceType.GROUP, settings.alerts.group),
+    }
+    for words, (operation, kind, name) in wanted.items():
+        secure.forbid(user, (kind, name, operation))
+        code, sentence = refused(capsys, tmp_path, *words)
+        assert code == 1
+        parts = (settings.kafka.bootstrap_servers, repr(user), operation.name, name, "ACLs", "docs/security.md")
+        assert [part for part in parts if part not in sentence] == []
+        secure.allow(user, (kind, name, operation))
+    assert not (tmp_path / "lake").exists()
+    code, sentence = refused(capsys, tmp_path, *HEARTBEAT)
+    assert (code, f"WRITE the topic {topics.supplier_raw}" in sentence) == (1, True)
+
+
+def test_what_is_taken_away_later_is_waited_for_without_knocking_all_the_time(
+    make: Make, secure: SecureBroker, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = make("heartbeat --side supplier")
+    stopping, stopped = Stopping(), threading.Timer(2.5, lambda: stopping.ask())
+    partitions = Partitions(settings)
+    assert partitions.of(settings.topics.supplier_raw) == settings.topics.partitions
+    secure.add_user(settings.kafka.security.username, "another-one")
+    before = secure.failed_attempts()
+    stopped.start()
+    waits, tries = Waits(stopping), 0
+    while not stopping.asked:
+        with pytest.raises(BrokerAwayError, match="does not let the user"):
+            partitions.of(settings.topics.supplier_raw)
+        tries += 1
+        waits.grow()
+    assert tries <= 5
+    assert tries <= secure.failed_attempts() - before <= 2 * tries

@@ -2,17 +2,30 @@
 
 import logging
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
 from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
 
+from jobs.alerts.service import run_once
+from jobs.alerts.store import ensure_topic
 from jobs.cli.main import main
+from jobs.common.errors import UserError
+from jobs.common.kafka import spark_options
 from jobs.common.lake import open_table, read
 from jobs.common.policies import apply
+from jobs.ingest.polling.deliver import Sink
+from jobs.ingest.polling.main import _check_broker
+from jobs.ingest.publisher import Outgoing
 from jobs.streaming.main import run
-from tests.secure.broker import PASSWORD
+from tests.alerts.support import FakeHttp, change, routes_of, send
+from tests.ingest.databases import Postgres
+from tests.ingest.shop import Shop
+from tests.secure.broker import PASSWORD, PLAIN_PASSWORD, PLAIN_USER, SecureBroker
 from tests.secure.conftest import Make
+from tests.secure.rights import rights_of
 from tests.streaming.feed import consume, produce
 from tests.streaming.nrt import POLICIES, beats, both
 from tests.workloads.values import CLOCK
@@ -25,7 +38,7 @@ def test_the_stream_reads_and_writes_and_shows_the_password_nowhere(
     make: Make, spark: SparkSession, tmp_path: Path, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     assert TELLTALE in PASSWORD
-    caplog.set_level(logging.DEBUG)
+    caplog.set_level(logging.INFO)
     settings = make("relay", "stream")
     (tmp_path / "policies.yaml").write_text(POLICIES % ("DAILY_ONLY", "0.50"))
     apply(settings, tmp_path / "policies.yaml", CLOCK)
@@ -48,6 +61,74 @@ def test_the_stream_reads_and_writes_and_shows_the_password_nowhere(
 
 def _each(scala: Any) -> list[Any]:
     return [scala.apply(number) for number in range(scala.size())]
+
+
+WAYS: dict[str, tuple[str, dict[str, Any]]] = {
+    "SCRAM-SHA-256": ("secure", {"mechanism": "SCRAM-SHA-256"}),
+    "PLAIN": ("secure", {"mechanism": "PLAIN", "username": PLAIN_USER, "password": "env:PLAIN_PASSWORD"}),
+    "certificate": ("mutual", {"protocol": "SSL", "username": None, "password": None}),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_both_kinds_of_client_come_in_by_every_way(
+    way: str, make: Make, secure: SecureBroker, spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listener, security = WAYS[way]
+    monkeypatch.setenv("PLAIN_PASSWORD", PLAIN_PASSWORD)
+    if way == "certificate":
+        key, certificate = secure.client_certificate(tmp_path)
+        security = security | {"key": f"file:{key}", "certificate_file": str(certificate)}
+    settings = make("relay", "stream", listener=listener, **security)
+    produce(settings, both("B-1", 0))
+    topic = settings.topics.agoda_raw
+    read_back = spark.read.format("kafka").options(**spark_options(settings)).option("subscribe", topic).load()
+    assert read_back.count() == 1
+    read_back.withColumn("topic", F.lit(settings.topics.results)).select("topic", "value").write.format(
+        "kafka"
+    ).options(**spark_options(settings)).save()
+    assert len(consume(settings, topic)) == 1
+
+
+def test_alerts_lead_read_and_keep_their_state(
+    make: Make, secure: SecureBroker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOOK_SECRET", "s3cret")
+    hook = FakeHttp()
+    sink = {"kind": "webhook", "url": hook.url, "secret": "env:HOOK_SECRET", "timeout": "5s"}
+    routes = routes_of(tmp_path, sinks={"hook": sink})
+    settings = make("alerts")
+    try:
+        ensure_topic(settings)
+        send(secure.bootstrap_servers, settings.topics.results, [change("A")])
+        assert run_once(settings, routes, Event()).desk.sent == {"hook": 1}
+        assert run_once(settings, routes, Event()).desk.sent == {"hook": 0}
+    finally:
+        hook.close()
+    secure.forbid(
+        settings.kafka.security.username, *[one for one in rights_of(settings, "alerts") if "TRANS" in str(one[0])]
+    )
+    with pytest.raises(UserError, match=r"WRITE with the transactional id .*alerts\.group"):
+        run_once(settings, routes, Event())
+
+
+def test_the_poller_publishes(make: Make) -> None:
+    settings = make("heartbeat --side supplier")
+    _check_broker(settings)
+    sink = Sink(settings, lambda: False)
+    assert sink.publish([Outgoing(settings.topics.supplier_raw, b"k", b"v")]) == []
+
+
+@pytest.mark.long
+def test_the_relay_empties_an_outbox(make: Make, tmp_path: Path) -> None:
+    settings = make("relay")
+    database = Postgres()
+    try:
+        with Shop(database, settings.kafka.bootstrap_servers, tmp_path, settings) as shop:
+            shop.add("A-1", "A-2")
+            assert shop.drain().published == 2
+    finally:
+        database.close()
 
 
 def test_a_heartbeat_comes_through(make: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
