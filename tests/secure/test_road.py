@@ -13,13 +13,13 @@ from jobs.alerts.service import run_once
 from jobs.alerts.store import ensure_topic
 from jobs.cli.main import main
 from jobs.common.errors import UserError
-from jobs.common.kafka import spark_options
+from jobs.common.kafka import source_options, spark_options
 from jobs.common.lake import open_table, read
 from jobs.common.policies import apply
 from jobs.ingest.polling.deliver import Sink
 from jobs.ingest.polling.main import _check_broker
 from jobs.ingest.publisher import Outgoing
-from jobs.streaming.main import run
+from jobs.streaming.main import Only, run
 from tests.alerts.support import FakeHttp, change, routes_of, send
 from tests.ingest.databases import Postgres
 from tests.ingest.shop import Shop
@@ -34,8 +34,14 @@ from tests.workloads.values import CLOCK
 TELLTALE = "battery"
 
 
+@pytest.mark.parametrize("only", [Only.NORMALISE, pytest.param(None, marks=pytest.mark.long)])
 def test_the_stream_reads_and_writes_and_shows_the_password_nowhere(
-    make: Make, spark: SparkSession, tmp_path: Path, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+    only: Only | None,
+    make: Make,
+    spark: SparkSession,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     assert TELLTALE in PASSWORD
     caplog.set_level(logging.INFO)
@@ -43,24 +49,29 @@ def test_the_stream_reads_and_writes_and_shows_the_password_nowhere(
     (tmp_path / "policies.yaml").write_text(POLICIES % ("DAILY_ONLY", "0.50"))
     apply(settings, tmp_path / "policies.yaml", CLOCK)
     produce(settings, [*both("B-1", 0), *beats(1)])
-    run(settings, available_now=True)
+    run(settings, available_now=True, only=only)
     assert len(read(open_table(settings, "activity"), "activity").to_dicts()) == 2
-    (verdict,) = read(open_table(settings, "nrt_results"), "nrt_results").to_dicts()
-    assert verdict["outcome"] == "MATCHED"
-    told = consume(settings, settings.topics.results)
-    assert [key for _, key, _ in told] == [b"B-1"]
+    sent = consume(settings, settings.topics.agoda_canonical if only else settings.topics.results)
+    assert [key for _, key, _ in sent] == [b"B-1"]
+    reader = spark.read.format("kafka").options(**source_options(settings, settings.topics.agoda_raw))
+    reader.load().explain("extended")
     out, err = capfd.readouterr()
-    store = spark._jsparkSession.sharedState().statusStore()
-    plans = [str(one.physicalPlanDescription()) for one in _each(store.executionsList())]
-    assert any("SaveIntoDataSource" in plan or "kafka" in plan.lower() for plan in plans)
-    shown = [out, err, caplog.text, *plans]
-    assert [text for text in shown if TELLTALE in text] == []
-    held = [path for path in tmp_path.rglob("*") if path.is_file() and TELLTALE.encode() in path.read_bytes()]
-    assert held == []
+    plans = plans_of(spark)
+    assert any(".jaas.config" in plan for plan in plans), "the plans of what was written show options"
+    shown = {"stdout": out, "stderr": err, "log": caplog.text, **{str(n): plan for n, plan in enumerate(plans)}}
+    assert {name for name, text in shown.items() if TELLTALE in text} == set()
+    assert holders(tmp_path) == []
 
 
-def _each(scala: Any) -> list[Any]:
-    return [scala.apply(number) for number in range(scala.size())]
+def plans_of(spark: SparkSession) -> list[str]:
+    """The text of every plan that Spark keeps for its web page."""
+    found = spark._jsparkSession.sharedState().statusStore().executionsList()
+    return [str(found.apply(number).physicalPlanDescription()) for number in range(found.size())]
+
+
+def holders(folder: Path) -> list[Path]:
+    """The files that hold the password: tables, checkpoints, progress, logs."""
+    return [path for path in folder.rglob("*") if path.is_file() and TELLTALE.encode() in path.read_bytes()]
 
 
 WAYS: dict[str, tuple[str, dict[str, Any]]] = {

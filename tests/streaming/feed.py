@@ -80,6 +80,7 @@ def consume(settings: Settings, topic: str) -> list[tuple[int, bytes | None, byt
             for _ in range(high - low):
                 message = consumer.poll(20)
                 assert message is not None, f"{topic}-{number} gave fewer messages than it says it has"
+                assert message.error() is None, message.error()
                 found.append((number, message.key(), message.value()))
         return found
     finally:
