@@ -1,5 +1,6 @@
 """What clients are told of TLS and passwords, and what the settings refuse."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -117,3 +118,12 @@ def test_the_environment_can_say_it_all(monkeypatch: pytest.MonkeyPatch) -> None
         monkeypatch.setenv(f"RECO_KAFKA__SECURITY__{name}", value)
     monkeypatch.setenv("PW", "x")
     assert client_options(load_settings(None))["sasl.password"] == "x"
+
+
+def test_what_the_page_shows_are_settings(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs/security.md").read_text()
+    shown = re.findall(r"^```yaml\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    assert len(shown) == 2
+    for text in shown:
+        (tmp_path / "settings.yaml").write_text(text)
+        assert load_settings(tmp_path / "settings.yaml").kafka.security.protocol in ("SSL", "SASL_SSL")

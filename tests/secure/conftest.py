@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 import yaml
-from confluent_kafka.admin import AclOperation, ResourceType  # type: ignore[attr-defined]
 
 from jobs.common.kafka import create_topics
 from jobs.common.settings import Kafka, Settings, load_settings
@@ -63,7 +62,6 @@ def make(secure: SecureBroker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
         settings = load_settings(tmp_path / "settings.yaml")
         plain = settings.model_copy(update={"kafka": Kafka(bootstrap_servers=secure.bootstrap_servers)})
         create_topics(secure.bootstrap_servers, plain)
-        secure.allow(name, (ResourceType.GROUP, "test", AclOperation.READ))
         for command in commands:
             secure.allow(settings.kafka.security.username or CERTIFIED, *rights_of(settings, command))
         return settings

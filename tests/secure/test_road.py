@@ -16,6 +16,7 @@ from jobs.common.errors import UserError
 from jobs.common.kafka import source_options, spark_options
 from jobs.common.lake import open_table, read
 from jobs.common.policies import apply
+from jobs.common.settings import Kafka, Settings
 from jobs.ingest.polling.deliver import Sink
 from jobs.ingest.polling.main import _check_broker
 from jobs.ingest.publisher import Outgoing
@@ -38,6 +39,7 @@ TELLTALE = "battery"
 def test_the_stream_reads_and_writes_and_shows_the_password_nowhere(
     only: Only | None,
     make: Make,
+    secure: SecureBroker,
     spark: SparkSession,
     tmp_path: Path,
     capfd: pytest.CaptureFixture[str],
@@ -51,7 +53,7 @@ def test_the_stream_reads_and_writes_and_shows_the_password_nowhere(
     produce(settings, [*both("B-1", 0), *beats(1)])
     run(settings, available_now=True, only=only)
     assert len(read(open_table(settings, "activity"), "activity").to_dicts()) == 2
-    sent = consume(settings, settings.topics.agoda_canonical if only else settings.topics.results)
+    sent = consume(plainly(settings, secure), settings.topics.agoda_canonical if only else settings.topics.results)
     assert [key for _, key, _ in sent] == [b"B-1"]
     reader = spark.read.format("kafka").options(**source_options(settings, settings.topics.agoda_raw))
     reader.load().explain("extended")
@@ -61,6 +63,11 @@ def test_the_stream_reads_and_writes_and_shows_the_password_nowhere(
     shown = {"stdout": out, "stderr": err, "log": caplog.text, **{str(n): plan for n, plan in enumerate(plans)}}
     assert {name for name, text in shown.items() if TELLTALE in text} == set()
     assert holders(tmp_path) == []
+
+
+def plainly(settings: Settings, secure: SecureBroker) -> Settings:
+    """The same topics, seen by who may do everything."""
+    return settings.model_copy(update={"kafka": Kafka(bootstrap_servers=secure.bootstrap_servers)})
 
 
 def plans_of(spark: SparkSession) -> list[str]:
@@ -98,7 +105,7 @@ def test_both_kinds_of_client_come_in_by_every_way(
     read_back.withColumn("topic", F.lit(settings.topics.results)).select("topic", "value").write.format(
         "kafka"
     ).options(**spark_options(settings)).save()
-    assert len(consume(settings, topic)) == 1
+    assert len(consume(plainly(settings, secure), topic)) == 1
 
 
 def test_alerts_lead_read_and_keep_their_state(
