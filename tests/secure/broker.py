@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import trustme
 from confluent_kafka import KafkaException
@@ -54,8 +55,11 @@ def _binding(user: str, right: Right) -> AclBinding:
 
 
 def _filter(user: str) -> AclBindingFilter:
+    # The client's types know no None, which is any name and any host.
+    anything: Any = None
+    who, allowed = f"User:{user}", AclPermissionType.ANY
     return AclBindingFilter(
-        ResourceType.ANY, None, ResourcePatternType.ANY, f"User:{user}", None, AclOperation.ANY, AclPermissionType.ANY
+        ResourceType.ANY, anything, ResourcePatternType.ANY, who, anything, AclOperation.ANY, allowed
     )
 
 
@@ -147,8 +151,9 @@ class SecureBroker(Broker):
                 future.result()
 
         def is_known() -> bool:
+            asked: Any = client.describe_user_scram_credentials([name])
             try:
-                told = client.describe_user_scram_credentials([name])[name].result().scram_credential_infos
+                told = asked[name].result().scram_credential_infos
             except KafkaException:
                 return False
             return len(told) == len(_SCRAM)
