@@ -55,7 +55,9 @@ def refused(capsys: pytest.CaptureFixture[str], folder: Path, *words: str) -> tu
     return ended.value.code, err
 
 
-@pytest.mark.parametrize("case", REFUSALS)
+@pytest.mark.parametrize(
+    "case", [pytest.param(case, marks=pytest.mark.long) if " TLS " in f" {case} " else case for case in REFUSALS]
+)
 def test_a_refusal_is_one_sentence_and_no_storm(
     case: str,
     make: Make,

@@ -88,14 +88,16 @@ WAYS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(
+    "way", ["certificate", *(pytest.param(way, marks=pytest.mark.long) for way in ("SCRAM-SHA-256", "PLAIN"))]
+)
 def test_both_kinds_of_client_come_in_by_every_way(
     way: str, make: Make, secure: SecureBroker, spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     listener, security = WAYS[way]
     monkeypatch.setenv("PLAIN_PASSWORD", PLAIN_PASSWORD)
+    key, certificate = secure.client_certificate(tmp_path)
     if way == "certificate":
-        key, certificate = secure.client_certificate(tmp_path)
         security = security | {"key": f"file:{key}", "certificate_file": str(certificate)}
     settings = make("relay", "stream", listener=listener, **security)
     produce(settings, both("B-1", 0))
@@ -106,6 +108,11 @@ def test_both_kinds_of_client_come_in_by_every_way(
         "kafka"
     ).options(**spark_options(settings)).save()
     assert len(consume(plainly(settings, secure), topic)) == 1
+    if way == "certificate":
+        a_line_of_the_key = key.read_text().splitlines()[1]
+        plans = plans_of(spark)
+        assert any("ssl.keystore.key" in plan for plan in plans)
+        assert not any(a_line_of_the_key in plan for plan in plans)
 
 
 def test_alerts_lead_read_and_keep_their_state(
