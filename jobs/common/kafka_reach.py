@@ -103,6 +103,8 @@ def _lacking(found: Any, rights: Iterable[Right]) -> list[str] | None:
             return None
         if found.code() in (KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.GROUP_AUTHORIZATION_FAILED):
             return [*rights] or ["DESCRIBE"]
+        if found.code() == KafkaError.GROUP_ID_NOT_FOUND:
+            return []
         raise KafkaException(found)
     # A broker that tells no rights leaves it to the first use.
     allowed = {operation.name for operation in found.authorized_operations or ()}
