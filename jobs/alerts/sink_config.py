@@ -9,7 +9,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from jobs.common.errors import UserError
 from jobs.common.policy_file import seconds_of
-from jobs.common.secrets import secret
+from jobs.common.secrets import as_reference, secret
 
 HERE = ("localhost", "127.0.0.1", "::1")
 
@@ -27,14 +27,6 @@ def between(low: str, high: str) -> BeforeValidator:
     return BeforeValidator(check)
 
 
-def _reference(value: Any) -> Any:
-    # The text itself is not shown: it may be the secret.
-    scheme, _, place = value.partition(":") if isinstance(value, str) else ("", "", "")
-    if scheme not in ("env", "file") or not place:
-        raise ValueError("a secret is not written down but referred to: env:NAME or file:PATH")
-    return value
-
-
 def _url(value: Any) -> Any:
     try:
         url = httpx.URL(value)
@@ -47,7 +39,7 @@ def _url(value: Any) -> Any:
     return value
 
 
-Secret = Annotated[str, BeforeValidator(_reference)]
+Secret = Annotated[str, BeforeValidator(as_reference)]
 Address = Annotated[str, BeforeValidator(_url)]
 
 

@@ -1,7 +1,6 @@
 """The state in Kafka: one compacted partition, written by whoever leads, in transactions that fence who led before."""
 
 import json
-import logging
 import os
 import time
 from collections.abc import Callable, Iterable
@@ -14,6 +13,7 @@ from confluent_kafka.cimpl import NewTopic
 from jobs.alerts.state import State
 from jobs.common import kafka, log
 from jobs.common.errors import FAILED, UserError
+from jobs.common.kafka_reach import Right, partitions
 from jobs.common.metrics import REGISTRY
 from jobs.common.settings import Settings
 
@@ -31,8 +31,6 @@ _PATIENCE = 30.0
 _LEADS = b"lead/"
 _LOAD_SECONDS = 300.0
 _log = log.get_logger("alerts")
-#: That another one leads is told by ours, once; the client would tell it as fatal.
-_silent = logging.getLogger("reco.librdkafka")
 
 
 class NotLeaderError(Exception):
@@ -40,20 +38,13 @@ class NotLeaderError(Exception):
 
 
 def ensure_topic(settings: Settings) -> None:
-    """Make the state's topic where it is missing. UserError where it has another shape, or no broker answers."""
+    """Make the state's topic where it is missing. UserError where it has another shape, or the broker refuses us."""
     name, servers = settings.alerts.topic, kafka.bootstrap_servers(settings)
+    rights = {settings.topics.results: (Right.READ,), name: (Right.READ, Right.WRITE)}
+    topics = partitions(settings, rights, may_lack=(name,), group=settings.alerts.group, seconds=_PATIENCE)
     client = kafka.admin(kafka.client_options(settings))
-    try:
-        topics = client.list_topics(timeout=_PATIENCE).topics
-    except KafkaException as error:
-        raise UserError(
-            f"No Kafka broker answers at {servers} ({error.args[0].str()}); start one with `reco up`, "
-            "or set kafka.bootstrap_servers."
-        ) from None
-    if settings.topics.results not in topics:
-        raise UserError(f"There is no topic {settings.topics.results} at {servers}; `reco up` makes it here.")
     if name in topics:
-        if len(topics[name].partitions) != 1:
+        if topics[name] != 1:
             raise UserError(f"The topic {name} (alerts.topic) has more than one partition: delete it, or name another.")
         if _cleanup(client, name) == "delete":
             raise UserError(
@@ -111,7 +102,7 @@ class Store:
                 # two instances that join anew when they lose take the lead from each other again and again.
                 "partition.assignment.strategy": "cooperative-sticky",
             },
-            logger=_silent,
+            logger=kafka.SILENT,
         )
         self._consumer.subscribe([self._topic], on_assign=self._given, on_revoke=self._taken, on_lost=self._taken)
 
@@ -132,7 +123,7 @@ class Store:
                 "linger.ms": 5,
                 "compression.type": "lz4",
             },
-            logger=_silent,
+            logger=kafka.SILENT,
         )
         self._guard(lambda: producer.init_transactions(_PATIENCE))
         state = State()
@@ -207,6 +198,12 @@ class Store:
             self.is_leader = False
             if error.args[0].code() in _FENCED:
                 raise NotLeaderError from error
+            if error.args[0].code() == KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED:
+                raise UserError(
+                    f"The broker at {self._options['bootstrap.servers']} does not let us WRITE with the transactional "
+                    f"id {self._group} (alerts.group): have its owner add this ACL; docs/security.md lists them.",
+                    FAILED,
+                ) from error
             raise
 
     def _take(self, record: Message | None) -> None:

@@ -18,6 +18,7 @@ from jobs.cli import processes
 from jobs.common.errors import FAILED, UserError
 from jobs.common.jars import broker_jars
 from jobs.common.kafka import ADDRESS_FILE, admin
+from jobs.common.settings import Settings
 
 HOST = "127.0.0.1"
 _FOREVER = 2**63 - 1
@@ -171,7 +172,11 @@ class Broker:
         return port, controller
 
     def _configure(self, port: int, controller: int) -> None:
-        options = {
+        text = "".join(f"{key}={value}\n" for key, value in self._options(port, controller).items())
+        (self.folder / "server.properties").write_text(text)
+
+    def _options(self, port: int, controller: int) -> dict[str, object]:
+        return {
             "process.roles": "broker,controller",
             "node.id": 1,
             "controller.quorum.voters": f"1@{HOST}:{controller}",
@@ -206,8 +211,6 @@ class Broker:
             "num.network.threads": 2,
             "num.io.threads": 2,
         }
-        text = "".join(f"{key}={value}\n" for key, value in options.items())
-        (self.folder / "server.properties").write_text(text)
 
     def _format(self, java: list[str]) -> None:
         cluster = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
@@ -229,6 +232,15 @@ class Broker:
             line for line in lines if " ERROR " in line or " FATAL " in line or "rror:" in line or "xception" in line
         ]
         return (wrong or lines or ["it said nothing"])[0][:300]
+
+
+def refuse_security(settings: Settings) -> None:
+    """UserError where the settings mean another broker than one of ours, which knows neither TLS nor users."""
+    if settings.kafka.security.protocol != "PLAINTEXT":
+        raise UserError(
+            "This starts a broker of its own, which knows no TLS and no users: take settings without kafka.security, "
+            "or start the programs one by one against your broker (`reco stream`, …)."
+        )
 
 
 def _java() -> str:

@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 
 from jobs.cli import demo_clocks, demo_console, demo_live, demo_report, demo_road
-from jobs.cli.broker import Broker
+from jobs.cli.broker import Broker, refuse_security
 from jobs.cli.demo_steps import Memory, Steps, ended_by_signals
 from jobs.common import fx, policies
 from jobs.common.errors import FAILED, UserError
@@ -59,7 +59,9 @@ def command(
     if console:
         demo_console.require(keep=keep)
     home = home.absolute()
-    settings = settings_of(load_settings(settings_file), home)
+    known = load_settings(settings_file)
+    refuse_security(known)
+    settings = settings_of(known, home)
     screen = Console(stderr=as_json, emoji=False, markup=False)
     _empty(home)
     dates = [START + timedelta(days=number) for number in range(days)]

@@ -9,14 +9,13 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from confluent_kafka import KafkaException
-
 from jobs.cli import services
 from jobs.cli.supervisor import read_state
 from jobs.common import fx, kafka, policies
 from jobs.common.command import one_line
 from jobs.common.errors import DONE, FAILED, UserError
 from jobs.common.jars import broker_jars, spark_jars
+from jobs.common.kafka_reach import partitions, stream_rights
 from jobs.common.lake import open_table
 from jobs.common.options import AsJson, Debug, SettingsFile
 from jobs.common.output import print_json, print_table
@@ -98,18 +97,20 @@ def _jars(settings: Settings) -> Check:
 
 
 def _broker(settings: Settings) -> Check:
-    servers = kafka.bootstrap_servers(settings)
-    remedy = "start it with `reco up`, or set kafka.bootstrap_servers"
+    servers, names = kafka.bootstrap_servers(settings), kafka.topic_names(settings)
     try:
-        there = kafka.admin(kafka.client_options(settings)).list_topics(timeout=5).topics
-    except KafkaException:
-        return Check("broker", False, f"nothing answers at {servers}", remedy)
-    missing = [name for name in kafka.topic_names(settings) if name not in there]
+        there = partitions(settings, stream_rights(settings.topics), may_lack=names, seconds=5)
+    except UserError as error:
+        found, _, remedy = one_line(error, 1000).partition(": ")
+        return Check("broker", False, found, remedy)
+    missing = [name for name in names if name not in there]
     if missing:
         return Check(
             "broker", False, f"{servers} lacks {', '.join(missing)}", "`reco up` makes them, or your Kafka's owner"
         )
-    return Check("broker", True, f"{servers}, all {len(kafka.topic_names(settings))} topics")
+    road = settings.kafka.security
+    how = {"PLAINTEXT": ", without TLS", "SSL": ", by TLS"}.get(road.protocol, f", by TLS as {road.username}")
+    return Check("broker", True, f"{servers}{how}, all {len(names)} topics")
 
 
 def _lake(settings: Settings) -> Check:

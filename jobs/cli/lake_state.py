@@ -11,6 +11,7 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from jobs.common import kafka
 from jobs.common.errors import UserError
+from jobs.common.kafka_reach import partitions
 from jobs.common.lake import open_table, scan
 from jobs.common.law import Law
 from jobs.common.settings import Settings
@@ -103,20 +104,20 @@ def last_closes(settings: Settings) -> list[dict[str, Any]] | None:
 def lags(settings: Settings, law: Law | None) -> list[Lag]:
     """Per partition of the raw topics: end of the broker minus end of bronze. UserError where no broker answers."""
     read = {(count.topic, count.partition): count.next_offset for count in law.counts} if law else {}
-    options = kafka.client_options(settings)
-    config = {**options, "group.id": "reco-status", "log_level": 0, "error_cb": lambda _error: None}
+    raw = (settings.topics.agoda_raw, settings.topics.supplier_raw)
+    known = partitions(settings, dict.fromkeys(raw, ()), seconds=_TIMEOUT)
+    quiet = {"group.id": "reco-status", "log_level": 0, "error_cb": lambda _error: None}
     found = []
     try:
-        with closing(Consumer(config)) as consumer:
-            for topic in (settings.topics.agoda_raw, settings.topics.supplier_raw):
-                known = consumer.list_topics(topic, timeout=_TIMEOUT).topics[topic]
-                for partition in sorted(known.partitions or {}):
+        with closing(Consumer({**kafka.client_options(settings), **quiet})) as consumer:
+            for topic in raw:
+                for partition in range(known[topic]):
                     low, end = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=_TIMEOUT)
                     done = read.get((topic, partition), low)
                     found.append(Lag(topic, partition, end, done, max(end - done, 0)))
-    except (KafkaException, ValueError) as error:
-        servers = options["bootstrap.servers"]
+    except KafkaException as error:
+        servers = kafka.bootstrap_servers(settings)
         raise UserError(
-            f"No Kafka broker answers at {servers}; start one with `reco up`, or see `reco doctor`."
+            f"The offsets at {servers} cannot be read ({kafka.reason_of(error)}): see `reco doctor`."
         ) from error
     return found

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from jobs.cli import processes, services
+from jobs.cli.broker import refuse_security
 from jobs.cli.service import last_line
 from jobs.cli.supervisor import Supervisor, pid_file, read_state
 from jobs.common.errors import FAILED, UserError
@@ -30,6 +31,7 @@ def up(
     The alerts too, where local.alerts says so.
     """
     settings = load_settings(settings_file)
+    refuse_security(settings)
     home = settings.local.home
     running = processes.read_pid(pid_file(home))
     if running and foreground:

@@ -1,6 +1,7 @@
 """Kafka as a client sees it: where it is, the topics, the options for Spark and for confluent-kafka."""
 
 import logging
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +10,16 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
 from jobs.common.errors import UserError
+from jobs.common.kafka_security import client_security, java_security
 from jobs.common.settings import Settings
 
 ADDRESS_FILE = "broker/address"
-_silent = logging.getLogger("reco.librdkafka")
-_silent.addHandler(logging.NullHandler())
-_silent.propagate = False
+#: Takes librdkafka's own lines: what matters of them comes as errors too, and is told once.
+SILENT = logging.getLogger("reco.librdkafka")
+SILENT.addHandler(logging.NullHandler())
+SILENT.propagate = False
+#: A broker that refuses us is not asked again ten times a second, which is what librdkafka does.
+CALM = {"reconnect.backoff.ms": "1000", "reconnect.backoff.max.ms": "10000"}
 
 
 def bootstrap_servers(settings: Settings) -> str:
@@ -27,13 +32,17 @@ def bootstrap_servers(settings: Settings) -> str:
 
 
 def client_options(settings: Settings) -> dict[str, str]:
-    """Options for a confluent-kafka client."""
-    return {"bootstrap.servers": bootstrap_servers(settings), **settings.kafka.options}
+    """Options for a confluent-kafka client. UserError where a secret or a file of `kafka.security` is not there."""
+    security = client_security(settings.kafka.security)
+    calm = CALM if security else {}
+    return {"bootstrap.servers": bootstrap_servers(settings), **calm, **security, **settings.kafka.options}
 
 
 def spark_options(settings: Settings) -> dict[str, str]:
     """The same for Spark's Kafka source and sink."""
-    return {f"kafka.{key}": value for key, value in client_options(settings).items()}
+    security = java_security(settings.kafka.security)
+    options = {"bootstrap.servers": bootstrap_servers(settings), **security, **settings.kafka.options}
+    return {f"kafka.{key}": value for key, value in options.items()}
 
 
 def source_options(settings: Settings, *topics: str) -> dict[str, str]:
@@ -57,7 +66,7 @@ def topic_names(settings: Settings) -> list[str]:
 def admin(options: dict[str, str]) -> AdminClient:
     """An admin client that keeps its connection troubles to itself; its calls raise them."""
     quiet: dict[str, Any] = {**options, "log_level": 2, "error_cb": lambda _error: None}
-    return AdminClient(quiet, logger=_silent)
+    return AdminClient(quiet, logger=SILENT)
 
 
 def create_topics(bootstrap: str, settings: Settings, *, timeout: float = 30.0) -> list[str]:
@@ -65,7 +74,7 @@ def create_topics(bootstrap: str, settings: Settings, *, timeout: float = 30.0) 
 
     For local brokers: on a cluster, topics are made by whoever runs it. UserError where the broker does not answer.
     """
-    client = admin({**settings.kafka.options, "bootstrap.servers": bootstrap})
+    client = admin({**client_options(settings), "bootstrap.servers": bootstrap})
     there = _topics(client, bootstrap, timeout)
     missing = [name for name in topic_names(settings) if name not in there]
     new = [NewTopic(name, num_partitions=settings.topics.partitions, replication_factor=1) for name in missing]
@@ -76,26 +85,23 @@ def create_topics(bootstrap: str, settings: Settings, *, timeout: float = 30.0) 
             made.append(name)
         except KafkaException as error:
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
-                raise UserError(f"Topic {name} could not be made at {bootstrap}: {_reason(error)}.") from None
+                raise UserError(f"Topic {name} could not be made at {bootstrap}: {reason_of(error)}.") from None
     return made
 
 
-def _reason(error: KafkaException) -> str:
-    first = error.args[0] if error.args else error
-    return str(first.str() if isinstance(first, KafkaError) else first).rstrip(".")
+def reason_of(error: KafkaException | KafkaError) -> str:
+    """What a client says is wrong, in its own words, without its numbers and names of threads."""
+    first = error.args[0] if isinstance(error, KafkaException) and error.args else error
+    text = str(first.str() if isinstance(first, KafkaError) else first)
+    text = re.sub(r" \(after \d+ms in state \w+.*?\)|^\w+://\S+: ", "", text)
+    return text.rstrip(".")
 
 
 def topic_partitions(settings: Settings, *, timeout: float = 15.0) -> dict[str, int]:
     """How many partitions each of our topics has. UserError where the broker does not answer or a topic is missing."""
-    servers = bootstrap_servers(settings)
-    found = _topics(admin(client_options(settings)), servers, timeout)
-    missing = [name for name in topic_names(settings) if name not in found]
-    if missing:
-        raise UserError(
-            f"The topics {', '.join(missing)} do not exist at {servers}: create them, or start the local broker with "
-            "`reco up`, which does."
-        )
-    return {name: found[name] for name in topic_names(settings)}
+    from jobs.common.kafka_reach import partitions
+
+    return partitions(settings, dict.fromkeys(topic_names(settings), ()), seconds=timeout)
 
 
 def _topics(client: AdminClient, servers: str, timeout: float) -> dict[str, int]:
@@ -104,6 +110,6 @@ def _topics(client: AdminClient, servers: str, timeout: float) -> dict[str, int]
         return {name: len(topic.partitions) for name, topic in client.list_topics(timeout=timeout).topics.items()}
     except KafkaException as error:
         raise UserError(
-            f"No Kafka broker answers at {servers} ({_reason(error)}): start one with `reco up`, "
+            f"No Kafka broker answers at {servers} ({reason_of(error)}): start one with `reco up`, "
             "or set kafka.bootstrap_servers."
         ) from None

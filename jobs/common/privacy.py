@@ -6,11 +6,11 @@ from collections.abc import Iterable
 from hashlib import sha256
 from typing import Annotated, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from jobs.common.errors import UserError
 from jobs.common.formats.model import NAMES
-from jobs.common.secrets import secret
+from jobs.common.secrets import as_reference, secret
 from jobs.common.sections import Section
 
 #: Bytes that a key has at least: as many as SHA-256 gives (RFC 2104, section 3).
@@ -24,7 +24,7 @@ READ_HEADERS = frozenset({"id", "supplierid", "redriven"})
 PSEUDONYM = r"masked:[A-Za-z0-9._-]{1,32}:[0-9a-f]{64}"
 
 KeyName = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,32}$")]
-Reference = Annotated[str, Field(pattern=r"^(env|file):.+$")]
+Reference = Annotated[str, BeforeValidator(as_reference)]
 #: Personal fields as names under names; None where the value itself is one.
 Tree = dict[str, "Tree | None"]
 
@@ -34,7 +34,7 @@ class Privacy(Section):
 
     fields: paths in the JSON payload, of either side, like `guest.email`; lists on the way are walked through, and a
     dot within a name is written `\.`. headers: record headers by name, in any case. record_key: the record's key too.
-    keys: by name, where each key is (`env:NAME` or `file:PATH`), 32 bytes at least. key: the name of the one that
+    keys: by name, where each key is (a reference: `env:NAME`, `file:PATH`, `aws-secretsmanager:NAME#KEY`), 32 bytes at least. key: the name of the one that
     masks; the others are those of before. plain_formats: payload formats in CSV or Avro that hold nothing personal;
     records of any other format that is not JSON are masked whole.
     """

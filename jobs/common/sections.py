@@ -4,7 +4,9 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, IPvAnyNetwork, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, IPvAnyNetwork, field_validator, model_validator
+
+from jobs.common.secrets import as_reference
 
 SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/")
 
@@ -12,6 +14,11 @@ SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/")
 EXPIRING = ("activity_raw", "activity", "quarantine", "nrt_results", "nrt_exceptions", "hourly_summary")
 
 _INTERVAL = r"^[1-9][0-9]{0,8} (millisecond|second|minute|hour)s?$"
+#: What clients are told of the road by `kafka.security` alone; the rest of sasl.* and ssl.* is fine tuning.
+_SECURITY_OPTION = re.compile(
+    r"security\.protocol$|sasl\.(mechanisms?|username|password|jaas\.config)$|sasl\.oauthbearer\..*secret"
+    r"|ssl\.(ca|certificate|key|keystore|truststore)\b"
+)
 _MEMORY = r"^[1-9][0-9]{0,5}[kmgKMG]$"
 #: With its schema or without; the names of the tables beside it are made of it, and have room for 63 characters.
 _TABLE = r"^([A-Za-z_][A-Za-z0-9_]{0,62}\.)?[A-Za-z_][A-Za-z0-9_]{0,45}$"
@@ -45,6 +52,8 @@ def _as_path(value: Any) -> Any:
 
 Text = Annotated[str, BeforeValidator(_as_text)]
 Name = Annotated[str, Field(pattern=_TOPIC)]
+#: Where a secret is (jobs.common.secrets), or nothing.
+Reference = Annotated[str, BeforeValidator(lambda value: value and as_reference(value))]
 Place = Annotated[Path, BeforeValidator(_as_path)]
 
 
@@ -61,11 +70,56 @@ class Lake(Section):
     writer: str = Field(default="", pattern=r"^[A-Za-z0-9._-]{0,64}$")
 
 
+class KafkaSecurity(Section):
+    """The road to the broker: TLS, and who we are. Files are PEM, read here and sent along to where Spark runs.
+
+    mechanism, username, password: for SASL_SSL. ca_file: who signs the broker's certificate; where it is empty, whom
+    this machine and its Java trust. certificate_file, key: our own certificate, with its chain, and its private
+    key (PKCS #8), where the broker asks for one. password, key: references.
+    """
+
+    protocol: Literal["PLAINTEXT", "SSL", "SASL_SSL"] = "PLAINTEXT"
+    mechanism: Literal["SCRAM-SHA-512", "SCRAM-SHA-256", "PLAIN"] = "SCRAM-SHA-512"
+    username: str = ""
+    password: Reference = Field(default="", repr=False)
+    ca_file: Annotated[Path | None, BeforeValidator(_as_path)] = None
+    certificate_file: Annotated[Path | None, BeforeValidator(_as_path)] = None
+    key: Reference = Field(default="", repr=False)
+
+    @field_validator("protocol", mode="before")
+    @classmethod
+    def _refuse_open_password(cls, value: Any) -> Any:
+        if value == "SASL_PLAINTEXT":
+            raise ValueError("SASL_PLAINTEXT would send password and bookings in the open; use SASL_SSL")
+        return value
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        lacking = [name for name in ("username", "password") if not getattr(self, name)]
+        if self.protocol == "SASL_SSL" and lacking:
+            raise ValueError(f"SASL_SSL needs {' and '.join(lacking)} too")
+        if bool(self.certificate_file) != bool(self.key):
+            raise ValueError("certificate_file and key go together")
+        needless = [name for name in ("username", "password") if self.protocol != "SASL_SSL" and getattr(self, name)]
+        if self.protocol == "PLAINTEXT":
+            needless += [name for name in ("ca_file", "certificate_file") if getattr(self, name)]
+        if needless:
+            raise ValueError(f"{needless[0]} means nothing with protocol {self.protocol}; set SSL or SASL_SSL")
+        return self
+
+
 class Kafka(Section):
     """How to reach the broker; options are client options, the same for Spark (there with `kafka.`) and confluent."""
 
     bootstrap_servers: str = Field(default="127.0.0.1:9092", min_length=1)
     options: dict[str, Text] = Field(default_factory=dict, repr=False)
+    security: KafkaSecurity = Field(default_factory=KafkaSecurity)
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Self:
+        if foreign := [key for key in self.options if _SECURITY_OPTION.match(key)]:
+            raise ValueError(f"options: {foreign[0]} is no option here; kafka.security says it, secrets by reference")
+        return self
 
 
 class Topics(Section):
@@ -234,7 +288,7 @@ class Oidc(Section):
 
     issuer: str = Field(default="", pattern=r"^(https://.+|http://(127\.0\.0\.1|localhost|\[::1\])(:[0-9]+)?(/.*)?)?$")
     client_id: str = ""
-    client_secret: str = Field(default="", pattern=r"^((env|file):.+)?$", repr=False)
+    client_secret: Reference = Field(default="", repr=False)
     redirect_url: str = Field(default="", pattern=r"^(https?://.+/sign-in/oidc/back)?$")
     label: str = Field(default="single sign-on", min_length=1, max_length=60)
     scopes: list[str] = Field(default=["openid", "profile", "email"])
@@ -268,7 +322,7 @@ class Console(Section):
     host: str = Field(default="127.0.0.1", min_length=1)
     port: int = Field(default=8088, ge=1, le=65535)
     users_file: Place = Path("conf/console-users.yaml")
-    session_secret: str = Field(default="", pattern=r"^((env|file):.+)?$", repr=False)
+    session_secret: Reference = Field(default="", repr=False)
     session_hours: int = Field(default=12, ge=1, le=24 * 31)
     https: bool = False
     proxies: list[IPvAnyNetwork] = Field(default_factory=list)
@@ -288,9 +342,9 @@ class Warehouse(Section):
 
     url: str = Field(default="http://127.0.0.1:8123", pattern=r"^https?://[^/@\s]+$")
     user: str = Field(default="default", min_length=1)
-    password: str = Field(default="", pattern=r"^((env|file):.+)?$", repr=False)
+    password: Reference = Field(default="", repr=False)
     database: str = Field(default="reco", pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,62}$")
     batch_rows: int = Field(default=50_000, ge=1, le=1_000_000)
     timeout_seconds: int = Field(default=300, ge=1, le=3600)
     follow_seconds: int = Field(default=30, ge=1, le=3600)
-    signing_key: str = Field(default="", pattern=r"^((env|file):.+)?$", repr=False)
+    signing_key: Reference = Field(default="", repr=False)

@@ -21,11 +21,17 @@ SQL_CONF = {
     "spark.sql.optimizer.windowGroupLimitThreshold": "-1",
     # Per-key aggregates hold objects; they run on rows already sorted by key, so hashing them again only costs.
     "spark.sql.execution.useObjectHashAggregateExec": "false",
+    # What the text of a plan never shows of the options of its sources: by their names, and by what they hold.
+    "spark.sql.redaction.options.regex": "(?i)url|secret|password|token|jaas|keystore",
+    "spark.sql.redaction.string.regex": r'(?<=password=")(?:[^"\\]|\\.)*|-----BEGIN [A-Z ]*PRIVATE KEY-----[^-]*',
     "spark.databricks.delta.schema.autoMerge.enabled": "false",
     "spark.databricks.delta.properties.defaults.enableDeletionVectors": "false",
     # Spark 4.1's Kafka source fails once after a restart on an uncommitted batch where this reader is on.
     "spark.sql.streaming.disabledV2MicroBatchReaders": "org.apache.spark.sql.kafka010.KafkaSourceProvider",
 }
+
+#: The same of the settings that its web pages and logs show.
+_REDACTED = "(?i)secret|password|token|access[.]?key|jaas|keystore"
 
 _QUICK_CONF = {
     "spark.sql.codegen.wholeStage": "false",
@@ -39,6 +45,7 @@ _COMPILED_CONF = {"spark.sql.codegen.wholeStage": "true", "spark.sql.codegen.fac
 
 #: What must be there before the session is: set here for a local run, by spark-submit on a cluster.
 STATIC_CONF = {
+    "spark.redaction.regex": _REDACTED,
     "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
     "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
     "spark.ui.showConsoleProgress": "false",

@@ -9,6 +9,7 @@ from confluent_kafka import KafkaException, Producer
 
 from jobs.common.errors import FAILED, UserError
 from jobs.common.kafka import client_options
+from jobs.common.kafka_reach import Right, partitions
 from jobs.common.marks import erased_mark, is_masked_whole
 from jobs.console import quarantine
 from jobs.console.tables import Tables
@@ -62,6 +63,10 @@ def redrive(tables: Tables, rows: Sequence[dict[str, Any]]) -> int:
                 f"{_place(row)} was masked whole, so nothing of it is left to be sent again: ask its sender to publish "
                 "it once more; nothing was sent."
             )
+    try:
+        partitions(settings, {row["topic"]: (Right.WRITE,) for row in found}, seconds=_SECONDS)
+    except UserError as error:
+        raise UserError(f"{len(found):,} of {len(found):,} records could not be sent. {error}", FAILED) from error
     failed: list[str] = []
     quiet = {"log_level": 2, "error_cb": lambda _error: None, "message.timeout.ms": _SECONDS * 1000}
     producer = Producer({**client_options(settings), "enable.idempotence": True, **quiet})

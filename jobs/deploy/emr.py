@@ -2,8 +2,9 @@
 
 from typing import Any
 
+from jobs.common.aws import client, explained
 from jobs.common.errors import UserError
-from jobs.deploy.aws import client, explained, wait_until_ended
+from jobs.deploy.aws import wait_until_ended
 from jobs.deploy.config import Deploy, Job
 from jobs.deploy.plan import Change
 

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from jobs.deploy.aws import client, explained, wait_until_ended
+from jobs.common.aws import client, explained
+from jobs.deploy.aws import wait_until_ended
 from jobs.deploy.config import Deploy, Job
 from jobs.deploy.plan import Change
 

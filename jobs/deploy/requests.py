@@ -161,8 +161,11 @@ def _common(deploy: Deploy, files: Bundle, base: str) -> list[str]:
     return words
 
 
+_NEEDED = ("spark.sql.extensions", "spark.sql.catalog.spark_catalog", "spark.redaction.regex")
+
+
 def _conf(deploy: Deploy) -> dict[str, str]:
-    needed = {key: STATIC_CONF[key] for key in ("spark.sql.extensions", "spark.sql.catalog.spark_catalog")}
+    needed = {key: STATIC_CONF[key] for key in _NEEDED}
     return {**needed, **deploy.spark_conf, **_executor_options(deploy.spark_conf)}
 
 

@@ -5,11 +5,11 @@ from collections.abc import Callable
 from typing import Annotated, Literal
 
 import typer
-from confluent_kafka import KafkaException
 from structlog.typing import FilteringBoundLogger
 
-from jobs.common import kafka, log
+from jobs.common import kafka_reach, log
 from jobs.common.errors import FAILED, UserError
+from jobs.common.kafka_reach import Right, partitions
 from jobs.common.options import AsJson, Debug, SettingsFile
 from jobs.common.output import print_json, say
 from jobs.common.settings import Settings, load_settings
@@ -34,23 +34,25 @@ class Partitions:
     """How many partitions topics have, asked anew each time: they may have become more."""
 
     def __init__(self, settings: Settings) -> None:
-        self._servers = kafka.bootstrap_servers(settings)
-        # A broker that is back is found within a second, not ten.
-        self._client = kafka.admin({"reconnect.backoff.max.ms": "1000", **kafka.client_options(settings)})
+        self._settings = settings
+        self._known: set[str] = set()
 
     def of(self, topic: str) -> int:
-        """Raises BrokerAwayError, or UserError where there is no such topic."""
+        """Raises BrokerAwayError, or UserError where the broker lets us not in, or not write there, or has no topic.
+
+        What went well before is waited for as a broker that is away is. The connection is a new one each time: while
+        nobody asks, nobody knocks at a broker that refuses us.
+        """
         try:
-            # Asked by its name a topic might be made by the broker.
-            known = self._client.list_topics(timeout=_PATIENCE_SECONDS).topics
-        except KafkaException as error:
-            raise BrokerAwayError(f"no Kafka broker answers at {self._servers} ({error.args[0].str()})") from error
-        if topic not in known:
-            raise UserError(
-                f"There is no topic {topic} at {self._servers}: create it, or start the local broker with `reco up`, "
-                "which does."
-            )
-        return len(known[topic].partitions)
+            number = partitions(self._settings, {topic: (Right.WRITE,)}, seconds=_PATIENCE_SECONDS)[topic]
+        except kafka_reach.BrokerAwayError as error:
+            raise BrokerAwayError(error.fact) from error
+        except UserError as error:
+            if topic in self._known:
+                raise BrokerAwayError(str(error)) from error
+            raise
+        self._known.add(topic)
+        return number
 
 
 def beat(publisher: Publisher, partitions: Partitions, topic: str, until_ms: int) -> int:

@@ -5,10 +5,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from confluent_kafka import KafkaError, KafkaException, Message, Producer
+from confluent_kafka import KafkaError, Message, Producer
 
 from jobs.common import kafka
 from jobs.common.errors import FAILED, UserError
+from jobs.common.kafka_reach import Right, partitions
 from jobs.common.settings import Settings
 from jobs.ingest.events import AGODA, MINUTE, SUPPLIER, Record, iso
 
@@ -30,7 +31,8 @@ class Sender:
     def __post_init__(self) -> None:
         topics = self.settings.topics
         self._topics = {AGODA: topics.agoda_raw, SUPPLIER: topics.supplier_raw}
-        self._partitions = _partitions(self.settings, list(self._topics.values()))
+        rights = dict.fromkeys(self._topics.values(), (Right.WRITE,))
+        self._partitions = partitions(self.settings, rights, seconds=_PATIENCE_SECONDS)
         self._producer = Producer(_config(self.settings, self._delivered))
 
     def send(self, records: Iterable[Record], rate: int = 0, progress: Callable[[int], None] | None = None) -> None:
@@ -46,8 +48,8 @@ class Sender:
     def heartbeats(self, time_ms: int) -> int:
         """Says on every partition of both topics that everything up to time_ms has been published; how many."""
         value = f'{{"heartbeat":true,"eventTime":"{iso(time_ms)}"}}'.encode()
-        for topic, partitions in self._partitions.items():
-            for partition in range(partitions):
+        for topic, number in self._partitions.items():
+            for partition in range(number):
                 self._producer.produce(topic, value=value, partition=partition, timestamp=time_ms)
         return sum(self._partitions.values())
 
@@ -103,19 +105,3 @@ def _config(settings: Settings, delivered: Callable[[KafkaError | None, Message]
         "error_cb": lambda _error: None,
         **kafka.client_options(settings),
     }
-
-
-def _partitions(settings: Settings, topics: list[str]) -> dict[str, int]:
-    """Partitions of each topic. UserError where no broker answers or a topic does not exist."""
-    servers = kafka.bootstrap_servers(settings)
-    try:
-        known = kafka.admin(kafka.client_options(settings)).list_topics(timeout=_PATIENCE_SECONDS).topics
-    except KafkaException as error:
-        raise UserError(
-            f"No Kafka broker answers at {servers} ({error.args[0].str()}); start one with `reco up`, "
-            "or set kafka.bootstrap_servers (RECO_KAFKA__BOOTSTRAP_SERVERS)."
-        ) from error
-    for topic in topics:
-        if topic not in known:
-            raise UserError(f"There is no topic {topic} at {servers}; `reco up` creates it on this machine's broker.")
-    return {topic: len(known[topic].partitions) for topic in topics}

@@ -18,7 +18,8 @@ from pyspark.sql.streaming.readwriter import DataStreamWriter
 from jobs.common import log
 from jobs.common.command import one_line
 from jobs.common.errors import FAILED, UserError
-from jobs.common.kafka import topic_partitions
+from jobs.common.kafka_reach import partitions as topic_partitions
+from jobs.common.kafka_reach import stream_rights
 from jobs.common.metrics import endpoint
 from jobs.common.options import AsJson, Debug, SettingsFile
 from jobs.common.ownership import claim
@@ -86,7 +87,8 @@ def run(settings: Settings, *, available_now: bool = False, only: Only | None = 
 
 
 def _run(settings: Settings, *, available_now: bool, only: Only | None) -> None:
-    partitions = topic_partitions(settings)
+    rights = stream_rights(settings.topics, normalise=only is not Only.MATCH, match=only is not Only.NORMALISE)
+    partitions = topic_partitions(settings, rights)
     spark = spark_session("reco-stream", settings)
     stopping = _Stopping(Watch(spark, settings))
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)  # noqa: E731

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 
-from jobs.cli.broker import Broker
+from jobs.cli.broker import Broker, refuse_security
 from jobs.cli.processes import is_alive, read_pid, wait_until
 from jobs.common.errors import UserError
 from jobs.common.kafka import bootstrap_servers, create_topics, spark_options, topic_names
@@ -103,10 +103,16 @@ def test_clients_find_the_local_broker_unless_told_another(tmp_path: Path) -> No
     (tmp_path / "broker").mkdir()
     (tmp_path / "broker" / "address").write_text("127.0.0.1:12345")
     assert bootstrap_servers(plain) == "127.0.0.1:12345"
-    told = {"bootstrap_servers": "far:9092", "options": {"security.protocol": "SSL"}}
+    told = {"bootstrap_servers": "far:9092", "options": {"client.id": "x"}}
     named = Settings.model_validate({"local": {"home": str(tmp_path)}, "kafka": told})
-    expected = {"kafka.bootstrap.servers": "far:9092", "kafka.security.protocol": "SSL"}
+    expected = {"kafka.bootstrap.servers": "far:9092", "kafka.client.id": "x"}
     assert spark_options(named) == expected
+
+
+def test_settings_of_a_secured_broker_start_none_here() -> None:
+    refuse_security(Settings())
+    with pytest.raises(UserError, match=r"take settings without kafka\.security"):
+        refuse_security(Settings.model_validate({"kafka": {"security": {"protocol": "SSL"}}}))
 
 
 def test_create_topics_without_a_broker_says_how_to_get_one() -> None:

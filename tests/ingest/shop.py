@@ -39,7 +39,8 @@ class Seen(NamedTuple):
 class Shop:
     """One outbox table and two topics that nobody else has."""
 
-    def __init__(self, database: Database, servers: str, folder: Path) -> None:
+    def __init__(self, database: Database, servers: str, folder: Path, given: Settings | None = None) -> None:
+        """`given`: settings whose broker is to be used in place of the one at `servers`; its topics are there."""
         self.database, self.folder = database, folder
         name = f"shop{next(_numbers)}_{database.kind}_{time.time_ns() % 1_000_000}"
         self.table = name
@@ -56,7 +57,10 @@ class Shop:
             },
         }
         self.settings = Settings.model_validate(data)
-        create_topics(servers, self.settings)
+        if given is None:
+            create_topics(servers, self.settings)
+        else:
+            self.settings = self.settings.model_copy(update={"kafka": given.kafka, "topics": given.topics})
         self._open: list[OutboxTable] = []
         self._connections: list[Any] = []
 

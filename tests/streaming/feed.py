@@ -7,7 +7,7 @@ from typing import Any
 import polars as pl
 from confluent_kafka import Consumer, Producer, TopicPartition
 
-from jobs.common.kafka import create_topics
+from jobs.common.kafka import client_options, create_topics
 from jobs.common.lake import open_table, read
 from jobs.common.settings import Settings
 from tests.oracle.model import Event
@@ -37,7 +37,7 @@ def produce(settings: Settings, records: Iterable[Raw]) -> None:
     # Idempotent, since a batch that is sent again, to a topic made a moment ago, would else overtake the next: the
     # oracle's offsets are those of the order of sending.
     options = {"message.max.bytes": 8_000_000, "linger.ms": 20, "enable.idempotence": True}
-    producer = Producer({"bootstrap.servers": settings.kafka.bootstrap_servers, **options})
+    producer = Producer({**client_options(settings), **options})
     for record in records:
         producer.produce(
             names[record.topic],
@@ -71,7 +71,7 @@ def assert_tables_are_the_oracles(settings: Settings, records: Sequence[Raw], cl
 
 def consume(settings: Settings, topic: str) -> list[tuple[int, bytes | None, bytes | None]]:
     """Every message of a topic: partition, key, value."""
-    consumer = Consumer({"bootstrap.servers": settings.kafka.bootstrap_servers, "group.id": "test"})
+    consumer = Consumer({**client_options(settings), "group.id": "test"})
     try:
         found: list[tuple[int, bytes | None, bytes | None]] = []
         for number in range(settings.topics.partitions):
@@ -80,6 +80,7 @@ def consume(settings: Settings, topic: str) -> list[tuple[int, bytes | None, byt
             for _ in range(high - low):
                 message = consumer.poll(20)
                 assert message is not None, f"{topic}-{number} gave fewer messages than it says it has"
+                assert message.error() is None, message.error()
                 found.append((number, message.key(), message.value()))
         return found
     finally:

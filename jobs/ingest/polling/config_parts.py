@@ -9,6 +9,7 @@ import httpx
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from jobs.common.policy_file import seconds_of
+from jobs.common.secrets import as_reference
 from jobs.ingest.polling.paths import Path, parse_path
 
 _SIZE = re.compile(r"(\d{1,9}) ?(B|KB|MB)?", re.ASCII)
@@ -46,14 +47,6 @@ def _rate(value: Any) -> Any:
     return Decimal(value)
 
 
-def _reference(value: Any) -> Any:
-    # The text itself is not shown: it may be the secret.
-    scheme, _, place = value.partition(":") if isinstance(value, str) else ("", "", "")
-    if scheme not in ("env", "file") or not place:
-        raise ValueError("a secret is not written down but referred to: env:NAME or file:PATH")
-    return value
-
-
 def _url(value: Any) -> Any:
     try:
         url = httpx.URL(value)
@@ -88,7 +81,7 @@ def _zone(value: Any) -> Any:
 
 Text = Annotated[str, BeforeValidator(_text)]
 JsonPath = Annotated[Path, BeforeValidator(parse_path)]
-Reference = Annotated[str, BeforeValidator(_reference)]
+Reference = Annotated[str, BeforeValidator(as_reference)]
 Address = Annotated[str, BeforeValidator(_url)]
 Size = Annotated[int, BeforeValidator(_bytes)]
 Rate = Annotated[Decimal, BeforeValidator(_rate)]

@@ -14,10 +14,10 @@ from typing import Annotated
 
 import stamina.instrumentation
 import typer
-from confluent_kafka import KafkaException
 
-from jobs.common import kafka, log
+from jobs.common import log
 from jobs.common.errors import DONE, FAILED, UserError
+from jobs.common.kafka_reach import Right, partitions
 from jobs.common.metrics import REGISTRY, endpoint
 from jobs.common.options import AsJson, Debug, SettingsFile
 from jobs.common.output import print_json, print_table, say
@@ -166,17 +166,8 @@ def _reset(settings: Settings, api: SupplierApi, to: str, *, as_json: bool) -> i
 
 
 def _check_broker(settings: Settings) -> None:
-    """UserError where no broker answers or the supplier topic does not exist."""
-    servers, topic = kafka.bootstrap_servers(settings), settings.topics.supplier_raw
-    try:
-        known = kafka.admin(kafka.client_options(settings)).list_topics(timeout=_PATIENCE_SECONDS).topics
-    except KafkaException as error:
-        raise UserError(
-            f"No Kafka broker answers at {servers} ({error.args[0].str()}); start one with `reco up`, "
-            "or set kafka.bootstrap_servers (RECO_KAFKA__BOOTSTRAP_SERVERS)."
-        ) from error
-    if topic not in known:
-        raise UserError(f"There is no topic {topic} at {servers}; `reco up` creates it on this machine's broker.")
+    """UserError where no broker answers, or not us, or we may not write to the supplier topic."""
+    partitions(settings, {settings.topics.supplier_raw: (Right.WRITE,)}, seconds=_PATIENCE_SECONDS)
 
 
 @contextmanager

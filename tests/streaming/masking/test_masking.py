@@ -193,7 +193,7 @@ def test_a_pseudonym_is_an_hmac(privacy: Privacy) -> None:
         ({"fields": ["guest..email"]}, "no path"),
         ({"fields": [".".join("abcdefghi")]}, "no path"),
         ({"headers": ["ID"]}, "read by the stream"),
-        ({"keys": {"k1": "a secret that is written down"}}, "pattern"),
+        ({"keys": {"k1": "a secret that is written down"}}, "referred to"),
     ],
 )
 def test_settings_that_cannot_be_meant_are_refused(told: dict[str, Any], says: str) -> None:
@@ -203,7 +203,7 @@ def test_settings_that_cannot_be_meant_are_refused(told: dict[str, Any], says: s
 
 def test_a_short_or_absent_key_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     privacy = Privacy(fields=["guest"], keys={"k1": "env:RECO_TEST_KEY"}, key="k1")
-    with pytest.raises(UserError, match=r"privacy\.keys\.k1: env:RECO_TEST_KEY is not set"):
+    with pytest.raises(UserError, match=r"privacy\.keys\.k1 refers to env:RECO_TEST_KEY, which is not set"):
         key_bytes(privacy, "k1")
     monkeypatch.setenv("RECO_TEST_KEY", "x" * 31)
     with pytest.raises(UserError, match="holds 31 bytes; a key has 32 at least"):
