@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from deltalake.exceptions import CommitFailedError, DeltaError
 
 from jobs.common.errors import FAILED, UserError
+from jobs.common.groups import GATHERED, grouping
 from jobs.common.lake import open_table
 from jobs.common.lasting import lasting
 from jobs.common.log import get_logger
@@ -24,12 +25,13 @@ def owner_of(settings: Settings, name: str) -> str:
     """The application of these settings that writes the table, like `stream:_checkpoints` or `close@emr`.
 
     A streaming job is known by where its checkpoints are, within the lake or elsewhere; `lake.writer` tells
-    installations apart.
+    installations apart. What several match applications give is gathered by one, which is known by their grouping.
     """
     role, writer = TABLES[name].owner, settings.lake.writer
     if role == "stream":
         place = settings.stream.checkpoint_root.removeprefix(f"{settings.lake.root}/")
-        role = f"{role}:{place}"
+        gathers = name in GATHERED and settings.stream.match_groups > 1 and not settings.is_part
+        role = f"{role}:{place}/gather/{grouping(settings)}" if gathers else f"{role}:{place}"
     return f"{role}@{writer}" if writer else role
 
 
@@ -50,9 +52,9 @@ def claim(settings: Settings, names: Sequence[str], *, take_over: bool = False) 
         if (other := told.get(PROPERTY, mine)) != mine:
             if not take_over:
                 raise UserError(
-                    f"The table {TABLES[name].path} of {settings.lake.root} is written by {other}, and this is {mine}: "
-                    "two writers lose rows. Set stream.checkpoint_root and lake.writer to what they were, or make sure "
-                    "that the other has stopped for good and say --take-over."
+                    f"The table {settings.told_path(name)} of {settings.lake.root} is written by {other}, and this is "
+                    f"{mine}: two writers lose rows. Set stream.checkpoint_root and lake.writer to what they were, or "
+                    "make sure that the other has stopped for good and say --take-over."
                 )
             log.warning("taken over", table=name, owner=other, by=mine)
         _write(settings, name, wanted)
@@ -68,6 +70,6 @@ def _write(settings: Settings, name: str, wanted: dict[str, str]) -> None:
             if not left:
                 raise
         except (DeltaError, OSError) as error:
-            raise UserError(f"The table {TABLES[name].path} cannot be written: {error}", FAILED) from error
+            raise UserError(f"The table {settings.told_path(name)} cannot be written: {error}", FAILED) from error
         else:
             return
