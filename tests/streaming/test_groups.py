@@ -99,19 +99,19 @@ def sides(spark: SparkSession, broker: Broker, tmp_path_factory: pytest.TempPath
     """One application sees both chapters; two take over after the first, with checkpoints that begin anew."""
     root = tmp_path_factory.mktemp("groups")
     one = Stream(spark, broker, root, "groups", sweep_minutes=10, silence_floor_minutes=5)
-    regular = [record for minute in range(24) for record in both(f"r{minute}", minute / 2, "REG")]
+    regular = [record for minute in range(24) for record in both(f"r{minute}", minute, "REG")]
     one.take(
         *[*both("p", 0), event("agoda", "f", 0), event("agoda", "s", 0, "SLOW"), event("supplier", "t", 0, "TIGHT")],
         *[*both("m", 0, "SLOW", amountMinor=20_000), *both("d", 0), event("agoda", "d", 0.3, eventId="again")],
         *regular,
-        *beats(12),
+        *beats(25),
     )
     two = grouped(one.settings, root / "two", **GROUPS)
     shutil.copytree(Path(one.settings.lake.root, "gold"), Path(two.lake.root, "gold"))
     create_topics(two.kafka.bootstrap_servers, two)
     one.restart()
-    late = [event("supplier", "f", 12.5, eventTime=(T0).isoformat()), *both("q", 12.5, "TIGHT", status="PAID")]
-    one.take(*late, event("agoda", "alone", 12.5, "REG"), event("agoda", "new", 12.5, "NEW"), *beats(100))
+    late = [event("supplier", "f", 25.5, eventTime=(T0).isoformat()), *both("q", 25.5, "TIGHT", status="PAID")]
+    one.take(*late, event("agoda", "alone", 25.5, "REG"), event("agoda", "new", 25.5, "NEW"), *beats(100))
     may_change(two)
     claim(two, ["nrt_results", "nrt_exceptions", "hourly_summary"], take_over=True)
     gather(spark, two)
@@ -243,7 +243,8 @@ def test_status_says_aloud_which_group_is_missing(
     monkeypatch.setenv("RECO_STREAM__MATCH_GROUPS", "2")
     settings = Settings(lake=Lake(root=str(tmp_path)), stream=StreamSettings(match_groups=2))
     _told(of_group(settings, 0), "match")
-    main(["status"])
+    with pytest.raises(SystemExit, match="0"):
+        main(["status"])
     said = capsys.readouterr().out
     assert "NOBODY MATCHES GROUP 1 OF 2, nobody ever has: its suppliers are not judged" in said
     assert "GROUP 0" not in said
