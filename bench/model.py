@@ -133,9 +133,10 @@ class Plan:
         """Events a second in the busiest hour."""
         return self.events / _DAY * PEAK
 
-    def cores(self, step: str) -> float:
-        """Cores of a step that keeps up in the busiest hour."""
-        return self.peak * self.each[f"processor time, {STEPS[step]}"] / BUSY
+    def cores(self, step: str) -> float | None:
+        """Cores of a step that keeps up in the busiest hour; None where it was not measured."""
+        each = self.each.get(f"processor time, {STEPS[step]}")
+        return None if each is None else self.peak * each / BUSY
 
     @property
     def state_rows(self) -> float:
@@ -145,12 +146,12 @@ class Plan:
     @property
     def groups(self) -> int:
         """Match applications: by cores and by state."""
-        return max(math.ceil(self.cores("match") / CORES_OF_ONE), math.ceil(self.state_rows / STATE_OF_ONE), 1)
+        return max(math.ceil((self.cores("match") or 0) / CORES_OF_ONE), math.ceil(self.state_rows / STATE_OF_ONE), 1)
 
     @property
     def partitions(self) -> int:
         """Of each raw and canonical topic: two a core of the busier of normalise and one match, a power of two."""
-        cores = max(self.cores("normalise"), self.cores("match") / self.groups)
+        cores = max(self.cores("normalise") or 0, (self.cores("match") or 0) / self.groups)
         return int(2 ** math.ceil(math.log2(max(2 * cores, 4))))
 
     def kafka(self, *topics: str) -> float:
@@ -185,7 +186,7 @@ def plan_table(runs: Runs) -> str:
         "events a second, mean": [f"{plan.events / _DAY:,.0f}" for plan in plans],
         f"events a second, busiest hour ({PEAK} × the mean)": [f"{plan.peak:,.0f}" for plan in plans],
         **{
-            f"cores, {STEPS[step]}": [f"{plan.cores(step):,.0f}" for plan in plans]
+            f"cores, {STEPS[step]}": [_whole(plan.cores(step)) for plan in plans]
             for step in ("relay", "normalise", "match", "gather")
         },
         "match applications (`stream.match_groups`)": [str(plan.groups) for plan in plans],
@@ -216,6 +217,10 @@ def plan_table(runs: Runs) -> str:
     }
     lines = ["| | " + " | ".join(f"{plan.events:,} a day" for plan in plans) + " |", "|---|" + "---:|" * len(plans)]
     return "\n".join([*lines, *[f"| {name} | " + " | ".join(values) + " |" for name, values in rows.items()]])
+
+
+def _whole(value: float | None) -> str:
+    return "not measured" if value is None else f"{value:,.1f}" if value < 10 else f"{value:,.0f}"
 
 
 def _state_row(each: Mapping[str, float]) -> float:

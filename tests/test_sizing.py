@@ -28,6 +28,7 @@ def test_a_plan_is_sums_that_can_be_done_by_hand() -> None:
     plan = Plan(864_000_000, each)
     assert plan.peak == pytest.approx(30_000)
     assert plan.cores("match") == pytest.approx(2)
+    assert plan.cores("relay") is None
     assert plan.state_rows == pytest.approx(108_000_000)
     assert plan.groups == 5
     assert plan.partitions == 4

@@ -3,6 +3,7 @@
 import os
 import platform
 import time
+from contextlib import suppress
 from datetime import UTC, datetime
 
 from pyspark.sql import Column, DataFrame
@@ -64,10 +65,13 @@ def ready(settings: Settings) -> Settings:
 
 def see_groups(settings: Settings) -> None:
     """Tell Prometheus when each group was last heard of; of one that never was, 0."""
+    name = "reco_match_group_told_timestamp_seconds"
     for part in parts_of(settings):
-        told = read_progress(part, "match") or {"told_at": None}
-        seen = told["told_at"].timestamp() if told["told_at"] else 0
-        REGISTRY.put("reco_match_group_told_timestamp_seconds", seen, group=str(part.stream.match_group))
+        group = str(part.stream.match_group)
+        REGISTRY.put(name, REGISTRY.value(name, group=group) or 0, group=group)
+        with suppress(UserError):  # what cannot be read stands still, and is missed
+            if (told := read_progress(part, "match")) is not None:
+                REGISTRY.put(name, told["told_at"].timestamp(), group=group)
 
 
 def this_process() -> str:
@@ -81,8 +85,10 @@ def _alone(mine: Settings) -> None:
     Not where the machine's own process that matched it last is gone: then it is sure at once.
     """
     first = read_progress(mine, "match")
-    while (told := read_progress(mine, "match")) is not None and first is not None:
-        if told["state"] != "RUNNING" or _is_gone(told["process"]):
+    deadline = time.monotonic() + GONE.total_seconds()
+    while first is not None and time.monotonic() < deadline:
+        told = read_progress(mine, "match") or first  # or it is being written
+        if told["state"] != "RUNNING" or _is_gone(told["process"]) or datetime.now(UTC) - told["told_at"] > GONE:
             return
         if told["told_at"] != first["told_at"]:
             stream = mine.stream
@@ -90,8 +96,6 @@ def _alone(mine: Settings) -> None:
                 f"Group {stream.match_group} of {stream.match_groups} is matched already, by the process "
                 f"{told['process']}: stop that one, or set stream.match_group to a group that nobody matches."
             )
-        if datetime.now(UTC) - told["told_at"] > GONE:
-            return
         time.sleep(_PAUSE)
 
 
