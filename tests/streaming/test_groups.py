@@ -256,6 +256,12 @@ def test_status_says_aloud_which_group_is_missing(
     assert "GROUP 0" not in said
 
 
+def test_a_group_waits_for_its_tables(tmp_path: Path) -> None:
+    settings = Settings(lake=Lake(root=str(tmp_path)), stream=StreamSettings(match_groups=2, match_group=1))
+    with pytest.raises(UserError, match=r"Group 1 of 2 has no tables .*gold/nrt_results is not there yet.*first start"):
+        ready(settings)
+
+
 def test_two_applications_of_one_group_are_refused(sides_tables: Settings) -> None:
     mine = of_group(sides_tables, 1)
     asked = sides_tables.model_copy(update={"stream": sides_tables.stream.model_copy(update={"match_group": 1})})
