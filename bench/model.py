@@ -1,7 +1,7 @@
 """The cost model of docs/sizing.md: `python -m bench.model` writes its tables anew from what was measured.
 
-A quantity is a fixed part and a part for each event, by the line through the two smallest sizes measured; the larger
-sizes check it. The plans take the part for each event from the two largest sizes, where it is truest.
+A quantity is a fixed part and a part for each event, by the line through the smallest size measured and the largest but
+one; the others check it. The plans take the part for each event from the two largest sizes, where it is truest.
 """
 
 import json
@@ -53,11 +53,11 @@ class Line:
 
 
 def line(points: Mapping[int, float], *, largest: bool = False) -> Line:
-    """Through the two smallest, or largest, numbers of events; through nothing and the one where there is one."""
-    chosen = sorted(points)[-2:] if largest else sorted(points)[:2]
-    if len(chosen) == 1:
-        return Line(0, points[chosen[0]] / chosen[0])
-    low, high = chosen
+    """Through the smallest size and the largest but one, or the two largest; of a lone one, no fixed part."""
+    sizes = sorted(points)
+    if len(sizes) == 1:
+        return Line(0, points[sizes[0]] / sizes[0])
+    low, high = sizes[-2:] if largest or len(sizes) == 2 else (sizes[0], sizes[-2])
     each = max(points[high] - points[low], 0) / (high - low)
     return Line(max(points[low] - each * low, 0), each)
 
@@ -92,14 +92,14 @@ def quantities(runs: Runs) -> Iterator[tuple[str, str, dict[int, float]]]:
 
 
 def check_table(runs: Runs) -> str:
-    """Predicted from the two smallest sizes beside what was seen at the larger ones."""
+    """What the line says of the sizes that it does not go through, beside what was seen."""
     lines = ["| quantity | fixed | a million events | events | predicted | seen | seen ÷ predicted |",
              "|---|---:|---:|---:|---:|---:|---:|"]  # fmt: skip
     for name, unit, points in quantities(runs):
         if len(points) < 3:
             continue
         model = line(points)
-        for events in sorted(points)[2:]:
+        for events in sorted(points)[1:-2] + sorted(points)[-1:]:
             said, seen = model.at(events), points[events]
             parts = [name, _shown(model.fixed, unit), _shown(model.each * 1e6, unit), f"{events:,}"]
             ratio = f"{seen / said:.2f}" if said else "–"
@@ -254,13 +254,13 @@ def tables() -> dict[str, str]:
 
 
 def with_quiet(runs: Runs, quiet: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """What was measured, with closes of a machine at rest (`bench/results/engines.json`), which no run repeats."""
+    """What was measured, its closes by those of a machine at rest where there are (`bench/results/engines.json`)."""
     found = {name: dict(run) for name, run in runs.items()}
     for size, contenders in quiet.items():
         count = int(size.replace(",", ""))
         run = found.setdefault(str(count), {"events": 2 * count - 2 * (count // 100)})
         cpu = {f"close-{name.split()[-1]}": taken[0][1] for name, taken in contenders.items() if "--engine" in name}
-        run["cpu"] = {**cpu, **run.get("cpu", {})}
+        run["cpu"] = {**run.get("cpu", {}), **cpu}
     return found
 
 

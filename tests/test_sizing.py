@@ -17,6 +17,7 @@ def test_a_line_is_a_fixed_part_and_a_part_each() -> None:
     assert (model.fixed, model.each) == (10.0, 0.002)
     assert model.at(3_000) == 16.0
     assert line({1_000: 12.0, 2_000: 14.0, 4_000: 20.0}, largest=True).each == 0.003
+    assert line({1_000: 12.0, 1_500: 99.0, 2_000: 14.0, 4_000: 20.0}).each == 0.002
     assert line({500: 10.0}).at(1_000) == 20.0
     assert line({500: 10.0, 1_000: 9.0}).each == 0, "nothing costs less than nothing"
 
@@ -38,8 +39,10 @@ def test_a_plan_is_sums_that_can_be_done_by_hand() -> None:
     assert PLANS == (100_000_000, 5_000_000_000)
 
 
-def test_closes_of_a_machine_at_rest_are_taken_where_no_run_has_them() -> None:
+def test_closes_of_a_machine_at_rest_come_first() -> None:
     quiet = {"1,000,000": {"reco daily --engine spark": [[60.4, 110.5, 9]], "bare DuckDB": [[1, 1, 1]]}}
     runs = with_quiet({"10": {"events": 20, "cpu": {"close-spark": 5.0}}}, quiet)
     assert runs["1000000"] == {"events": 1_980_000, "cpu": {"close-spark": 110.5}}
     assert runs["10"]["cpu"] == {"close-spark": 5.0}
+    busy = {"1000000": {"events": 1_979_000, "cpu": {"close-spark": 200.0, "match": 1.0}}}
+    assert with_quiet(busy, quiet)["1000000"] == {"events": 1_979_000, "cpu": {"close-spark": 110.5, "match": 1.0}}
