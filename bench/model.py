@@ -149,10 +149,12 @@ class Plan:
         return max(math.ceil((self.cores("match") or 0) / CORES_OF_ONE), math.ceil(self.state_rows / STATE_OF_ONE), 1)
 
     @property
-    def partitions(self) -> int:
+    def partitions(self) -> int | None:
         """Of each raw and canonical topic: two a core of the busier of normalise and one match, a power of two."""
-        cores = max(self.cores("normalise") or 0, (self.cores("match") or 0) / self.groups)
-        return int(2 ** math.ceil(math.log2(max(2 * cores, 4))))
+        normalise, match = self.cores("normalise"), self.cores("match")
+        if normalise is None or match is None:
+            return None
+        return int(2 ** math.ceil(math.log2(max(2 * max(normalise, match / self.groups), 4))))
 
     def kafka(self, *topics: str) -> float | None:
         """Bytes a second of those topics in the busiest hour; None where one was not measured."""
@@ -198,7 +200,9 @@ def plan_table(runs: Runs) -> str:
             for step in ("relay", "normalise", "match", "gather")
         },
         "match applications (`stream.match_groups`)": [str(plan.groups) for plan in plans],
-        "partitions of each topic, at least": [f"{plan.partitions:,}" for plan in plans],
+        "partitions of each topic": [
+            "not measured" if plan.partitions is None else f"{plan.partitions:,}" for plan in plans
+        ],
         f"rows of state, all groups ({GRACE_HOURS} h of grace)": [f"{plan.state_rows:,.0f}" for plan in plans],
         "state, one group": [_bytes(plan.state) for plan in plans],
         "keys with exceptions that a micro-batch of one group broadcasts": [_bytes(plan.remembered) for plan in plans],
