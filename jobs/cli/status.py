@@ -15,6 +15,7 @@ from jobs.common.law import Count, Law, measure, settled
 from jobs.common.options import AsJson, Debug, SettingsFile
 from jobs.common.output import print_json, print_table, say, shown
 from jobs.common.polling import read_polled
+from jobs.common.progress_file import missing
 from jobs.common.settings import Settings, load_settings
 
 app = typer.Typer()
@@ -141,11 +142,22 @@ def _queries(told: list[dict[str, Any]]) -> None:
     if not told:
         say("The stream's queries: not there yet; they tell how far they are once they run: reco stream")
         return
-    columns = ("query", "state", "told_at", "batch", "batch_ended_at", "batch_seconds", "rows_dropped_by_watermark")
+    of_group = ("group",) if any(row["group"] is not None for row in told) else ()
+    columns = (
+        "query",
+        *of_group,
+        "state",
+        "told_at",
+        "batch",
+        "batch_ended_at",
+        "batch_seconds",
+        "rows_dropped_by_watermark",
+    )
     _section("The stream's queries", [{name: row[name] for name in columns} for row in told], "")
-    behind = ("watermark", "watermark_lag_seconds", "state_rows", "state_memory_bytes", "state_disk_bytes")
+    behind = (*of_group, "watermark", "watermark_lag_seconds", "state_rows", "state_memory_bytes", "state_disk_bytes")
     matched = [{name: row[name] for name in behind} for row in told if row["query"] == "match"]
     _section("The stream's watermark, its lag behind the newest heartbeat, and state", matched, "match never ran.")
+    say(*[f"{sentence}; see docs/sizing.md" for sentence in missing(told, datetime.now(UTC)).values()])
     for row in told:
         if row["why"]:
             say(f"THE QUERY {row['query']} FAILED: {row['why']}")

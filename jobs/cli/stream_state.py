@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 
 from jobs.common.lake import open_table, scan
-from jobs.common.progress_file import QUERIES, read_progress
+from jobs.common.progress_file import read_all
 from jobs.common.settings import Settings
 
 #: The part of the last day's verdicts that came within so many seconds of the newest event's publication.
@@ -20,9 +20,8 @@ _DELAYS = ["delay_p50_ms", "delay_p99_ms"]
 
 
 def queries(settings: Settings) -> list[dict[str, Any]]:
-    """What each query told last of itself (`read_progress`); none where none ever ran."""
-    found = [read_progress(settings, query) for query in QUERIES]
-    return [told for told in found if told is not None]
+    """What each query told last of itself (`read_all`); none where none ever ran."""
+    return read_all(settings)
 
 
 def verdicts(settings: Settings) -> dict[str, Any] | None:

@@ -125,6 +125,13 @@ METRICS = (
         ("anomaly_type", "state"),
     ),
     Metric(
+        "reco_match_group_told_timestamp_seconds",
+        Kind.GAUGE,
+        _TIME,
+        "When the application that matches this group of suppliers last told of itself; 0 where it never did",
+        ("group",),
+    ),
+    Metric(
         "reco_poll_suppliers",
         Kind.GAUGE,
         "suppliers",

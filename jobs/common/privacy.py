@@ -34,9 +34,9 @@ class Privacy(Section):
 
     fields: paths in the JSON payload, of either side, like `guest.email`; lists on the way are walked through, and a
     dot within a name is written `\.`. headers: record headers by name, in any case. record_key: the record's key too.
-    keys: by name, where each key is (a reference: `env:NAME`, `file:PATH`, `aws-secretsmanager:NAME#KEY`), 32 bytes at least. key: the name of the one that
-    masks; the others are those of before. plain_formats: payload formats in CSV or Avro that hold nothing personal;
-    records of any other format that is not JSON are masked whole.
+    keys: by name, where each key is (a reference: `env:NAME`, `file:PATH`, `aws-secretsmanager:NAME#KEY`), 32 bytes at
+    least. key: the name of the one that masks; the others are those of before. plain_formats: payload formats in CSV or
+    Avro that hold nothing personal; records of any other format that is not JSON are masked whole.
     """
 
     fields: list[str] = Field(default_factory=list, max_length=64)

@@ -142,7 +142,9 @@ class Stream(Section):
     looks for what nothing called for and for feeds that have stopped; 0 for never. silence_floor_minutes: no feed is
     silent sooner; 0 for never. silence_learn_days: how many days before its last event tell a feed's usual gap.
     summary_minutes: how often at most gold/hourly_summary is brought up to date within an hour; 0 for never, not even
-    when it is over.
+    when it is over. match_groups: how many applications match, each over suppliers of its own. match_group: which of
+    them this one is, from 0; null for the application that normalises and gathers what they give. match_suppliers:
+    the group of suppliers that are placed by hand; all others are dealt out by a hash of their names.
     """
 
     checkpoint_root: str = ""
@@ -155,6 +157,20 @@ class Stream(Section):
     silence_learn_days: int = Field(default=7, ge=1, le=31)
     summary_minutes: int = Field(default=5, ge=0, le=60)
     state_store: Literal["rocksdb", "memory"] = "rocksdb"
+    match_groups: int = Field(default=1, ge=1, le=256)
+    match_group: int | None = Field(default=None, ge=0)
+    match_suppliers: dict[str, Annotated[int, Field(ge=0)]] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _check_groups(self) -> Self:
+        last = self.match_groups - 1
+        if last == 0 and (self.match_group is not None or self.match_suppliers):
+            raise ValueError("match_group and match_suppliers mean something only where match_groups is 2 or more")
+        if self.match_group is not None and self.match_group > last:
+            raise ValueError(f"match_group: {self.match_group} is none of the {last + 1} groups, 0 to {last}")
+        if wrong := sorted(name for name, group in self.match_suppliers.items() if group > last):
+            raise ValueError(f"match_suppliers: {wrong[0]} is placed in none of the {last + 1} groups, 0 to {last}")
+        return self
 
 
 class Daily(Section):

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
 
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, PrivateAttr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from jobs.common.errors import UserError
@@ -39,6 +39,7 @@ from schemas.tables import TABLES
 
 __all__ = [
     "DEFAULT_FILE",
+    "GROUPED",
     "PREFIX",
     "Alerts",
     "Console",
@@ -63,6 +64,8 @@ __all__ = [
     "load_settings",
 ]
 
+#: The tables that each of several match applications has for itself.
+GROUPED = ("nrt_results", "nrt_exceptions")
 DEFAULT_FILE = Path("conf/local.yaml")
 PREFIX = "RECO_"
 
@@ -95,6 +98,8 @@ class Settings(BaseSettings):
     warehouse: Warehouse = Field(default_factory=Warehouse)
     privacy: Privacy = Field(default_factory=Privacy)
     local: Local = Field(default_factory=Local)
+    #: A match application's part of the lake, seen from its root (`jobs.common.groups.of_group`).
+    _part: str = PrivateAttr(default="")
     policies_file: Place = Path("conf/policies.yaml")
     fx_file: Place | None = None
 
@@ -124,7 +129,17 @@ class Settings(BaseSettings):
 
     def table_path(self, name: str) -> str:
         """`<lake.root>/<path of the table>`, for a name in schemas.tables.TABLES."""
-        return f"{self.lake.root}/{TABLES[name].path}"
+        return f"{self.lake.root}/{self.told_path(name)}"
+
+    def told_path(self, name: str) -> str:
+        """The path of the table seen from `lake.root`: a match application has verdicts and exceptions of its own."""
+        path = TABLES[name].path
+        return f"{self._part}/{path}" if self._part and name in GROUPED else path
+
+    @property
+    def is_part(self) -> bool:
+        """Whether these are the settings of one match application among several."""
+        return bool(self._part)
 
 
 def load_settings(path: Path | None = None) -> Settings:

@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 
 import obstore
-from obstore.exceptions import BaseError, NotFoundError
+from obstore.exceptions import AlreadyExistsError, BaseError, NotFoundError
 from obstore.store import LocalStore, ObjectStore, from_url
 
 from jobs.common.errors import FAILED, UserError
@@ -75,6 +75,15 @@ class Storage:
         """Write a file whole, in place of the one there; nobody sees half of it."""
         assert self._store is not None
         obstore.put(self._store, path, content)
+
+    def create(self, path: str, content: bytes) -> bool:
+        """Write a file whole where there is none; whether it was written. Of two who try at once, one is told so."""
+        assert self._store is not None
+        try:
+            obstore.put(self._store, path, content, mode="create")
+        except (AlreadyExistsError, FileExistsError):
+            return False
+        return True
 
     def remove(self, paths: Sequence[str]) -> None:
         """Remove files; one that is gone already is no error."""

@@ -4,7 +4,7 @@ import re
 from typing import Any
 
 from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql.types import ArrayType, DataType, MapType, StructType
+from pyspark.sql.types import ArrayType, DataType, MapType, StructField, StructType
 
 from jobs.common.errors import UserError
 from jobs.common.lasting import lasting
@@ -149,6 +149,11 @@ def conformed(rows: DataFrame, name: str) -> DataFrame:
     # As text: each column built by calls is four calls to the JVM.
     casts = [f"cast(`{field.name}` as {field.dataType.simpleString()}) as `{field.name}`" for field in fields]
     return rows.selectExpr(*casts)
+
+
+def row_type(name: str) -> StructType:
+    """A row of the table as a struct, its columns without comments."""
+    return StructType([StructField(field.name, field.dataType) for field in TABLES[name].schema.fields])
 
 
 def _hadoop_path(spark: SparkSession, path: str) -> Any:

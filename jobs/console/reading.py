@@ -1,7 +1,7 @@
 """What the pages tell of feeds, stream, closes, drift, quarantine and suppliers; limited to a user's suppliers."""
 
 from collections.abc import Iterable
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 
 from jobs.common import policies
-from jobs.common.progress_file import QUERIES, read_progress
+from jobs.common.progress_file import missing, read_all
 from jobs.console.exceptions import AGES, CUBE, cube
 from jobs.console.limited import limited
 from jobs.console.over_time import Part, over_time
@@ -80,8 +80,12 @@ def _silent(tables: Tables) -> dict[str, datetime]:
 
 def stream(tables: Tables) -> list[dict[str, Any]]:
     """What each query of the stream told last of itself."""
-    told = (read_progress(tables.settings, query) for query in QUERIES)
-    return [one for one in told if one is not None]
+    told = read_all(tables.settings)
+    unheard = missing(told, datetime.now(UTC))
+    for one in told:
+        if one["query"] != "normalise":
+            one["why"] = one["why"] or unheard.get(one["group"])
+    return told
 
 
 def closes(tables: Tables, user: User) -> list[dict[str, Any]]:

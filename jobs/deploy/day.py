@@ -12,7 +12,7 @@ from jobs.common.errors import FAILED, UserError
 from jobs.common.lake import open_table, scan
 from jobs.common.options import AsJson, Debug, SettingsFile
 from jobs.common.output import print_json, say
-from jobs.common.progress_file import read_progress
+from jobs.common.progress_file import read_watermark
 from jobs.common.settings import Settings, load_settings
 
 #: The exit code for "not yet" and "no", which a scheduler takes for a reason to wait or to skip.
@@ -27,8 +27,7 @@ def over(day: Day, settings: SettingsFile = None, debug: Debug = False) -> int:
     """Exit 0 once the stream has read everything that was published up to 12 hours after the day, else 99."""
     found = load_settings(settings)
     until = datetime.combine(_date(day), datetime.min.time(), UTC) + timedelta(days=1) + AFTER_MIDNIGHT
-    told = read_progress(found, "match")
-    watermark = told["watermark"] if told else None
+    watermark = read_watermark(found)
     if watermark is not None and watermark >= until:
         say(f"{day} is over: the stream's watermark is {watermark:%Y-%m-%d %H:%M:%S} UTC.")
         return 0

@@ -9,9 +9,10 @@ import typer
 
 from jobs.common import log
 from jobs.common.errors import UserError
+from jobs.common.groups import parts_of
 from jobs.common.options import AsJson, Debug, SettingsFile
 from jobs.common.output import print_json, print_table, say
-from jobs.common.settings import Settings, load_settings
+from jobs.common.settings import GROUPED, Settings, load_settings
 from jobs.maintain.tidy import Report, tidy
 from schemas.tables import TABLES
 
@@ -52,7 +53,9 @@ def maintain(
     unknown = [name for name in names if name not in TABLES]
     if unknown:
         raise UserError(f"--table {unknown[0]} is no table of the lake; there are {', '.join(sorted(TABLES))}.")
-    found = [tidy(settings, name, now, dry_run=dry_run, vacuum_hours=vacuum_hours) for name in names]
+    parts = [(part, name) for part in parts_of(settings) for name in names if name in GROUPED]
+    of_all = [(settings, name) for name in names] + parts
+    found = [tidy(of, name, now, dry_run=dry_run, vacuum_hours=vacuum_hours) for of, name in of_all]
     return [report for report in found if report is not None]
 
 

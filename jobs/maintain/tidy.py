@@ -70,7 +70,7 @@ def tidy(settings: Settings, name: str, now: datetime, *, dry_run: bool, vacuum_
         return None
     storage = Storage(settings.table_path(name))
     size = _size(table, storage)
-    report = Report(TABLES[name].path, size, size)
+    report = Report(settings.told_path(name), size, size)
     keep = wanted(settings, name, table.version(), now, vacuum_hours)
     if lost := [pin for pin in keep.pins if pin > table.version()]:
         raise UserError(

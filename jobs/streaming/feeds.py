@@ -11,6 +11,7 @@ from jobs.common import tables
 from jobs.common.local_rows import local_rows
 from jobs.common.session import compiled_plans
 from jobs.common.settings import Settings
+from jobs.streaming.groups import only_mine
 from jobs.streaming.verdicts import Moment
 from reco_rules.identity import digest
 from reco_rules.policy import with_policy
@@ -67,7 +68,7 @@ class Feeds:
         return now.withColumn("exception_id", exception_id).select(*names).orderBy("supplier_id").collect()
 
     def _deliveries(self, spark: SparkSession) -> DataFrame:
-        rows = tables.read(spark, self._settings.table_path("activity"))
+        rows = only_mine(self._settings, tables.read(spark, self._settings.table_path("activity")))
         return rows.where(F.col("source") == Side.SUPPLIER.value)
 
     def _listen(self, spark: SparkSession, watermark: datetime) -> None:

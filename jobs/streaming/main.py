@@ -4,7 +4,6 @@ import signal
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from enum import StrEnum
 from types import FrameType
 from typing import Annotated
 
@@ -18,17 +17,22 @@ from pyspark.sql.streaming.readwriter import DataStreamWriter
 from jobs.common import log
 from jobs.common.command import one_line
 from jobs.common.errors import FAILED, UserError
+from jobs.common.groups import GATHERED, grouping
 from jobs.common.kafka_reach import partitions as topic_partitions
 from jobs.common.kafka_reach import stream_rights
 from jobs.common.metrics import endpoint
 from jobs.common.options import AsJson, Debug, SettingsFile
 from jobs.common.ownership import claim
 from jobs.common.session import spark_session
-from jobs.common.settings import Settings, load_settings
+from jobs.common.settings import GROUPED, Settings, load_settings
+from jobs.streaming.gather import Gatherer, gathered
+from jobs.streaming.group_tables import make, may_change
+from jobs.streaming.groups import ready
 from jobs.streaming.hourly import HourlySummary
 from jobs.streaming.match import triggers
 from jobs.streaming.normalise import Normaliser, raw_stream
 from jobs.streaming.progress import Watch, why
+from jobs.streaming.queries import WRITES, Only, queries_of
 from jobs.streaming.settle import Settler
 
 #: How long a stop waits for the batch in hand, seconds; past it, it is interrupted and comes again at the next start.
@@ -43,23 +47,9 @@ _STATE_STORE = {
 }
 
 
-class Only(StrEnum):
-    """One query of the job."""
-
-    NORMALISE = "normalise"
-    MATCH = "match"
-
-
-#: The tables that each query writes.
-WRITES = {
-    Only.NORMALISE: ("activity_raw", "activity", "quarantine"),
-    Only.MATCH: ("nrt_results", "nrt_exceptions", "hourly_summary"),
-}
-
-
 def command(
     available_now: Annotated[bool, typer.Option("--available-now", help="Take what is there, then end.")] = False,
-    only: Annotated[Only | None, typer.Option(help="Run this query alone; else both.")] = None,
+    only: Annotated[Only | None, typer.Option(help="Run this query alone; else all that are its own.")] = None,
     take_over: Annotated[
         bool, typer.Option("--take-over", help="Write tables that another application owned; it must have stopped.")
     ] = False,
@@ -78,30 +68,43 @@ def command(
 def run(settings: Settings, *, available_now: bool = False, only: Only | None = None, take_over: bool = False) -> None:
     """The job: check the topics, start the session and the queries, wait. Raises where a query fails.
 
-    UserError where another application owns a table, unless `take_over`.
+    UserError where another application owns a table, unless `take_over`; where a group of suppliers is matched already,
+    or not to be matched yet.
     """
-    queries = [only] if only else list(Only)
-    claim(settings, [name for query in queries for name in WRITES[query]], take_over=take_over)
+    wanted = queries_of(settings, only)
+    if take_over and GATHERED[0] in WRITES[wanted[-1]] and settings.stream.match_group is None:
+        may_change(settings)
+    settings = ready(settings) if wanted == [Only.MATCH] else settings
+    names = [name for query in wanted for name in WRITES[query] if not settings.is_part or name in GROUPED]
+    claim(settings, names, take_over=take_over)
     with endpoint(settings.metrics):
-        _run(settings, available_now=available_now, only=only)
+        _run(settings, wanted, available_now=available_now)
 
 
-def _run(settings: Settings, *, available_now: bool, only: Only | None) -> None:
-    rights = stream_rights(settings.topics, normalise=only is not Only.MATCH, match=only is not Only.NORMALISE)
+def _run(settings: Settings, wanted: Sequence[Only], *, available_now: bool) -> None:
+    rights = stream_rights(settings.topics, normalise=Only.NORMALISE in wanted, match=Only.MATCH in wanted)
     partitions = topic_partitions(settings, rights)
     spark = spark_session("reco-stream", settings)
     stopping = _Stopping(Watch(spark, settings))
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)  # noqa: E731
-    queries = []
-    if only is not Only.MATCH:
-        queries.append(start_normalise(spark, settings, partitions, available_now=available_now, clock=clock))
+    queries: list[StreamingQuery] = []
+    for query in wanted:
+        if stopping.asked:
+            break
+        if query is Only.NORMALISE:
+            queries.append(start_normalise(spark, settings, partitions, available_now=available_now, clock=clock))
+        elif query is Only.GATHER:
+            make(spark, settings)
+            gatherer = Gatherer(spark, settings, gather_checkpoint(settings))
+            stopping.meanwhile = gatherer.look
+            queries.append(start_gather(spark, settings, gatherer, available_now=available_now))
+        else:
+            queries.append(start_match(spark, settings, available_now=available_now))
         if available_now:
             # What it sends on is there to be taken by the next.
             stopping.wait(queries)
-    if only is not Only.NORMALISE and not stopping.asked:
-        queries.append(start_match(spark, settings, available_now=available_now))
     stopping.wait(queries)
-    if any(query.name == "match" for query in queries):
+    if any(query.name in ("match", "gather") for query in queries):
         HourlySummary(spark, settings).finish(spark)
     stopping.give_back()
 
@@ -141,6 +144,18 @@ def start_match(
     return _start(writer, checkpoint, None if available_now else settings.stream.match_trigger)
 
 
+def start_gather(spark: SparkSession, settings: Settings, gatherer: Gatherer, *, available_now: bool) -> StreamingQuery:
+    """Start the query `gather`, where there are several groups of suppliers and their tables are made."""
+    checkpoint = gather_checkpoint(settings)
+    writer = (
+        gathered(spark, settings)
+        .writeStream.queryName("gather")
+        .option("checkpointLocation", checkpoint)
+        .foreachBatch(gatherer)
+    )
+    return _start(writer, checkpoint, None if available_now else settings.stream.match_trigger)
+
+
 def _start(writer: DataStreamWriter, checkpoint: str, every: str | None) -> StreamingQuery:
     """Start a query, once over what is there where `every` is None. UserError where its checkpoint cannot be read."""
     timed = writer.trigger(availableNow=True) if every is None else writer.trigger(processingTime=every)
@@ -154,6 +169,11 @@ def _start(writer: DataStreamWriter, checkpoint: str, every: str | None) -> Stre
         ) from error
 
 
+def gather_checkpoint(settings: Settings) -> str:
+    """Where `gather` keeps how far it is in the groups' tables."""
+    return f"{checkpoint_root(settings)}/gather/{grouping(settings)}"
+
+
 def checkpoint_root(settings: Settings) -> str:
     """Where the queries keep their checkpoints."""
     return settings.stream.checkpoint_root or f"{settings.lake.root}/_checkpoints"
@@ -164,6 +184,7 @@ class _Stopping:
 
     def __init__(self, watch: Watch) -> None:
         self.asked = False
+        self.meanwhile: Callable[[], object] = lambda: None
         self._watch = watch
         self._before = {name: signal.signal(name, self._ask) for name in (signal.SIGTERM, signal.SIGINT)}
 
@@ -197,6 +218,7 @@ class _Stopping:
     def _wait(self, queries: Sequence[StreamingQuery]) -> None:
         while not self.asked:
             self._watch.look(queries)
+            self.meanwhile()
             ended = [query.awaitTermination(1) for query in queries]  # raises where one has failed
             if all(ended):
                 return

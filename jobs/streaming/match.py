@@ -11,6 +11,7 @@ from pyspark.sql import functions as F
 
 from jobs.common.kafka import source_options
 from jobs.common.settings import Settings
+from jobs.streaming.groups import is_mine
 from reco_rules.identity import joined
 from reco_rules.vocabulary import Side
 from reco_rules.waiting import slot
@@ -71,6 +72,9 @@ def _side(spark: SparkSession, settings: Settings, side: Side) -> DataFrame:
     fields = ", ".join(f"{name} string" for name in ("heartbeat", "versions", *HELD))
     records = _records(spark, settings, topic).select("partition", "offset", F.from_json("text", fields).alias("read"))
     beat = F.col("read.heartbeat").isNotNull()
+    if (mine := is_mine(settings, F.col("read.supplierId"))) is not None:
+        # Before the watermark; heartbeats are of all groups.
+        records = records.where(beat | mine)
     place = slot(F.col("read.versions"), F.col("read.version"), F.col("read.activityType"))
     alone = joined([F.lit(side.value), F.col("partition"), F.col("offset")])
     key = F.when(beat, alone).otherwise(joined([F.col("read.supplierId"), F.col("read.activityId"), place]))

@@ -15,14 +15,13 @@ from jobs.common import tables
 from jobs.common.command import one_line
 from jobs.common.log import get_logger
 from jobs.common.metrics import REGISTRY
-from jobs.common.progress_file import progress_file
+from jobs.common.progress_file import EVERY, progress_file
 from jobs.common.settings import Settings
+from jobs.streaming.groups import see_groups, this_process
 from reco_rules.vocabulary import AnomalyType, Outcome, Side
 
 log = get_logger(__name__)
 
-#: A file is written at most so often, seconds; and at a query's end.
-EVERY = 10.0
 _BEATS = "reco_newest_published_timestamp_seconds"
 _SPARKS = re.compile(r"^\[STREAM_FAILED\] Query \[.*?\] terminated with exception: ")
 _MODULE = re.compile(r"^(?:jobs\.common\.errors\.UserError: |[a-z_]\w*\.(?:\w+\.)*)")
@@ -58,7 +57,8 @@ class _Followed:
     """One run of a query."""
 
     def __init__(self, spark: SparkSession, settings: Settings, query: StreamingQuery) -> None:
-        self._spark, self._query, self._name = spark, query, str(query.name)
+        self._spark, self._settings = spark, settings
+        self._query, self._name = query, str(query.name)
         self._file = progress_file(settings, self._name)
         self._told_at, self._told_state = 0.0, ""
         earlier = self._earlier()
@@ -141,9 +141,12 @@ class _Followed:
     def _tell(self, state: str, failure: BaseException | None) -> None:
         """Write the file; where a write is interrupted, the next one mends it."""
         self._told_at, self._told_state = time.monotonic(), state
+        if self._name == "gather":
+            see_groups(self._settings)
         names = {"query": self._name, "query_id": str(self._query.id), "state": state}
         reason = None if failure is None else why(failure)
         told = {**self._told, **names, "why": reason, "told_at": _iso(datetime.now(UTC))}
+        told["process"] = this_process()
         tables.write_text(self._spark, self._file, json.dumps(told) + "\n")
 
 
@@ -166,7 +169,7 @@ def _begin(query: str) -> None:
             REGISTRY.add("reco_verdicts_total", outcome=outcome.value)
         for kind in AnomalyType:
             REGISTRY.add("reco_anomalies_total", anomaly_type=kind.value)
-    else:
+    elif query == "normalise":
         for side in Side:
             for what in ("EVENT", "HEARTBEAT", "QUARANTINE"):
                 REGISTRY.add("reco_records_total", side=side.value, kind=what)

@@ -7,6 +7,7 @@ from pyspark.sql import functions as F
 
 from jobs.common import tables
 from jobs.common.settings import Settings
+from jobs.streaming.groups import only_mine
 from jobs.streaming.nrt_exceptions import unresolved_keys
 from jobs.streaming.verdicts import Moment
 from reco_rules.latest import VERSION_ORDER
@@ -62,7 +63,7 @@ class Sweeper:
         """Near-real-time keys with an event that no verdict knows, its grace ended since the last sweep."""
         horizon = moment.watermark - timedelta(hours=self._settings.stream.nrt_horizon_hours)
         since = max(self._watermark, horizon) if self._watermark else horizon
-        silver = tables.read(spark, self._settings.table_path("activity"))
+        silver = only_mine(self._settings, tables.read(spark, self._settings.table_path("activity")))
         ends = deadline(F.col("kafka_time"), F.col("grace_seconds"))
         is_due = (F.col("mode") == Mode.NRT_HOURLY.value) & (ends > F.lit(since)) & (ends <= F.lit(moment.watermark))
         recent = silver.where(F.col("kafka_time") >= F.lit(horizon))

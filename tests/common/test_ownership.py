@@ -7,7 +7,7 @@ from pyspark.sql import SparkSession
 
 from jobs.cli.main import main
 from jobs.common import tables
-from jobs.common.lake import open_table
+from jobs.common.lake import open_table, read
 from jobs.common.ownership import PROPERTY, claim, owner_of
 from jobs.common.settings import Lake, Settings, Stream
 from tests.maintain.test_maintain import grown
@@ -53,3 +53,20 @@ def test_a_table_is_made_with_its_owner(spark: SparkSession, tmp_path: Path) -> 
     settings = Settings(lake=Lake(root=str(tmp_path), writer="emr"))
     tables.ensure_table(spark, settings, "closes")
     assert told(settings, "closes") == "close@emr"
+
+
+def test_a_table_with_a_change_feed_stays_what_everybody_reads(spark: SparkSession, tmp_path: Path) -> None:
+    settings = Settings(lake=Lake(root=str(tmp_path)))
+    path = tables.ensure_table(spark, settings, "nrt_exceptions")
+    before = open_table(settings, "nrt_exceptions")
+    other = settings.model_copy(update={"lake": Lake(root=str(tmp_path), writer="emr")})
+    claim(other, ["nrt_exceptions"], take_over=True)
+    table = open_table(settings, "nrt_exceptions")
+    assert before is not None
+    assert table is not None
+    assert told(settings, "nrt_exceptions") == "stream:_checkpoints@emr"
+    assert table.protocol() == before.protocol()
+    assert table.schema() == before.schema()
+    assert read(table, "nrt_exceptions").is_empty()
+    assert spark.sql(f"DESCRIBE HISTORY delta.`{path}`").first()["operation"] == "SET TBLPROPERTIES"  # type: ignore[index]
+    tables.read(spark, path).write.format("delta").mode("append").save(path)
