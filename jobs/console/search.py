@@ -10,13 +10,12 @@ from urllib.parse import urlencode
 import polars as pl
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from jobs.console.exceptions import AGES, EXACT, OF_JOBS, WHOLE, age_bucket, everything, limited_to
+from jobs.console.exceptions import AGES, EXACT, Whole, age_bucket, limited_to, whole
 from jobs.console.tables import Tables
 from jobs.console.users import User
 
 SORTS = ("amount_at_risk_usd", "since", "changed_at", "supplier_id", "anomaly_type", "severity", "state", "activity_id")
 MAX_PAGE = 500
-_RANK = {"CRITICAL": 4, "HIGH": 3, "MEDIUM": 2, "LOW": 1}
 
 
 class Query(BaseModel):
@@ -72,20 +71,19 @@ class Answer:
 
 def answer(tables: Tables, user: User, query: Query, now: datetime | None = None) -> Answer:
     """What the query finds for the user, as of this minute; kept for whoever asks the same, or for another page."""
-    everything(tables)
-    number, whole = tables.held(WHOLE)
+    known = whole(tables)
     at = now or datetime.now(UTC)
     same = query.model_copy(update={"page": 1, "size": 50}).model_dump_json()
     minute = int(at.timestamp() // 60) if query.age is not None else 0
-    key = (number, user.suppliers, same, minute)
-    kept: tuple[Any, ...] = tables.recent.get(key, lambda: _answered(tables, limited_to(whole, user), query, at))
-    return Answer(whole, *kept)
+    key = (known.number, user.suppliers, same, minute)
+    kept: tuple[Any, ...] = tables.recent.get(key, lambda: _answered(known, user, query, at))
+    return Answer(known.rows, *kept)
 
 
-def _answered(tables: Tables, rows: pl.DataFrame, query: Query, now: datetime) -> tuple[Any, ...]:
-    hits = found(rows, query, now)
+def _answered(known: Whole, user: User, query: Query, now: datetime) -> tuple[Any, ...]:
+    hits = found(limited_to(known.rows, user), query, now)
     risk = hits["amount_at_risk_usd"]
-    places = hits["row"].gather(_places(tables, hits, query))
+    places = hits["row"].gather(_places(known, hits, query))
     return hits.height, risk.cast(EXACT).sum(), risk.null_count(), places
 
 
@@ -100,40 +98,14 @@ def found(rows: pl.DataFrame, query: Query, now: datetime | None = None) -> pl.D
     return chosen.select("at", "row", "amount_at_risk_usd").collect()
 
 
-def ordered(tables: Tables, rows: pl.DataFrame, hits: pl.DataFrame, query: Query) -> pl.DataFrame:
+def ordered(known: Whole, rows: pl.DataFrame, hits: pl.DataFrame, query: Query) -> pl.DataFrame:
     """All that was found among the rows, in the query's order; equals by exception id, without value last."""
-    return rows[hits["at"].gather(_places(tables, hits, query))]
+    return rows[hits["at"].gather(_places(known, hits, query))]
 
 
-def _places(tables: Tables, hits: pl.DataFrame, query: Query) -> pl.Series:
+def _places(known: Whole, hits: pl.DataFrame, query: Query) -> pl.Series:
     """Where in `hits` the first, second, … of them are."""
-    whole = everything(tables)
-    # What people do changes no order but that of states.
-    number, _ = tables.held(WHOLE if query.sort == "state" else OF_JOBS)
-    name = f"ranks by {query.sort} {query.order}"
-    ranks = tables.made(name, (), lambda: _ranks(whole, query), also=number)
-    rows = hits["row"]
-    if rows.is_empty() or rows.cast(pl.Int64).to_frame().max().item() >= ranks.len():
-        return rows.arg_sort()  # the lake changed between two looks at it: another order is better than an error
-    return ranks.gather(rows).arg_sort()
-
-
-def _ranks(whole: pl.DataFrame, query: Query) -> pl.Series:
-    """Each exception's place in the order. A million are sorted once, not with every page: numbers are then quick."""
-    key = pl.col(query.sort)
-    if query.sort == "severity":
-        key = key.cast(pl.String).replace_strict(_RANK, default=0, return_dtype=pl.Int8)
-    elif query.sort in ("supplier_id", "anomaly_type", "state"):
-        key = key.cast(pl.String)
-    order = (
-        whole.lazy()
-        .select(key.alias("key"), pl.col("exception_id").alias("id"), "row")
-        .sort("key", "id", descending=[query.order == "desc", False], nulls_last=True)
-        .select("row")
-        .with_row_index("rank")
-        .sort("row")
-    )
-    return order.select("rank").collect()["rank"]
+    return known.ranks(query.sort).of(query.sort, query.order).gather(hits["row"]).arg_sort()
 
 
 def _conditions(query: Query, now: datetime) -> Iterator[pl.Expr]:
