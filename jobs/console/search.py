@@ -1,5 +1,6 @@
 """Finding exceptions: filters, search, order and pages, all of them in a link's query."""
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,6 +17,9 @@ from jobs.console.users import User
 
 SORTS = ("amount_at_risk_usd", "since", "changed_at", "supplier_id", "anomaly_type", "severity", "state", "activity_id")
 MAX_PAGE = 500
+#: Exceptions that one action may be about.
+BULK = 50_000
+_SEEN = ("exception_id", "state", "amount_at_risk_usd")
 
 
 class Query(BaseModel):
@@ -56,13 +60,17 @@ class Query(BaseModel):
 
 @dataclass(frozen=True)
 class Answer:
-    """What a search finds: how many, their money, how many have no price, and the `row` of each in its order."""
+    """What a search finds: how many, their money, how many have no price, the `row` of each in its order.
+
+    `seen` tells it from what another search finds, see `seen_of`; None for more than one action may be about.
+    """
 
     whole: pl.DataFrame
     total: int
     amount_at_risk_usd: Decimal
     unpriced: int
     rows: pl.Series
+    seen: str | None
 
     def page(self, query: Query) -> pl.DataFrame:
         """One page of it."""
@@ -84,7 +92,17 @@ def _answered(known: Whole, user: User, query: Query, now: datetime) -> tuple[An
     hits = found(limited_to(known.rows, user), query, now)
     risk = hits["amount_at_risk_usd"]
     places = hits["row"].gather(_places(known, hits, query))
-    return hits.height, risk.cast(EXACT).sum(), risk.null_count(), places
+    seen = None if hits.height > BULK else seen_of(known.rows.select(_SEEN)[hits["row"]])
+    return hits.height, risk.cast(EXACT).sum(), risk.null_count(), places, seen
+
+
+def seen_of(rows: pl.DataFrame) -> str:
+    """How many exceptions these are, and a number made of which they are, their state and money, whatever their order.
+
+    Nobody gains by making another set with the same number: a user may act on either.
+    """
+    parts = rows.select(pl.struct(pl.col(_SEEN[0]), pl.col(_SEEN[1]).cast(pl.String), _SEEN[2]).hash().sort())
+    return f"{rows.height}-{hashlib.sha256(repr(parts.to_series().to_list()).encode()).hexdigest()[:16]}"
 
 
 def found(rows: pl.DataFrame, query: Query, now: datetime | None = None) -> pl.DataFrame:
