@@ -11,7 +11,7 @@ from jobs.console import actions, backtests, over_time, quarantine, reading, red
 from jobs.console.context import Known, Ours, colleagues, render, require_admin, require_all, require_operator
 from jobs.console.detail import detail
 from jobs.console.exceptions import AGES, SEVERITIES, cube
-from jobs.console.search import SORTS, Query
+from jobs.console.search import BULK, SORTS, Query
 from jobs.console.security import csrf_holds
 from jobs.console.sign_in import safe_target
 from reco_rules.vocabulary import FEED_SILENT, AnomalyType
@@ -80,7 +80,7 @@ def exceptions(request: Request, ours: Ours, caller: Known) -> HTMLResponse:
         colleagues=colleagues(ours, set(caller.user.suppliers or ())),
         request_id=secrets.token_urlsafe(12),
         done=request.query_params.get("done", "")[:20],
-        bulk=views.BULK,
+        bulk=BULK,
     )
 
 
