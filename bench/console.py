@@ -123,10 +123,10 @@ async def _stream(settings: Settings, every: float) -> None:
         number += 1
 
 
-async def _close(settings: Settings, options: argparse.Namespace) -> None:
+async def _close(settings: Settings, after: float) -> None:
     """Once, everything is closed again: all exceptions are written anew, and none is as it was."""
-    if options.close:
-        await asyncio.sleep(options.close)
+    if after:
+        await asyncio.sleep(after)
         rows = a_million().with_columns(severity=pl.lit("HIGH"))
         await asyncio.to_thread(write_deltalake, settings.table_path("exceptions"), rows, mode="overwrite")
 
