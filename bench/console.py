@@ -105,7 +105,7 @@ async def _measure(
                         work[page].append(_worked(pid) - before)
         writers = [
             asyncio.create_task(_stream(settings, options.every)),
-            asyncio.create_task(_close(settings, options)),
+            asyncio.create_task(_close(settings, options.close)),
         ]
         before = _ticks(pid)
         await asyncio.gather(*(user(number) for number in range(options.users)))
