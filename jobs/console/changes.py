@@ -5,6 +5,7 @@ from pathlib import Path
 
 import polars as pl
 from deltalake import DeltaTable
+from polars.exceptions import PolarsError
 
 #: Rows in files that came or went, from which on reading everything again is no dearer.
 MOST_ROWS = 200_000
@@ -22,7 +23,7 @@ class Changes:
 
 def changes(older: DeltaTable | None, newer: DeltaTable | None, key: str, schema: pl.Schema) -> Changes | None:
     """What changed in the columns of `schema`; None where only reading everything tells: another table in its place,
-    files that are gone or lie in no folder of this machine, or too many rows.
+    files that are gone, are of another shape or lie in no folder of this machine, or too many rows.
     """
     nothing = pl.DataFrame(schema=schema)
     if newer is None:
@@ -48,7 +49,10 @@ def _read(files: set[str], schema: pl.Schema) -> pl.DataFrame | None:
     if not all(Path(file).is_file() for file in files):
         return None
     found = pl.scan_parquet(sorted(files), hive_partitioning=False)
-    if found.select(pl.len()).collect().item() > MOST_ROWS:
+    try:
+        if found.select(pl.len()).collect().item() > MOST_ROWS:
+            return None
+        # Spark writes times without a zone, in nanoseconds.
+        return found.select(pl.col(name).cast(kind) for name, kind in schema.items()).collect()
+    except (PolarsError, OSError):  # of another shape, or gone by now: the Delta log knows what to make of them
         return None
-    # Spark writes times without a zone, in nanoseconds.
-    return found.select(pl.col(name).cast(kind) for name, kind in schema.items()).collect()

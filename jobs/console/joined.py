@@ -11,8 +11,8 @@ from schemas.tables import TABLES
 
 #: Words that come back in a million rows are kept once.
 WORDS = pl.Categorical()
-#: Parts that a frame may be of before they are put together: a look at many is slower.
-_PARTS = 16
+#: Parts that a frame may be of before they are put together: of more than eight Polars does so at each look.
+_PARTS = 6
 KEY = ("exception_id", "supplier_id", "activity_id", "anomaly_type")
 _CLOSE = (*KEY, "state", "severity", "amount_at_risk_usd", "first_seen_date", "last_seen_date", "resolved_date")
 _NRT = (*KEY, "state", "severity", "amount_at_risk_usd", "known_since", "first_seen_at", "opened_at", "resolved_at",
