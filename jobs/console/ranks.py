@@ -1,4 +1,4 @@
-"""Orders of all exceptions, each worked out once: a page is then sorted by numbers."""
+"""Orders of all exceptions, each worked out once: what a search finds is then a choice of one, and sorts nothing."""
 
 from threading import Lock
 from typing import Literal
@@ -10,7 +10,7 @@ _SEVERITY = {"CRITICAL": 4, "HIGH": 3, "MEDIUM": 2, "LOW": 1}
 
 
 class Ranks:
-    """Each row's place by a column and order; equals by exception id, without value last. Thread-safe."""
+    """The rows by a column and order; equals by exception id, without value last. Thread-safe."""
 
     def __init__(self, rows: pl.DataFrame, by_id: pl.Series) -> None:
         self._rows, self._by_id = rows, by_id
@@ -19,7 +19,7 @@ class Ranks:
         self._asked: set[tuple[str, Order]] = set()
 
     def of(self, column: str, order: Order) -> pl.Series:
-        """The place of each row, by its number; worked out where nobody asked for it before."""
+        """The rows' numbers, the first first; worked out where nobody asked for them before."""
         self._asked.add((column, order))
         return self._of(column, order)
 
@@ -45,17 +45,15 @@ class Ranks:
         else:
             key = pl.col(column)
         keys = self._rows.select(key.alias("key"))["key"].gather(self._by_id)
-        sorted_rows = pl.DataFrame({"key": keys, "row": self._by_id}).select(
+        return pl.DataFrame({"key": keys, "row": self._by_id}).select(
             pl.col("row").sort_by("key", descending=order == "desc", nulls_last=True, maintain_order=True)
         )["row"]
-        return places(sorted_rows)
 
 
-def places(rows: pl.Series) -> pl.Series:
-    """Where each number is in a series that has every number from 0 on once."""
-    count = rows.len()
-    found = pl.zeros(count, pl.UInt32, eager=True)
-    return found.scatter(rows, pl.int_range(count, dtype=pl.UInt32, eager=True))
+def chosen(order: pl.Series, rows: pl.Series) -> pl.Series:
+    """These rows' numbers in the order of all rows."""
+    wanted = pl.repeat(value=False, n=order.len(), eager=True).scatter(rows, values=True)
+    return order.filter(wanted.gather(order))
 
 
 def in_order(ids: pl.Series) -> pl.Series:

@@ -11,7 +11,8 @@ from urllib.parse import urlencode
 import polars as pl
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from jobs.console.exceptions import AGES, EXACT, Whole, age_bucket, limited_to, whole
+from jobs.console.exceptions import AGES, EXACT, Whole, age_bucket, whole
+from jobs.console.ranks import chosen
 from jobs.console.tables import Tables
 from jobs.console.users import User
 
@@ -89,11 +90,10 @@ def answer(tables: Tables, user: User, query: Query, now: datetime | None = None
 
 
 def _answered(known: Whole, user: User, query: Query, now: datetime) -> tuple[Any, ...]:
-    hits = found(limited_to(known.rows, user), query, now)
+    hits = found(known.rows, query, now, user)
     risk = hits["amount_at_risk_usd"]
-    places = hits["row"].gather(_places(known, hits, query))
     seen = None if hits.height > BULK else seen_of(known.rows.select(_SEEN)[hits["row"]])
-    return hits.height, risk.cast(EXACT).sum(), risk.null_count(), places, seen
+    return hits.height, risk.cast(EXACT).sum(), risk.null_count(), _in_order(known, hits, query), seen
 
 
 def seen_of(rows: pl.DataFrame) -> str:
@@ -105,25 +105,27 @@ def seen_of(rows: pl.DataFrame) -> str:
     return f"{rows.height}-{hashlib.sha256(repr(parts.to_series().to_list()).encode()).hexdigest()[:16]}"
 
 
-def found(rows: pl.DataFrame, query: Query, now: datetime | None = None) -> pl.DataFrame:
-    """What the query finds among the rows, in no order: where (`at`), `row` and `amount_at_risk_usd` only.
+def found(rows: pl.DataFrame, query: Query, now: datetime | None = None, user: User | None = None) -> pl.DataFrame:
+    """What the query finds among the rows (that the user may see), in no order: where (`at`), `row` and
+    `amount_at_risk_usd` only.
 
     Copies of all columns of a million rows would take longer than everything else together.
     """
     conditions = list(_conditions(query, now or datetime.now(UTC)))
+    if user is not None and user.suppliers is not None:
+        conditions.append(pl.col("supplier_id").cast(pl.String).is_in(list(user.suppliers)))
     numbered = rows.lazy().with_row_index("at")
-    chosen = numbered.filter(*conditions) if conditions else numbered
-    return chosen.select("at", "row", "amount_at_risk_usd").collect()
+    chosen_rows = numbered.filter(*conditions) if conditions else numbered
+    return chosen_rows.select("at", "row", "amount_at_risk_usd").collect()
 
 
-def ordered(known: Whole, rows: pl.DataFrame, hits: pl.DataFrame, query: Query) -> pl.DataFrame:
-    """All that was found among the rows, in the query's order; equals by exception id, without value last."""
-    return rows[hits["at"].gather(_places(known, hits, query))]
+def ordered(known: Whole, hits: pl.DataFrame, query: Query) -> pl.DataFrame:
+    """What was found among the rows of `known`, in the query's order; equals by exception id, without value last."""
+    return known.rows[_in_order(known, hits, query)]
 
 
-def _places(known: Whole, hits: pl.DataFrame, query: Query) -> pl.Series:
-    """Where in `hits` the first, second, … of them are."""
-    return known.ranks(query.sort).of(query.sort, query.order).gather(hits["row"]).arg_sort()
+def _in_order(known: Whole, hits: pl.DataFrame, query: Query) -> pl.Series:
+    return chosen(known.ranks(query.sort).of(query.sort, query.order), hits["row"])
 
 
 def _conditions(query: Query, now: datetime) -> Iterator[pl.Expr]:

@@ -223,8 +223,8 @@ def test_pages_follow_each_other_in_order_and_what_has_no_value_is_last(tables: 
     assert [page.height for page in pages] == [2, 2, 1, 0]
     assert ids(pl.concat(pages))[0] == "BK-1"
     assert ids(pl.concat(pages))[-1] == "BK-5"
-    assert ids(search.ordered(whole(tables), rows, hits, Query(sort="severity")))[0] == "BK-1"
-    assert ids(search.ordered(whole(tables), rows, hits, Query(sort="activity_id", order="asc")))[:2] == [
+    assert ids(search.ordered(whole(tables), hits, Query(sort="severity")))[0] == "BK-1"
+    assert ids(search.ordered(whole(tables), hits, Query(sort="activity_id", order="asc")))[:2] == [
         "BK-1",
         "BK-2",
     ]
@@ -307,7 +307,7 @@ def test_nobody_waits_for_what_rests_on_a_frame_that_is_made_again(
     def refused(*_: Any) -> None:
         raise AssertionError("whoever asks makes it")
 
-    for name in ("exceptions._with_actions", "exceptions._counted", "ranks.places"):
+    for name in ("exceptions._with_actions", "exceptions._counted", "ranks.Ranks._made"):
         monkeypatch.setattr(f"jobs.console.{name}", refused)
     assert cube(tables)["exceptions"].sum() == before + 1
     for query in asked:
@@ -318,10 +318,11 @@ def told(tables: Tables) -> pl.DataFrame:
     """Everything that may not depend on whether it was made anew or patched, ranks too."""
     known = whole(tables)
     orders: tuple[Order, ...] = ("asc", "desc")
+    ids = known.rows["exception_id"]
     names = [(column, order) for column in search.SORTS for order in orders]
-    ranks = [known.ranks(column).of(column, order).alias(f"{column} {order}") for column, order in names]
+    ranks = [ids.gather(known.ranks(column).of(column, order)).alias(f"{column} {order}") for column, order in names]
     words = pl.col(pl.Categorical).cast(pl.String)
-    return known.rows.with_columns(ranks).drop("row").with_columns(words).sort("exception_id")
+    return known.rows.drop("row").with_columns(words).sort("exception_id").with_columns(ranks)
 
 
 def is_newest(tables: Tables) -> bool:
