@@ -7,6 +7,7 @@ between two pages each waits, as people read. Half of them see all suppliers, ha
 import argparse
 import asyncio
 import json
+import os
 import random
 import re
 import statistics
@@ -15,19 +16,23 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
+import polars as pl
+from deltalake import write_deltalake
 
 from jobs.common.settings import Console, Lake, Settings
 from jobs.console.users import Role, User, add_token, add_user
 from tests.cli.lake_rows import put
 from tests.console.lake import OURS, streamed
-from tests.console.million import PAGES, SOME, large_lake
+from tests.console.million import PAGES, SOME, a_million, large_lake
 
 PORT = 28_089
 #: Times that each page is asked for alone, to see what it costs.
 ALONE = 5
+_ALL = "all"
 
 
 def main() -> None:
@@ -98,9 +103,15 @@ async def _measure(
                     await ask(token, page)
                     if number:
                         work[page].append(_worked(pid) - before)
-        stream = asyncio.create_task(_stream(settings, options.every))
+        writers = [
+            asyncio.create_task(_stream(settings, options.every)),
+            asyncio.create_task(_close(settings, options.close)),
+        ]
+        before = _ticks(pid)
         await asyncio.gather(*(user(number) for number in range(options.users)))
-        stream.cancel()
+        work[_ALL].append(_ticks(pid) - before)
+        for writer in writers:
+            writer.cancel()
     return seconds, work
 
 
@@ -114,10 +125,27 @@ async def _stream(settings: Settings, every: float) -> None:
         number += 1
 
 
+async def _close(settings: Settings, after: float) -> None:
+    """Once, everything is closed again: all exceptions are written anew, and none is as it was."""
+    if after:
+        await asyncio.sleep(after)
+        rows = a_million().with_columns(severity=pl.lit("HIGH"))
+        await asyncio.to_thread(write_deltalake, settings.table_path("exceptions"), rows, mode="overwrite")
+
+
 def _worked(pid: int) -> float:
     """CPU seconds of the process's threads so far."""
-    threads = Path(f"/proc/{pid}/task").glob("*/schedstat")
-    return sum(int(thread.read_text().split()[0]) for thread in threads) / 1e9
+    worked = 0
+    for thread in Path(f"/proc/{pid}/task").glob("*/schedstat"):
+        with suppress(FileNotFoundError, ProcessLookupError):  # it has ended meanwhile
+            worked += int(thread.read_text().split()[0])
+    return worked / 1e9
+
+
+def _ticks(pid: int) -> float:
+    """The same to the hundredth of a second, with that of threads that have ended."""
+    told = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(told[11]) + int(told[12])) / os.sysconf("SC_CLK_TCK")
 
 
 async def _answers(client: httpx.AsyncClient) -> None:
@@ -144,6 +172,7 @@ def _print(
         )
     whole = statistics.quantiles([one for taken in seconds.values() for one in taken], n=100)
     print(f"{1000 * whole[49]:7.0f} ms p50 {1000 * whole[94]:7.0f} ms p95  all of {sum(map(len, seconds.values()))}")
+    print(f"{work[_ALL][0]:.1f} s CPU of the console while all asked")
     peak = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
     print(f"peak memory {int(peak.group(1)) / 2**20:.2f} GiB" if peak else "peak memory unknown")
 
@@ -155,6 +184,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=5, help="times that each asks for every page")
     parser.add_argument(
         "--every", type=float, default=10.0, help="seconds between two writes of the stream; 0 for none"
+    )
+    parser.add_argument(
+        "--close", type=float, default=0.0, help="seconds until all exceptions are written anew; 0 never"
     )
     parser.add_argument("--lake", default=None, help="a folder where the lake is kept for the next time")
     parser.add_argument("--folder", default=None, help="where the scratch data goes")

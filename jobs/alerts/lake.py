@@ -23,13 +23,18 @@ _BACK = timedelta(days=10)
 
 @dataclass(frozen=True, slots=True)
 class Close:
-    """A close that was not seen before. `ended`: seconds since 1970."""
+    """A close that was not seen before. `ended`: seconds since 1970; money in US dollars, null where it has none."""
 
     id: str
     ended: float
     is_provisional: bool
     title: str
     lines: tuple[str, ...]
+    facts: int
+    breaks: int
+    amount: Decimal
+    changed: int | None
+    moved: Decimal | None
 
 
 def new_closes(settings: Settings, seen: dict[str, float]) -> list[Close]:
@@ -132,7 +137,10 @@ def _close(row: dict[str, Any]) -> Close:
         )
     again = f", revision {revision}" if revision > 1 else ""
     ended = row["finished_at"].replace(tzinfo=row["finished_at"].tzinfo or UTC).timestamp()
-    return Close(row["close_id"], ended, bool(row["provisional"]), f"Close of {day}{again}", tuple(lines))
+    changed = (row["changed_facts"], row["moved_usd"]) if revision > 1 else (None, None)
+    counts = row["facts"], row["anomalies"], row["amount_at_risk_usd"] or Decimal(0), *changed
+    title = f"Close of {day}{again}"
+    return Close(row["close_id"], ended, bool(row["provisional"]), title, tuple(lines), *counts)
 
 
 def _totals(totals: list[dict[str, Any]]) -> list[str]:

@@ -143,13 +143,19 @@ class Incident:
 
 @dataclass(slots=True)
 class Digest:
-    """The message after a close. `lines`: its text; `told`: the sinks that have it."""
+    """The message after a close, or after several that came one upon another.
+
+    `lines`: its text; `told`: the sinks that have it; `due`: when it is sent, seconds since 1970; `closes`: those that
+    it is of, each as `jobs.alerts.digests` sums it up.
+    """
 
     id: str
     title: str
     lines: list[str]
     began: float
     told: list[str] = field(default_factory=list)
+    due: float = 0.0
+    closes: list[dict[str, Any]] = field(default_factory=list)
 
 
 _OF_BREAK = [one.name for one in fields(Break)]

@@ -69,6 +69,8 @@ def plan(state: State, routes: Routes, is_down: IsDown, now: float) -> list[Deli
         if not wanted or now - digest.began > GIVE_UP_SECONDS:
             state.remove_digest(digest.id)
             continue
+        if now < digest.due:
+            continue
         for name, instead_of in _with_fallbacks(wanted, digest.id, routes, is_down).items():
             if name not in digest.told:
                 found.append(Delivery(name, Action.DIGEST, digest=digest, instead_of=instead_of))

@@ -2,10 +2,9 @@
 
 from collections.abc import Callable
 
-from jobs.alerts import lake
+from jobs.alerts import digests, lake
 from jobs.alerts.incidents import lacking_evidence
 from jobs.alerts.intake import Change, hold, prove, take
-from jobs.alerts.model import Digest
 from jobs.alerts.people import People
 from jobs.alerts.routes import Routes
 from jobs.alerts.state import State
@@ -31,6 +30,12 @@ class Watch:
         self._unproven: set[str] = set()
         self._proved_at = self._asked_at = float("-inf")
         REGISTRY.put("reco_alerts_lake_failing", 0)
+
+    @property
+    def _quiet(self) -> float:
+        """Closes of one run are some looks at the lake apart; a group that does not wait has none to wait for."""
+        wait = self._routes.group.wait
+        return wait + 2.0 * self._settings.alerts.close_seconds if wait else 0.0
 
     def heard(self, change: Change) -> None:
         """A change that was taken up: what it makes worth looking up."""
@@ -78,7 +83,7 @@ class Watch:
         for one in closes:
             state.see_close(one.id, one.ended)
             if self._routes.digest and not one.is_provisional and one.ended > now - _DAY:
-                state.put_digest(Digest(one.id, one.title, list(one.lines), now))
+                digests.add(state, one, now, self._quiet)
         state.forget_closes(now - 7 * _DAY)
 
     def _prove(self, now: float) -> None:

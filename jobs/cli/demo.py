@@ -34,7 +34,7 @@ MARK = ".reco-demo"
 
 
 def command(
-    home: Annotated[Path, typer.Option(help="Folder for broker and lake; emptied first.")] = Path(".reco/demo"),
+    home: Annotated[Path, typer.Option(help="Folder for broker and lake; emptied first.")] = demo_console.HOME,
     activities: Annotated[int, typer.Option(help="Activities a day.", min=100, max=5_000_000)] = 50_000,
     days: Annotated[int, typer.Option(help="How many days.", min=1, max=10)] = 3,
     suppliers: Annotated[int, typer.Option(help="How many suppliers.", min=1, max=999)] = 30,

@@ -16,6 +16,8 @@ from jobs.common.output import say
 from jobs.common.settings import Settings
 
 USER = "demo"
+#: Where a demo leaves its lake unless told otherwise.
+HOME = Path(".reco/demo")
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,15 @@ def stop_left(home: Path) -> None:
     pid = processes.read_pid(_pid_file(home))
     if pid:
         processes.terminate(pid)
+
+
+def still_running(home: Path) -> tuple[str, int] | None:
+    """Address and process of a console that a demo left on this folder's lake; None where none runs."""
+    pid = processes.read_pid(_pid_file(home))
+    if pid is None:
+        return None
+    told = yaml.safe_load((home / "settings.yaml").read_text(encoding="utf-8"))["console"]
+    return services.console_url(told["host"], told["port"]), pid
 
 
 def show(file: Path, left: Left | None) -> None:

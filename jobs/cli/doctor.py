@@ -4,12 +4,12 @@ import os
 import re
 import subprocess
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from jobs.cli import services
+from jobs.cli import demo_console, services
 from jobs.cli.supervisor import read_state
 from jobs.common import fx, kafka, policies
 from jobs.common.command import one_line
@@ -148,7 +148,14 @@ def _fx(settings: Settings) -> Check:
 
 
 def _console(settings: Settings) -> Check:
-    return _service("console", settings, settings.local.console)
+    found = _service("console", settings, settings.local.console)
+    for home in dict.fromkeys(folder.absolute() for folder in (settings.local.home, demo_console.HOME)):
+        if left := demo_console.still_running(home):
+            url, pid = left
+            stop = f"stop the demo's with: kill {pid}"
+            also = f"{found.found}; a demo left one at {url} on {demo_console.shown_path(home)}/lake"
+            found = replace(found, found=also, remedy="; ".join(filter(None, (found.remedy, stop))))
+    return found
 
 
 def _alerts(settings: Settings) -> Check:

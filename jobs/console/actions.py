@@ -161,7 +161,12 @@ def history(tables: Tables, exception_id: str) -> list[dict[str, Any]]:
 
 def folded(tables: Tables) -> pl.DataFrame:
     """One row an exception that somebody acted on: acknowledged, assignee, resolved, by whom, on what they saw."""
-    return tables.made("actions", (TABLE,), lambda: _folded(tables))
+    return folded_numbered(tables)[1]
+
+
+def folded_numbered(tables: Tables) -> tuple[int, pl.DataFrame]:
+    """The same, with a number that is another once somebody acted."""
+    return tables.numbered("actions", (TABLE,), lambda: _folded(tables))
 
 
 def _folded(tables: Tables) -> pl.DataFrame:

@@ -67,6 +67,11 @@ class Asked(BaseModel):
     request_id: str = Field(description="8 to 64 letters, digits, - or _; a new one for each action")
     ids: list[str] = Field(default=[], max_length=10_000)
     search: Query | None = None
+    seen: str | None = Field(
+        default=None,
+        pattern=r"^\d{1,9}-[0-9a-f]{16}$",
+        description="`seen` of the same search by GET; where it finds others by now, nothing is done and 409 says so",
+    )
     assignee: str | None = None
     reason: str | None = Field(default=None, description=f"for RESOLVE: {', '.join(actions.REASONS)}")
     comment: str | None = None
@@ -111,7 +116,7 @@ def export(request: Request, ours: Ours, caller: Known, kind: Literal["csv", "xl
 @router.post("/exceptions/actions")
 def act(request: Request, ours: Ours, caller: Acting, asked: Asked) -> Response:
     """Acknowledge, assign, comment, resolve or reopen; `written` is 0 for a request that was done before."""
-    rows = views.chosen(ours, caller, asked.ids, asked.search)
+    rows = views.chosen(ours, caller, asked.ids, asked.search, asked.seen)
     what = actions.Request(asked.action, asked.request_id, asked.assignee, asked.reason, asked.comment)
     return Json({"exceptions": rows.height, "written": views.act(ours, caller, rows, what, ours.gate.address(request))})
 

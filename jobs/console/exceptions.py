@@ -1,24 +1,62 @@
 """Exceptions as the console shows them: the close's and the stream's joined, and what people did folded in."""
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import count
 
 import polars as pl
+from deltalake import DeltaTable
 
-from jobs.common.arrow import polars_schema
-from jobs.console.actions import folded
+from jobs.console.actions import folded_numbered
+from jobs.console.joined import WORDS, joined, patched, rows_of
+from jobs.console.ranks import Ranks, in_order
 from jobs.console.tables import Tables
 from jobs.console.users import User
-from schemas.tables import TABLES
 
 SOURCES = ("exceptions", "nrt_exceptions", "exception_actions")
-#: Under what names the frames are kept.
-OF_JOBS, WHOLE, CUBE = "exceptions of jobs", "exceptions", "cube"
+_OF_JOBS, _WHOLE = "exceptions of jobs", "exceptions"
+_NUMBERS = count(1)
 SEVERITIES = ("CRITICAL", "HIGH", "MEDIUM", "LOW")
 STATES = ("OPEN", "PENDING", "RESOLVED")
-#: Words that come back in a million rows are kept once.
-_WORDS = pl.Categorical()
-_KEY = ("exception_id", "supplier_id", "activity_id", "anomaly_type")
 EXACT = pl.Decimal(38, 6)
+
+
+@dataclass(frozen=True)
+class OfJobs:
+    """Every exception as close and stream say, without what people did, and the tables that say so."""
+
+    rows: pl.DataFrame
+    by_id: pl.Series
+    ranks: Ranks
+    tables: dict[str, DeltaTable | None]
+    number: int
+    #: What was worked out before anybody asked, of these and the actions' number.
+    ahead: "dict[int, Whole]"
+
+
+@dataclass(frozen=True)
+class Whole:
+    """The same with what people did; `number` is another for other rows."""
+
+    rows: pl.DataFrame
+    of_jobs: Ranks
+    by_state: Ranks
+    number: int
+    _cubes: "dict[object, tuple[int, pl.DataFrame]]"
+
+    def ranks(self, column: str) -> Ranks:
+        """What people do changes no order but that of states."""
+        return self.by_state if column == "state" else self.of_jobs
+
+    def cube(self, now: datetime) -> tuple[int, pl.DataFrame]:
+        """`cube` as of five minutes, and its number."""
+        at = (now.date(), now.hour, now.minute // 5)
+        found = self._cubes.get(at)
+        if found is None:
+            found = next(_NUMBERS), _counted(self.rows, now)
+            self._cubes.clear()
+            self._cubes[at] = found
+        return found
 
 
 def everything(tables: Tables) -> pl.DataFrame:
@@ -29,14 +67,46 @@ def everything(tables: Tables) -> pl.DataFrame:
     `changed_at`, `held`, `reopened`, `acknowledged`, `assignee`, `resolved_by` (JOB or a user), `came_back`,
     `row` (its place here).
     """
-    of_jobs(tables)
-    number, jobs = tables.held(OF_JOBS)
-    return tables.made(WHOLE, SOURCES[2:], lambda: _with_actions(tables, jobs), also=number)
+    return whole(tables).rows
 
 
-def of_jobs(tables: Tables) -> pl.DataFrame:
-    """Every exception as close and stream say, without what people did; the same rows in the same order."""
-    return tables.made_behind(OF_JOBS, SOURCES[:2], lambda: _joined(tables).with_row_index("row"))
+def whole(tables: Tables) -> Whole:
+    """`everything` with its orders and sums: what close and stream say may be some seconds old, what people did not."""
+    jobs = tables.made_behind(_OF_JOBS, SOURCES[:2], lambda before: _of_jobs(tables, before))
+    return tables.made(_WHOLE, SOURCES[2:], lambda: _of_people(tables, jobs), also=jobs.number)
+
+
+def _of_people(tables: Tables, jobs: OfJobs, before: Whole | None = None) -> Whole:
+    number, people = folded_numbered(tables)
+    found = jobs.ahead.pop(number, None)
+    jobs.ahead.clear()
+    if found is None:
+        rows = _with_actions(people, jobs.rows)
+        found = Whole(rows, jobs.ranks, Ranks(rows, jobs.by_id), next(_NUMBERS), {})
+    if before is not None:
+        found.by_state.like(before.by_state)
+    return found
+
+
+def _of_jobs(tables: Tables, before: OfJobs | None) -> OfJobs:
+    """As the tables stand now. Where it is made anew, everything that rests on it is made too before anybody sees it,
+    so that nobody waits for that.
+    """
+    sources = {name: tables.table(name) for name in SOURCES[:2]}
+    made = None if before is None else patched(before.rows, before.by_id, before.tables, sources)
+    if made is None:
+        rows = joined(*(rows_of(name, sources[name]) for name in SOURCES[:2]))
+        made = rows, in_order(rows["exception_id"])
+    rows = made[0].with_row_index("row")
+    jobs = OfJobs(rows, made[1], Ranks(rows, made[1]), sources, next(_NUMBERS), {})
+    last = tables.last(_WHOLE)
+    if before is not None and last is not None:
+        jobs.ranks.like(before.ranks)
+        number, _ = folded_numbered(tables)
+        ahead = _of_people(tables, jobs, last)
+        ahead.cube(datetime.now(UTC))
+        jobs.ahead[number] = ahead
+    return jobs
 
 
 def visible(tables: Tables, user: User) -> pl.DataFrame:
@@ -51,55 +121,7 @@ def limited_to(rows: pl.DataFrame, user: User) -> pl.DataFrame:
     return rows.filter(pl.col("supplier_id").cast(pl.String).is_in(list(user.suppliers)))
 
 
-def _joined(tables: Tables) -> pl.DataFrame:
-    close, stream = (
-        _rows(tables, name, columns) for name, columns in (("exceptions", _CLOSE), ("nrt_exceptions", _NRT))
-    )
-    both = close.join(stream, on=_KEY, how="full", coalesce=True, suffix="_nrt", nulls_equal=True)
-    midnight = pl.max_horizontal("last_seen_date", "resolved_date").dt.offset_by("1d").cast(pl.Datetime("us", "UTC"))
-    told_at = pl.max_horizontal("first_seen_at", "opened_at", "resolved_at")
-    # The close is the authority on its day; what the stream saw after that day is newer.
-    by_stream = pl.col("state").is_null() | (told_at >= midnight).fill_null(False)
-
-    def newer(name: str) -> pl.Expr:
-        return pl.when(by_stream).then(pl.col(f"{name}_nrt")).otherwise(pl.col(name))
-
-    first_day = pl.col("first_seen_date").cast(pl.Datetime("us", "UTC"))
-    return both.select(
-        *_KEY[:1],
-        *(pl.col(name).cast(_WORDS) for name in ("supplier_id",)),
-        "activity_id",
-        pl.col("anomaly_type").cast(_WORDS),
-        newer("state").cast(_WORDS).alias("state"),
-        pl.when(pl.col("last_seen_date").is_null())
-        .then(pl.lit("PROVISIONAL"))
-        .otherwise(pl.lit("FINAL"))
-        .cast(_WORDS)
-        .alias("verdict"),
-        newer("severity").cast(_WORDS).alias("severity"),
-        newer("amount_at_risk_usd").alias("amount_at_risk_usd"),
-        pl.min_horizontal("known_since", first_day).fill_null(pl.col("first_seen_at")).alias("since"),
-        "last_seen_date",
-        pl.coalesce(pl.when(by_stream).then(told_at), midnight, told_at).alias("changed_at"),
-        pl.col("held_by").is_not_null().alias("held"),
-        pl.col("reopened"),
-    ).collect(engine="streaming")
-
-
-_CLOSE = (*_KEY, "state", "severity", "amount_at_risk_usd", "first_seen_date", "last_seen_date", "resolved_date")
-_NRT = (*_KEY, "state", "severity", "amount_at_risk_usd", "known_since", "first_seen_at", "opened_at", "resolved_at",
-        "held_by", "reopened")  # fmt: skip
-
-
-def _rows(tables: Tables, name: str, columns: tuple[str, ...]) -> pl.LazyFrame:
-    found = tables.scan(name)
-    schema = polars_schema(TABLES[name].schema)
-    empty = pl.LazyFrame(schema={column: schema[column] for column in columns})
-    return empty if found is None else found.select(columns)
-
-
-def _with_actions(tables: Tables, jobs: pl.DataFrame) -> pl.DataFrame:
-    people = folded(tables)
+def _with_actions(people: pl.DataFrame, jobs: pl.DataFrame) -> pl.DataFrame:
     by_job = pl.col("state").cast(pl.String) == "RESOLVED"
     if people.is_empty():
         no, nobody = pl.lit(value=False), pl.lit(None, pl.String)
@@ -119,7 +141,7 @@ def _with_actions(tables: Tables, jobs: pl.DataFrame) -> pl.DataFrame:
     back = person & ~by_job & pl.any_horizontal(worse, seen_again, reopened).fill_null(False)
     closed = person & ~back & ~by_job
     told = joined.select(
-        pl.when(closed).then(pl.lit("RESOLVED")).otherwise(pl.col("state").cast(pl.String)).cast(_WORDS).alias("state"),
+        pl.when(closed).then(pl.lit("RESOLVED")).otherwise(pl.col("state").cast(pl.String)).cast(WORDS).alias("state"),
         (pl.col("acknowledged").fill_null(False) & ~closed).alias("acknowledged"),
         "assignee",
         pl.when(closed).then(pl.col("decided_by")).when(by_job).then(pl.lit("JOB")).alias("resolved_by"),
@@ -130,9 +152,7 @@ def _with_actions(tables: Tables, jobs: pl.DataFrame) -> pl.DataFrame:
 
 def cube(tables: Tables) -> pl.DataFrame:
     """Counts and money by supplier, type, severity, state and age in days (unresolved ones), for sums of any kind."""
-    everything(tables)
-    (number, rows), now = tables.held(WHOLE), datetime.now(UTC)
-    return tables.made(CUBE, (), lambda: _counted(rows, now), also=(number, now.date(), now.hour, now.minute // 5))
+    return whole(tables).cube(datetime.now(UTC))[1]
 
 
 def _counted(rows: pl.DataFrame, now: datetime) -> pl.DataFrame:

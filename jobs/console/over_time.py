@@ -25,7 +25,7 @@ def over_time(tables: Tables, user: User, by: Part = "severity") -> list[dict[st
 
     `parts` of a day: the money by severity, kind or supplier, in the same order on every day.
     """
-    tables.made_behind(_DAYS, ("anomalies",), lambda: _by_day(tables))
+    tables.made_behind(_DAYS, ("anomalies",), lambda _: _by_day(tables))
     number, days = tables.held(_DAYS)
     key = ("over time", number, user.suppliers, by)
     return tables.recent.get(key, lambda: _told(limited(days.lazy(), user), by))

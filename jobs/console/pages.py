@@ -11,7 +11,7 @@ from jobs.console import actions, backtests, over_time, quarantine, reading, red
 from jobs.console.context import Known, Ours, colleagues, render, require_admin, require_all, require_operator
 from jobs.console.detail import detail
 from jobs.console.exceptions import AGES, SEVERITIES, cube
-from jobs.console.search import SORTS, Query
+from jobs.console.search import BULK, SORTS, Query
 from jobs.console.security import csrf_holds
 from jobs.console.sign_in import safe_target
 from reco_rules.vocabulary import FEED_SILENT, AnomalyType
@@ -80,7 +80,7 @@ def exceptions(request: Request, ours: Ours, caller: Known) -> HTMLResponse:
         colleagues=colleagues(ours, set(caller.user.suppliers or ())),
         request_id=secrets.token_urlsafe(12),
         done=request.query_params.get("done", "")[:20],
-        bulk=views.BULK,
+        bulk=BULK,
     )
 
 
@@ -113,6 +113,7 @@ def act(
     id: Annotated[list[str] | None, Form(max_length=1000)] = None,  # noqa: A002
     whole: Annotated[str, Form()] = "",
     query: Annotated[str, Form(max_length=8000)] = "",
+    seen: Annotated[str, Form(pattern=r"^(\d{1,9}-[0-9a-f]{16})?$")] = "",
     assignee: Annotated[str, Form()] = "",
     reason: Annotated[str, Form()] = "",
     comment: Annotated[str, Form()] = "",
@@ -123,7 +124,9 @@ def act(
         raise HTTPException(403, "This form was too old; load the page again.")
     require_operator(caller)
     search = views.query_of(parse_qsl(query, keep_blank_values=True)) if whole == "yes" else None
-    rows = views.chosen(ours, caller, id or [], search)
+    if search is not None and not seen:
+        raise HTTPException(409, "This form does not say what you saw; load the page again. Nothing was done.")
+    rows = views.chosen(ours, caller, id or [], search, seen)
     asked = actions.Request(action, request_id, assignee, reason, comment)
     views.act(ours, caller, rows, asked, ours.gate.address(request))
     target = safe_target(back)

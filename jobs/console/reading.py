@@ -10,7 +10,7 @@ import polars as pl
 
 from jobs.common import policies
 from jobs.common.progress_file import missing, read_all
-from jobs.console.exceptions import AGES, CUBE, cube
+from jobs.console.exceptions import AGES, cube, whole
 from jobs.console.limited import limited
 from jobs.console.over_time import Part, over_time
 from jobs.console.tables import Tables
@@ -24,8 +24,7 @@ _OF_TOTALS = ("keys_in", "matched", "mismatched", "missing", "amount_in_usd", "m
 
 def overview(tables: Tables, user: User, by: Part = "severity") -> dict[str, Any]:
     """Money at risk of what is unresolved, in all and by supplier, type, severity, state and age."""
-    cubed = cube(tables)
-    number, _ = tables.held(CUBE)
+    number, cubed = whole(tables).cube(datetime.now(UTC))
     key = ("overview", number, user.suppliers)
     sums: dict[str, Any] = tables.recent.get(key, lambda: _overview(limited(cubed.lazy(), user).collect()))
     return {**sums, "over_time": over_time(tables, user, by)}
@@ -53,7 +52,7 @@ def _sums(rows: pl.DataFrame, by: list[str]) -> list[dict[str, Any]]:
 
 def feeds(tables: Tables, user: User) -> list[dict[str, Any]]:
     """Each supplier's newest event of either side: own time, publish time; and since when it is silent."""
-    rows = limited(tables.made_behind("feeds", ("activity",), lambda: _newest(tables)).lazy(), user).collect()
+    rows = limited(tables.made_behind("feeds", ("activity",), lambda _: _newest(tables)).lazy(), user).collect()
     silent = _silent(tables)
     return [
         {**row, "silent_since": silent.get(row["supplier_id"])} for row in rows.sort("supplier_id", "source").to_dicts()

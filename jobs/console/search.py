@@ -1,5 +1,6 @@
 """Finding exceptions: filters, search, order and pages, all of them in a link's query."""
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -10,13 +11,16 @@ from urllib.parse import urlencode
 import polars as pl
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from jobs.console.exceptions import AGES, EXACT, OF_JOBS, WHOLE, age_bucket, everything, limited_to
+from jobs.console.exceptions import AGES, EXACT, Whole, age_bucket, whole
+from jobs.console.ranks import chosen
 from jobs.console.tables import Tables
 from jobs.console.users import User
 
 SORTS = ("amount_at_risk_usd", "since", "changed_at", "supplier_id", "anomaly_type", "severity", "state", "activity_id")
 MAX_PAGE = 500
-_RANK = {"CRITICAL": 4, "HIGH": 3, "MEDIUM": 2, "LOW": 1}
+#: Exceptions that one action may be about.
+BULK = 50_000
+_SEEN = ("exception_id", "state", "amount_at_risk_usd")
 
 
 class Query(BaseModel):
@@ -57,13 +61,17 @@ class Query(BaseModel):
 
 @dataclass(frozen=True)
 class Answer:
-    """What a search finds: how many, their money, how many have no price, and the `row` of each in its order."""
+    """What a search finds: how many, their money, how many have no price, the `row` of each in its order.
+
+    `seen` tells it from what another search finds, see `seen_of`; None for more than one action may be about.
+    """
 
     whole: pl.DataFrame
     total: int
     amount_at_risk_usd: Decimal
     unpriced: int
     rows: pl.Series
+    seen: str | None
 
     def page(self, query: Query) -> pl.DataFrame:
         """One page of it."""
@@ -72,68 +80,52 @@ class Answer:
 
 def answer(tables: Tables, user: User, query: Query, now: datetime | None = None) -> Answer:
     """What the query finds for the user, as of this minute; kept for whoever asks the same, or for another page."""
-    everything(tables)
-    number, whole = tables.held(WHOLE)
+    known = whole(tables)
     at = now or datetime.now(UTC)
     same = query.model_copy(update={"page": 1, "size": 50}).model_dump_json()
     minute = int(at.timestamp() // 60) if query.age is not None else 0
-    key = (number, user.suppliers, same, minute)
-    kept: tuple[Any, ...] = tables.recent.get(key, lambda: _answered(tables, limited_to(whole, user), query, at))
-    return Answer(whole, *kept)
+    key = (known.number, user.suppliers, same, minute)
+    kept: tuple[Any, ...] = tables.recent.get(key, lambda: _answered(known, user, query, at))
+    return Answer(known.rows, *kept)
 
 
-def _answered(tables: Tables, rows: pl.DataFrame, query: Query, now: datetime) -> tuple[Any, ...]:
-    hits = found(rows, query, now)
+def _answered(known: Whole, user: User, query: Query, now: datetime) -> tuple[Any, ...]:
+    hits = found(known.rows, query, now, user)
     risk = hits["amount_at_risk_usd"]
-    places = hits["row"].gather(_places(tables, hits, query))
-    return hits.height, risk.cast(EXACT).sum(), risk.null_count(), places
+    seen = None if hits.height > BULK else seen_of(known.rows.select(_SEEN)[hits["row"]])
+    return hits.height, risk.cast(EXACT).sum(), risk.null_count(), _in_order(known, hits, query), seen
 
 
-def found(rows: pl.DataFrame, query: Query, now: datetime | None = None) -> pl.DataFrame:
-    """What the query finds among the rows, in no order: where (`at`), `row` and `amount_at_risk_usd` only.
+def seen_of(rows: pl.DataFrame) -> str:
+    """How many exceptions these are, and a number made of which they are, their state and money, whatever their order.
+
+    Nobody gains by making another set with the same number: a user may act on either.
+    """
+    parts = rows.select(pl.struct(pl.col(_SEEN[0]), pl.col(_SEEN[1]).cast(pl.String), _SEEN[2]).hash().sort())
+    return f"{rows.height}-{hashlib.sha256(repr(parts.to_series().to_list()).encode()).hexdigest()[:16]}"
+
+
+def found(rows: pl.DataFrame, query: Query, now: datetime | None = None, user: User | None = None) -> pl.DataFrame:
+    """What the query finds among the rows (that the user may see), in no order: where (`at`), `row` and
+    `amount_at_risk_usd` only.
 
     Copies of all columns of a million rows would take longer than everything else together.
     """
     conditions = list(_conditions(query, now or datetime.now(UTC)))
+    if user is not None and user.suppliers is not None:
+        conditions.append(pl.col("supplier_id").cast(pl.String).is_in(list(user.suppliers)))
     numbered = rows.lazy().with_row_index("at")
-    chosen = numbered.filter(*conditions) if conditions else numbered
-    return chosen.select("at", "row", "amount_at_risk_usd").collect()
+    chosen_rows = numbered.filter(*conditions) if conditions else numbered
+    return chosen_rows.select("at", "row", "amount_at_risk_usd").collect()
 
 
-def ordered(tables: Tables, rows: pl.DataFrame, hits: pl.DataFrame, query: Query) -> pl.DataFrame:
-    """All that was found among the rows, in the query's order; equals by exception id, without value last."""
-    return rows[hits["at"].gather(_places(tables, hits, query))]
+def ordered(known: Whole, hits: pl.DataFrame, query: Query) -> pl.DataFrame:
+    """What was found among the rows of `known`, in the query's order; equals by exception id, without value last."""
+    return known.rows[_in_order(known, hits, query)]
 
 
-def _places(tables: Tables, hits: pl.DataFrame, query: Query) -> pl.Series:
-    """Where in `hits` the first, second, … of them are."""
-    whole = everything(tables)
-    # What people do changes no order but that of states.
-    number, _ = tables.held(WHOLE if query.sort == "state" else OF_JOBS)
-    name = f"ranks by {query.sort} {query.order}"
-    ranks = tables.made(name, (), lambda: _ranks(whole, query), also=number)
-    rows = hits["row"]
-    if rows.is_empty() or rows.cast(pl.Int64).to_frame().max().item() >= ranks.len():
-        return rows.arg_sort()  # the lake changed between two looks at it: another order is better than an error
-    return ranks.gather(rows).arg_sort()
-
-
-def _ranks(whole: pl.DataFrame, query: Query) -> pl.Series:
-    """Each exception's place in the order. A million are sorted once, not with every page: numbers are then quick."""
-    key = pl.col(query.sort)
-    if query.sort == "severity":
-        key = key.cast(pl.String).replace_strict(_RANK, default=0, return_dtype=pl.Int8)
-    elif query.sort in ("supplier_id", "anomaly_type", "state"):
-        key = key.cast(pl.String)
-    order = (
-        whole.lazy()
-        .select(key.alias("key"), pl.col("exception_id").alias("id"), "row")
-        .sort("key", "id", descending=[query.order == "desc", False], nulls_last=True)
-        .select("row")
-        .with_row_index("rank")
-        .sort("row")
-    )
-    return order.select("rank").collect()["rank"]
+def _in_order(known: Whole, hits: pl.DataFrame, query: Query) -> pl.Series:
+    return chosen(known.ranks(query.sort).of(query.sort, query.order), hits["row"])
 
 
 def _conditions(query: Query, now: datetime) -> Iterator[pl.Expr]:

@@ -2,9 +2,10 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
-from threading import RLock, Thread
+from threading import Event, RLock, Thread
 from typing import Any, TypeVar
 
 import polars as pl
@@ -18,11 +19,22 @@ from jobs.console.recent import Recent
 Found = TypeVar("Found")
 #: How long a table of a lake that is no folder counts as new, seconds: asking for its version is a request.
 _FRESH_SECONDS = 5.0
-#: From so many rows on a frame is not made again at once: the stream writes every few seconds, and whatever rests on
-#: it is made anew each time. It rests for so many times as long as its making took, seconds at most.
-LARGE, _RESTS, _LONGEST_REST_SECONDS = 100_000, 20, 60.0
+#: The stream writes every few seconds, and what rests on a table is made anew each time. Its making rests for so many
+#: times as long as it took, seconds at most.
+_RESTS, _LONGEST_REST_SECONDS = 5, 30.0
+#: What nobody asked for in so long is too old to be shown while it is made again; and how long they then wait for it.
+_OLDEST_SECONDS, _PATIENCE_SECONDS = 45.0, 20.0
 #: Answers of searches that are kept; one over a million exceptions takes 4 MB.
 _KEPT = 16
+
+
+@dataclass
+class _Behind:
+    """How what is made behind stands: since when it rests, and when it was last as new as its tables."""
+
+    was_newest: float = field(default_factory=time.monotonic)
+    rests_until: float = 0.0
+    making: Event | None = None
 
 
 class Tables:
@@ -34,8 +46,8 @@ class Tables:
         self._open: dict[str, tuple[DeltaTable, float, object]] = {}
         self._made: dict[str, tuple[tuple[object, ...], Any, int]] = {}
         self._numbers = count(1)
-        self._making: set[str] = set()
-        self._rests: dict[str, float] = {}
+        self._locks: dict[str, RLock] = {}
+        self._behind: dict[str, _Behind] = {}
         self.recent = Recent(_KEPT)
 
     def table(self, name: str) -> DeltaTable | None:
@@ -65,53 +77,80 @@ class Tables:
 
     def made(self, what: str, of: tuple[str, ...], make: Callable[[], Found], also: object = None) -> Found:
         """What `make` makes of the tables named, made again when one of them has a new version, or `also` changed."""
+        return self.numbered(what, of, make, also)[1]
+
+    def numbered(
+        self, what: str, of: tuple[str, ...], make: Callable[[], Found], also: object = None
+    ) -> tuple[int, Found]:
+        """The same with a number that no other making has: an `also` for what rests on it."""
         with self._lock:
             versions = (*(self.version(name) for name in of), also)
             held = self._made.get(what)
-            if held is None or held[0] != versions:
+            if held is not None and held[0] == versions:
+                return held[2], held[1]
+            making = self._locks.setdefault(what, RLock())
+        with making:  # who asks for something else does not wait
+            with self._lock:
+                held = self._made.get(what)
+                if held is not None and held[0] == versions:
+                    return held[2], held[1]
                 self._made.pop(what, None)  # let go first: two of the largest need not fit in memory
-                held = (versions, make(), next(self._numbers))
-                self._made[what] = held
-            found: Found = held[1]
-            return found
+            made = make()
+            with self._lock:
+                number = next(self._numbers)
+                self._made[what] = versions, made, number
+            return number, made
 
-    def made_behind(self, what: str, of: tuple[str, ...], make: Callable[[], Found]) -> Found:
+    def made_behind(self, what: str, of: tuple[str, ...], make: Callable[[Found | None], Found]) -> Found:
         """The same, for what takes long: whoever asks while it is made again gets what there was before.
 
-        A large frame is then left as it is for a while, a minute at most.
+        `make` is given what there was. It then rests for some times as long as its making took, half a minute at most;
+        nobody is shown what is older than that and its making: they wait for it.
         """
         with self._lock:
-            versions = tuple(self.version(name) for name in of)
-            held = self._made.get(what)
-            if held is None:
-                return self.made(what, of, make, None)
-            rests = time.monotonic() < self._rests.get(what, 0.0)
-            if held[0] != (*versions, None) and what not in self._making and not rests:
-                self._making.add(what)
-                Thread(target=self._make, args=(what, (*versions, None), make), daemon=True).start()
-            found: Found = held[1]
-            return found
+            versions = (*(self.version(name) for name in of), None)
+            held, behind = self._made.get(what), self._behind.setdefault(what, _Behind())
+            if held is not None:
+                if held[0] == versions:
+                    behind.was_newest = time.monotonic()
+                elif not behind.making and time.monotonic() >= behind.rests_until:
+                    behind.making = Event()
+                    Thread(target=self._make, args=(what, versions, make, behind), daemon=True).start()
+        if held is None:
+            return self.made(what, of, lambda: make(None))
+        if held[0] != versions and behind.making and time.monotonic() - behind.was_newest > _OLDEST_SECONDS:
+            behind.making.wait(_PATIENCE_SECONDS)
+            held = self._made.get(what, held)
+        found: Found = held[1]
+        return found
+
+    def last(self, what: str) -> Any:
+        """What was made last under that name; None where nothing was."""
+        held = self._made.get(what)
+        return None if held is None else held[1]
 
     def held(self, what: str) -> tuple[int, Any]:
-        """What was made last under that name, and a number that no other making has: an `also` for what rests on it."""
+        """What was made last under that name, and its number."""
         with self._lock:
             _, found, number = self._made[what]
             return number, found
 
-    def _make(self, what: str, versions: tuple[object, ...], make: Callable[[], Any]) -> None:
-        started = time.monotonic()
+    def _make(self, what: str, versions: tuple[object, ...], make: Callable[[Any], Any], behind: "_Behind") -> None:
+        started, done = time.monotonic(), behind.making
         try:
-            made = make()
+            made = make(self.last(what))
             with self._lock:
-                if isinstance(made, pl.DataFrame) and made.height > LARGE:
-                    now = time.monotonic()
-                    self._rests[what] = now + min(_RESTS * (now - started), _LONGEST_REST_SECONDS)
                 self._made[what] = (versions, made, next(self._numbers))
-        except Exception:  # a table that cannot be read now is read with the next request
+                behind.was_newest = started
+        except Exception:  # a table that cannot be read now is read with a later request
             log.get_logger(__name__).warning("not read", what=what, exc_info=True)
         finally:
             with self._lock:
-                self._making.discard(what)
+                now = time.monotonic()
+                behind.rests_until = now + min(_RESTS * (now - started), _LONGEST_REST_SECONDS)
+                behind.making = None
+            if done is not None:
+                done.set()
 
     def _is_newest(self, name: str, held: DeltaTable, opened: float, identity: object) -> bool:
         """Where the lake is a folder, its files tell."""

@@ -10,12 +10,10 @@ from pydantic import ValidationError
 from jobs.console import actions, redrive, search
 from jobs.console.context import Context, colleagues, require_operator
 from jobs.console.exceptions import visible
-from jobs.console.search import Query
+from jobs.console.search import BULK, Query
 from jobs.console.security import Caller
 from jobs.console.text import whole
 
-#: Exceptions that one action may be about.
-BULK = 50_000
 UNRESOLVED = "UNRESOLVED"
 _LISTS = ("state", "supplier", "type", "severity")
 
@@ -56,16 +54,19 @@ def searched(ours: Context, caller: Caller, query: Query) -> dict[str, Any]:
         "total": told.total,
         "amount_at_risk_usd": told.amount_at_risk_usd,
         "unpriced": told.unpriced,
+        "seen": told.seen,
         "page": query.page,
         "pages": max(1, -(-told.total // query.size)),
         "exceptions": told.page(query).drop("row").to_dicts(),
     }
 
 
-def chosen(ours: Context, caller: Caller, ids: Sequence[str], query: Query | None) -> pl.DataFrame:
-    """The exceptions named, or all that a search finds.
+def chosen(
+    ours: Context, caller: Caller, ids: Sequence[str], query: Query | None, seen: str | None = None
+) -> pl.DataFrame:
+    """The exceptions named, or all that a search finds; `seen`: what `searched` said of it when the user looked.
 
-    404 where one is not there for this user, 409 for none or too many.
+    404 where one is not there for this user, 409 for none or too many, and where the search finds others by now.
     """
     rows = visible(ours.tables, caller.user)
     if query is not None:
@@ -77,6 +78,13 @@ def chosen(ours: Context, caller: Caller, ids: Sequence[str], query: Query | Non
             raise HTTPException(404, "One of these exceptions is not there, or not for you; nothing was done.")
     if found.is_empty():
         raise HTTPException(409, "Nothing was chosen; tick an exception first.")
+    if query is not None and seen is not None and found.height <= BULK and search.seen_of(found) != seen:
+        then = seen.partition("-")[0]
+        raise HTTPException(
+            409,
+            f"The search finds others by now than the {int(then):,} that you saw: {found.height:,}, or the same with "
+            "another state or amount. Nothing was done; look at them again, and repeat it.",
+        )
     if found.height > BULK:
         raise HTTPException(409, f"{found.height:,} exceptions are too many at once; narrow it down to {BULK:,}.")
     return found

@@ -6,16 +6,16 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from pyspark.sql import Row, SparkSession
-from pyspark.sql import functions as F
+from pyspark.sql import Row
 
-from jobs.common import log, policies, tables
+from jobs.common import log, policies
+from jobs.common.engines import Session, engine_of
+from jobs.common.engines.choice import EngineOption, Work, session_for
 from jobs.common.errors import BREAKS_FOUND, DONE, UserError
 from jobs.common.kept import Kept
 from jobs.common.options import AsJson, Debug, SettingsFile
 from jobs.common.output import print_json
 from jobs.common.policies import PolicyFile
-from jobs.common.session import spark_session
 from jobs.common.settings import Settings, load_settings
 from jobs.daily import backtest_text, inputs
 from jobs.daily.backtest_result import Backtest, as_dict, by_supplier, passed_limits, unseen
@@ -23,6 +23,7 @@ from jobs.daily.backtest_store import save
 from jobs.daily.inputs import Pins
 from jobs.daily.replay import inputs_there, pins_of
 from jobs.daily.whatif import DayResult, compare, proposed_inputs
+from reco_rules.engine import F
 
 _OF_CLOSE = ("close_id", "reco_date", "revision", "anomaly_counts")
 
@@ -37,6 +38,7 @@ def command(
         int | None, typer.Option(metavar="N", min=0, help="Exit with 3 where more keys gain or lose a break.")
     ] = None,
     keep: Annotated[bool, typer.Option("--save", help="Keep the result in gold/policy_backtests.")] = False,
+    engine: EngineOption = None,
     settings: SettingsFile = None,
     as_json: AsJson = False,
     debug: Debug = False,
@@ -52,7 +54,8 @@ def command(
     limit = None if max_lost_usd is None else _dollars(max_lost_usd)
     chosen = load_settings(settings)
     proposed = policies.checked(chosen, file)
-    found = backtest(spark_session("reco-backtest", chosen), chosen, proposed, days, datetime.now(UTC))
+    with session_for("reco-backtest", chosen, engine, Work(f"reco policies backtest {file}")) as session:
+        found = backtest(session, chosen, proposed, days, datetime.now(UTC))
     over = passed_limits(found, limit, max_flips)
     gated = limit is not None or max_flips is not None
     tell(chosen, found, over, gated=gated, keep=keep, as_json=as_json)
@@ -73,17 +76,17 @@ def tell(settings: Settings, found: Backtest, over: list[str], *, gated: bool, k
             backtest_text.show(found, over, saved, gated)
 
 
-def backtest(spark: SparkSession, settings: Settings, file: PolicyFile, days: int, now: datetime) -> Backtest:
+def backtest(session: Session, settings: Settings, file: PolicyFile, days: int, now: datetime) -> Backtest:
     """Over the newest close of each of the last `days` closed dates. UserError where there is none, or one's inputs
     are gone: a gate must not pass because a day could not be looked at.
     """
-    closes = last_closes(spark, settings, days)
+    closes = last_closes(session, settings, days)
     logger = log.get_logger(__name__)
     results: list[DayResult] = []
     notes = [f"Only {len(closes)} days are closed, not {days}."] if len(closes) < days else []
     for number, close in enumerate(closes, start=1):
         logger.info("backtesting", close_id=close["close_id"], number=number, of=len(closes))
-        results.append(_one_close(spark, settings, close, file, now))
+        results.append(_one_close(session, settings, close, file, now))
         notes += _unlike_recorded(close, results[-1])
     newest = max(closes, key=lambda close: close["reco_date"])
     before = policies.policies_of(settings, newest["policy_version"])
@@ -102,10 +105,10 @@ def backtest(spark: SparkSession, settings: Settings, file: PolicyFile, days: in
     )
 
 
-def last_closes(spark: SparkSession, settings: Settings, days: int) -> list[Row]:
+def last_closes(session: Session, settings: Settings, days: int) -> list[Row]:
     """Rows of `gold/closes`, oldest date first: the newest revision of the last `days` dates that were closed whole."""
-    path = settings.table_path("closes")
-    rows = tables.read(spark, path).where(~F.col("provisional")) if tables.exists(spark, path) else None
+    engine, path = engine_of(session), settings.table_path("closes")
+    rows = engine.read(path).where(~F.col("provisional")) if engine.exists(path) else None
     known = [] if rows is None else rows.select(*_OF_CLOSE, *Pins.__dataclass_fields__).collect()
     if not known:
         raise UserError(
@@ -130,11 +133,11 @@ def _dollars(text: str) -> Decimal:
     return value
 
 
-def _one_close(spark: SparkSession, settings: Settings, close: Row, file: PolicyFile, now: datetime) -> DayResult:
+def _one_close(session: Session, settings: Settings, close: Row, file: PolicyFile, now: datetime) -> DayResult:
     pins = pins_of(close)
     before = policies.policies_of(settings, pins.policy_version)
-    with inputs_there(spark, close["close_id"], pins, ", or leave it out with a smaller --days"), Kept() as kept:
-        source = inputs.load(spark, settings, pins)
+    with inputs_there(session, close["close_id"], pins, ", or leave it out with a smaller --days"), Kept() as kept:
+        source = inputs.load(session, settings, pins)
         return compare(source, proposed_inputs(source, before, file, now), close["reco_date"], kept)
 
 

@@ -5,16 +5,16 @@ from datetime import date, datetime
 from decimal import Decimal
 
 from pyspark.sql import Column, DataFrame
-from pyspark.sql import functions as F
 
+from jobs.common.engines import engine_of
 from jobs.common.kept import Kept
-from jobs.common.local_rows import held, local_rows
 from jobs.common.policies import DEFAULTS, Policies, PolicyFile, effective, rows_of
 from jobs.daily import verdicts
 from jobs.daily.close import Judged, anomalies_from
 from jobs.daily.inputs import Inputs
 from jobs.daily.totals import Profile
 from jobs.daily.whatif_edges import BREAK, GAINED, LOST, REWEIGHED, SAME, Edge, edges_of
+from reco_rules.engine import F
 from reco_rules.vocabulary import KEY
 from schemas.tables import TABLES
 
@@ -61,11 +61,11 @@ def proposed_inputs(source: Inputs, before: Policies, file: PolicyFile, now: dat
     schema = TABLES["policies"].schema
     rows = rows_of(source.pins.policy_version, file, now)
     listed = [tuple(row[name] for name in schema.names) for row in rows if row["supplier_id"] is not None]
-    spark = source.silver.sparkSession
+    engine = engine_of(source.silver.sparkSession)
     return replace(
         source,
         silver=_with_grace(source.silver, before, file.policies),
-        policies=F.broadcast(local_rows(spark, listed, schema)),
+        policies=F.broadcast(engine.local_rows(listed, schema)),
         defaults=next(row for row in rows if row["supplier_id"] is None),
     )
 
@@ -95,7 +95,7 @@ def _with_grace(silver: DataFrame, before: Policies, after: Policies) -> DataFra
 
 def compare(source: Inputs, proposed: Inputs, day: date, kept: Kept) -> DayResult:
     """Judge the day by both. What comes in is prepared once unless the two read other silver, that is other graces."""
-    rates = held(source.rates(day))
+    rates = engine_of(source.silver.sparkSession).held(source.rates(day))
     came_in = _came_in(source, rates, day, kept)
     other = came_in if proposed.silver is source.silver else _came_in(proposed, rates, day, kept)
     old = Judged(source, rates, verdicts.facts_of(source, came_in, day), Profile())

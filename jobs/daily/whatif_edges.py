@@ -6,19 +6,22 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
-from pyspark.sql import DataFrame, Window
-from pyspark.sql import functions as F
+from pyspark.sql import DataFrame
+from pyspark.sql.types import StructField, StructType
 
 from jobs.common.currencies import minor_units
-from jobs.common.local_rows import local_rows
+from jobs.common.engines import engine_of
 from jobs.common.margins import Rate, RuleResult, rules_of
 from jobs.daily.close import Judged
+from reco_rules.engine import F, Window
 from reco_rules.vocabulary import KEY, AnomalyType, Side
+from schemas.types import STRING
 
 GAINED, LOST, REWEIGHED, SAME = "GAINED", "LOST", "REWEIGHED", "SAME"
 #: Examples kept of each supplier, kind and change.
 EXAMPLES = 3
 BREAK = ("reco_date", *KEY, "anomaly_type")
+_KEYS = StructType([StructField(name, STRING) for name in KEY])
 _LIMITS = {
     AnomalyType.PRICE_MISMATCH: ("price_tolerance_usd", "price_diff_usd"),
     AnomalyType.TIMESTAMP_SKEW: ("allowed_skew_seconds", "skew_seconds"),
@@ -78,7 +81,7 @@ Facts = Mapping[tuple[str, str], Mapping[str, Any]]
 
 
 def _facts(judged: Judged, keys: Sequence[tuple[str, str]]) -> Facts:
-    wanted = local_rows(judged.facts.sparkSession, keys, "supplier_id string, activity_id string")
+    wanted = engine_of(judged.facts.sparkSession).local_rows(keys, _KEYS)
     rows = judged.facts.join(F.broadcast(wanted), on=list(KEY), how="left_semi").collect()
     return {(row["supplier_id"], row["activity_id"]): row.asDict(recursive=True) for row in rows}
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from jobs.cli import demo, demo_console, processes, services
+from jobs.cli import demo, demo_console, doctor, processes, services
 from jobs.cli.broker import free_port
 from jobs.common.errors import UserError
 from jobs.common.settings import Console, Settings
@@ -55,8 +55,13 @@ def test_it_is_left_running_and_told_how_to_sign_in_and_how_to_stop_it(
     assert page.status_code == 200
     assert "BK-SECRET" in page.text
     assert password not in (home / "console-users.yaml").read_text()
-    subprocess.run(["kill", pid], check=True)
+    check = doctor.CHECKS["console"](settings)
+    assert (check.ok, f"a demo left one at {url} on {home}/lake" in check.found) == (True, True)
+    stop = re.search(r"stop the demo's with: (kill \d+)$", check.remedy)
+    assert stop, check
+    subprocess.run(stop[1].split(), check=True)
     assert processes.wait_until(lambda: not processes.is_alive(int(pid)), 20)
+    assert "a demo left one" not in doctor.CHECKS["console"](settings).found
 
 
 def test_without_it_the_last_lines_are_commands_that_open_it(home: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,12 +1,15 @@
 """Acting on exceptions over HTTP: once, by whom may, on what they see."""
 
 import json
+import time
 
 import httpx
 import pytest
 
+from jobs.common.settings import Settings
+from tests.cli.lake_rows import put
 from tests.console.conftest import Ask, sign_in
-from tests.console.lake import DONE, MISSING, PRICE, SECRET, THEIRS
+from tests.console.lake import DONE, MISSING, OURS, PRICE, SECRET, THEIRS, streamed
 
 
 def test_an_action_by_the_api_happens_once_and_shows(own: tuple[str, Ask]) -> None:
@@ -78,7 +81,28 @@ def test_bulk_by_the_page_needs_the_forms_token(own: tuple[str, Ask]) -> None:
         done = client.post("/exceptions/act", data={**form, "csrf": csrf, "back": "https://elsewhere.example"})
         assert (done.status_code, done.headers["location"]) == (303, "/?done=1")
         whole = {"action": "ACKNOWLEDGE", "request_id": "request-2", "csrf": csrf, "whole": "yes", "query": "q=BK-2"}
+        assert client.post("/exceptions/act", data=whole).status_code == 409
+        whole["seen"] = client.get("/api/v1/exceptions?q=BK-2").json()["seen"]
+        assert f'name="seen" value="{whole["seen"]}"' in client.get("/exceptions?q=BK-2").text
         assert client.post("/exceptions/act", data=whole).headers["location"] == "/exceptions?done=1"
+
+
+def test_all_found_are_those_that_were_seen(own: tuple[str, Ask], settings: Settings) -> None:
+    _, ask = own
+    seen = ask("ann", "GET", "/api/v1/exceptions?sort=state").json()
+    assert seen["seen"] == ask("ann", "GET", "/api/v1/exceptions?size=1&order=asc").json()["seen"]
+    act = {"action": "COMMENT", "comment": "x", "request_id": "request-1", "search": {}, "seen": seen["seen"]}
+    put(settings, "nrt_exceptions", [streamed(OURS, "BK-after", "STATUS_MISMATCH")])
+    deadline = time.monotonic() + 20
+    while ask("ann", "GET", "/api/v1/exceptions").json()["total"] == seen["total"]:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    refused = ask("ann", "POST", "/api/v1/exceptions/actions", json=act)
+    assert refused.status_code == 409
+    assert f"than the {seen['total']} that you saw: {seen['total'] + 1}" in refused.json()["detail"]
+    assert ask("ann", "GET", f"/api/v1/exceptions/{PRICE['exception_id']}").json()["history"] == []
+    again = {**act, "seen": ask("ann", "GET", "/api/v1/exceptions").json()["seen"]}
+    assert ask("ann", "POST", "/api/v1/exceptions/actions", json=again).json()["written"] == seen["total"] + 1
 
 
 def test_others_exceptions_cannot_be_acted_on_nor_found(own: tuple[str, Ask]) -> None:

@@ -1,6 +1,7 @@
 """Close, stream and people folded into one state; searches find what they say, in the order they say."""
 
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -10,12 +11,14 @@ from typing import Any
 import polars as pl
 import pytest
 from deltalake import DeltaTable
+from polars.testing import assert_frame_equal
 
 from jobs.common.errors import UserError
 from jobs.common.settings import Settings
 from jobs.console import actions, search
 from jobs.console.actions import Action, Request
-from jobs.console.exceptions import cube, everything, visible
+from jobs.console.exceptions import cube, everything, visible, whole
+from jobs.console.ranks import Order, in_order
 from jobs.console.search import Query
 from jobs.console.tables import Tables
 from jobs.console.users import User
@@ -220,8 +223,11 @@ def test_pages_follow_each_other_in_order_and_what_has_no_value_is_last(tables: 
     assert [page.height for page in pages] == [2, 2, 1, 0]
     assert ids(pl.concat(pages))[0] == "BK-1"
     assert ids(pl.concat(pages))[-1] == "BK-5"
-    assert ids(search.ordered(tables, rows, hits, Query(sort="severity")))[0] == "BK-1"
-    assert ids(search.ordered(tables, rows, hits, Query(sort="activity_id", order="asc")))[:2] == ["BK-1", "BK-2"]
+    assert ids(search.ordered(whole(tables), hits, Query(sort="severity")))[0] == "BK-1"
+    assert ids(search.ordered(whole(tables), hits, Query(sort="activity_id", order="asc")))[:2] == [
+        "BK-1",
+        "BK-2",
+    ]
 
 
 def test_an_answer_that_is_kept_is_the_users_own_and_of_now(tables: Tables) -> None:
@@ -257,25 +263,116 @@ def test_a_table_that_changed_is_seen_soon_and_until_then_what_there_was(setting
     assert everything(tables).height == before + 1
 
 
-def test_a_large_frame_is_not_made_again_with_each_write(
+def after(wanted: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not wanted():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_what_takes_long_is_not_made_again_with_each_write(
     settings: Settings, tables: Tables, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("jobs.console.tables.LARGE", 0)
     monkeypatch.setattr("jobs.console.tables._RESTS", 10**6)
-    clock = time.monotonic
     before = everything(tables).height
-    for number in (1, 2):
-        put(settings, "exceptions", [closed(OURS, f"BK-new-{number}", KIND, "LOW", "1")])
-        deadline = time.monotonic() + 20
-        while number == 1 and everything(tables).height == before:
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+    put(settings, "exceptions", [closed(OURS, "BK-new-1", KIND, "LOW", "1")])
+    after(lambda: everything(tables).height == before + 1)
+    put(settings, "exceptions", [closed(OURS, "BK-new-2", KIND, "LOW", "1")])
     assert [everything(tables).height for _ in range(3)] == [before + 1] * 3
-    monkeypatch.setattr("jobs.console.tables.time.monotonic", lambda: clock() + 61)
-    deadline = clock() + 20
-    while everything(tables).height == before + 1:
-        assert clock() < deadline
-        time.sleep(0.01)
+    clock = time.monotonic
+    monkeypatch.setattr("jobs.console.tables.time.monotonic", lambda: clock() + 31)
+    after(lambda: everything(tables).height == before + 2)
+
+
+def test_nobody_is_shown_what_is_too_old(settings: Settings, tables: Tables, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = everything(tables).height
+    put(settings, "exceptions", [closed(OURS, "BK-new-1", KIND, "LOW", "1")])
+    clock = time.monotonic
+    monkeypatch.setattr("jobs.console.tables.time.monotonic", lambda: clock() + 3600)
+    assert everything(tables).height == before + 1
+
+
+def test_nobody_waits_for_what_rests_on_a_frame_that_is_made_again(
+    settings: Settings, tables: Tables, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = [Query(sort="severity"), Query(sort="state", order="asc")]
+    for query in asked:
+        search.answer(tables, ANN, query)
+    before = cube(tables)["exceptions"].sum()
+    act(tables, PRICE, request(Action.ACKNOWLEDGE))
+    put(settings, "nrt_exceptions", [streamed(OURS, "BK-new", KIND)])
+    search.answer(tables, ANN, asked[1])
+    after(lambda: bool(tables.last("exceptions of jobs").ahead))
+
+    def refused(*_: Any) -> None:
+        raise AssertionError("whoever asks makes it")
+
+    for name in ("exceptions._with_actions", "exceptions._counted", "ranks.Ranks._made"):
+        monkeypatch.setattr(f"jobs.console.{name}", refused)
+    assert cube(tables)["exceptions"].sum() == before + 1
+    for query in asked:
+        assert "BK-new" in search.answer(tables, ANN, query).page(query)["activity_id"]
+
+
+def told(tables: Tables) -> pl.DataFrame:
+    """Everything that may not depend on whether it was made anew or patched, ranks too."""
+    known = whole(tables)
+    orders: tuple[Order, ...] = ("asc", "desc")
+    ids = known.rows["exception_id"]
+    names = [(column, order) for column in search.SORTS for order in orders]
+    ranks = [ids.gather(known.ranks(column).of(column, order)).alias(f"{column} {order}") for column, order in names]
+    words = pl.col(pl.Categorical).cast(pl.String)
+    return known.rows.drop("row").with_columns(words).sort("exception_id").with_columns(ranks)
+
+
+def is_newest(tables: Tables) -> bool:
+    everything(tables)
+    shown = tables.last("exceptions of jobs").tables
+    return all(tables.table(name) is table for name, table in shown.items())
+
+
+def test_what_is_patched_is_what_reading_all_again_gives(
+    settings: Settings, tables: Tables, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jobs.console.tables._RESTS", 0)
+    monkeypatch.setattr("jobs.console.joined._PARTS", 3)
+    everything(tables)
+    path = settings.table_path("nrt_exceptions")
+
+    def merged() -> None:
+        rows = pl.read_delta(path)
+        sooner = pl.when(pl.col("activity_id") == "BK-a").then(pl.lit("RESOLVED")).otherwise("state").alias("state")
+        rows.with_columns(sooner).write_delta(path, mode="overwrite")
+
+    def gone() -> None:
+        DeltaTable(path).delete("activity_id = 'BK-b'")
+
+    steps: list[Callable[[], object]] = [
+        lambda: put(settings, "nrt_exceptions", [streamed(OURS, "BK-a", KIND), streamed(THEIRS, "BK-b", KIND)]),
+        merged,
+        lambda: put(
+            settings, "exceptions", [closed(OURS, "BK-a", KIND, "LOW", "1"), closed(OURS, "BK-z", KIND, "HIGH", "9")]
+        ),
+        lambda: put(settings, "nrt_exceptions", [streamed(OURS, "BK-z", KIND)]),
+        gone,
+        lambda: DeltaTable(path).optimize.compact(),
+    ]
+    for step in steps:
+        with monkeypatch.context() as only:
+            only.setattr("jobs.console.exceptions.rows_of", lambda *_: pytest.fail("everything is read again"))
+            step()
+            after(lambda: is_newest(tables))
+        assert_frame_equal(told(tables), told(Tables(settings)))
+
+
+@pytest.mark.parametrize(
+    "ids",
+    [[], ["short", "b"], ["abcdefgh1", "abcdefgh0", "zzzzzzzz", "abcdefgh", "aaaaaaaa", "abcdefgh00"]],
+    ids=["none", "short", "alike"],
+)
+def test_ids_are_ordered_as_texts(ids: list[str]) -> None:
+    given = pl.Series(ids, dtype=pl.String)
+    assert given.gather(in_order(given)).to_list() == sorted(ids)
 
 
 def test_an_empty_lake_is_no_error(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from pyspark.sql import functions as F
 
 from jobs.common import tables
 from jobs.common.command import run_function
+from jobs.common.engines.duckdb import duckdb_session
 from jobs.common.errors import BREAKS_FOUND, FAILED, USAGE, UserError
 from jobs.common.policies import BUILT_IN, DEFAULTS, parse_policies
 from jobs.common.settings import Settings
@@ -60,6 +61,16 @@ def test_every_story(found: Backtest, supplier: str) -> None:
     for tally in result.tallies:
         assert tally.after_usd - tally.before_usd == tally.gained_usd - tally.lost_usd
         assert tally.after - tally.before == tally.gained - tally.lost
+
+
+def test_duckdb_finds_the_same(found: Backtest, lake: Settings, tmp_path: Path) -> None:
+    file = tmp_path / "policies.yaml"
+    file.write_text(proposal())
+    before = versions(lake)
+    with duckdb_session(Settings()) as session:
+        same = backtest(session, lake, parse_policies(file), 7, NOW)
+    assert replace(same, file=found.file) == found
+    assert versions(lake) == before
 
 
 def test_what_was_compared(found: Backtest) -> None:

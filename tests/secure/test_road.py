@@ -20,7 +20,8 @@ from jobs.common.settings import Kafka, Settings
 from jobs.ingest.polling.deliver import Sink
 from jobs.ingest.polling.main import _check_broker
 from jobs.ingest.publisher import Outgoing
-from jobs.streaming.main import Only, run
+from jobs.streaming.main import run
+from jobs.streaming.queries import Only
 from tests.alerts.support import FakeHttp, change, routes_of, send
 from tests.ingest.databases import Postgres
 from tests.ingest.shop import Shop
