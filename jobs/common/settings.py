@@ -13,8 +13,6 @@ from jobs.common.errors import UserError
 from jobs.common.privacy import Privacy
 from jobs.common.sections import (
     SCHEME,
-    Alerts,
-    Console,
     Daily,
     Formats,
     Kafka,
@@ -23,17 +21,14 @@ from jobs.common.sections import (
     Local,
     Maintenance,
     Metrics,
-    Oidc,
-    Outbox,
     Place,
-    Poll,
     Section,
     Spark,
     Stream,
     Topics,
-    Warehouse,
     as_lake_root,
 )
+from jobs.common.service_sections import Alerts, Console, Oidc, Outbox, Poll, Warehouse
 from jobs.common.yaml_file import Document, complaints, read_yaml, unknown_key
 from schemas.tables import TABLES
 

@@ -9,7 +9,8 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from jobs.common import tables
-from jobs.common.metrics import METRICS, REGISTRY
+from jobs.common.metric_table import METRICS
+from jobs.common.metrics import REGISTRY
 from jobs.common.settings import Settings
 from reco_rules.vocabulary import AnomalyType
 

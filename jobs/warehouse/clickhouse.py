@@ -16,7 +16,7 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 from jobs.common.command import one_line
 from jobs.common.errors import FAILED, UserError
 from jobs.common.secrets import secret
-from jobs.common.sections import Warehouse
+from jobs.common.service_sections import Warehouse
 from jobs.warehouse import ddl
 
 _GENERATION = 1 << 32

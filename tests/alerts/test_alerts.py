@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from jobs.common.metrics import METRICS, Kind
+from jobs.common.metric_table import METRICS, Kind
 
 ROOT = Path(__file__).parents[2]
 RULES = yaml.safe_load((ROOT / "conf/prometheus/alerts.yaml").read_text())["groups"][0]["rules"]

@@ -8,7 +8,8 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
 from jobs.common.errors import UserError
-from jobs.common.metrics import METRICS, Kind, Metric, Registry, endpoint
+from jobs.common.metric_table import METRICS, Kind, Metric
+from jobs.common.metrics import Registry, endpoint
 from jobs.common.settings import Metrics, Settings
 from jobs.streaming.main import run
 from tests.scrape import free_port, scrape
