@@ -90,7 +90,10 @@ def test_the_road_is_told_in_one_place(tmp_path: Path, option: str) -> None:
         ("ca_file: /nowhere/ca.pem", r"kafka\.security\.ca_file: /nowhere/ca\.pem cannot be read: No such file"),
         ("ca_file: KEY", r"kafka\.security\.ca_file: .* holds no certificate as PEM"),
         ("certificate_file: CA, key: 'file:KEY'", r"kafka\.security\.key: .*PKCS #8.*openssl pkcs8 -topk8 -nocrypt"),
-        ("certificate_file: CA, key: 'env:NOT_SET'", r"kafka\.security\.key: env:NOT_SET is not set or empty"),
+        (
+            "certificate_file: CA, key: 'env:NOT_SET'",
+            r"kafka\.security\.key refers to env:NOT_SET, which is not set or empty",
+        ),
     ],
 )
 def test_files_that_are_not_what_they_should_be_are_named(tmp_path: Path, security: str, told: str) -> None:

@@ -101,7 +101,9 @@ def scratch_of(settings: Settings) -> list[str]:
     return [folder.name.split("-")[2] for folder in Path(settings.lake.root).glob("reco-duckdb-*")]
 
 
-@pytest.mark.parametrize("step", ["require_expectations", "exceptions.keep_lives"])
+@pytest.mark.parametrize(
+    "step", [pytest.param("require_expectations", marks=pytest.mark.long), "exceptions.keep_lives"]
+)
 def test_two_closes_at_once_do_not_take_one_number(
     lakes: tuple[Settings, Settings, Report], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:

@@ -51,6 +51,7 @@ def test_a_revision_records_what_changed(spark: SparkSession, tmp_path: Path, mo
     ]
 
 
+@pytest.mark.long
 def test_a_day_that_loses_its_history_is_stale(spark: SparkSession, tmp_path: Path) -> None:
     """The late event draws one of the day after it into its own day, out of the reach of the last day's history."""
     last = NOON + timedelta(days=8)

@@ -149,4 +149,4 @@ def test_without_a_token_it_says_where_one_is_looked_for(
     monkeypatch.delenv("DATABRICKS_TOKEN", raising=False)
     code, _, told = reco("databricks", "--to", deployment(host="https://x"), "--plan", *DAILY)
     assert code == 2
-    assert "databricks.token: env:DATABRICKS_TOKEN is not set" in told
+    assert "databricks.token refers to env:DATABRICKS_TOKEN, which is not set" in told

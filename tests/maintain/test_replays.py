@@ -21,6 +21,7 @@ from tests.maintain.test_maintain import grown, in_the_log
 DAYS = 2
 
 
+@pytest.mark.long
 def test_each_close_replays_to_its_hash_after_maintenance(
     spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -90,7 +90,7 @@ WAYS: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize(
-    "way", ["certificate", *(pytest.param(way, marks=pytest.mark.long) for way in ("SCRAM-SHA-256", "PLAIN"))]
+    "way", [pytest.param(way, marks=pytest.mark.long) for way in ("certificate", "SCRAM-SHA-256", "PLAIN")]
 )
 def test_both_kinds_of_client_come_in_by_every_way(
     way: str, make: Make, secure: SecureBroker, spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -232,6 +232,7 @@ def test_what_is_told_can_be_told_apart(told: Told) -> None:
     assert last <= {(message["exceptionId"], message["state"]) for message in kinds["EXCEPTION"]}
 
 
+@pytest.mark.long
 def test_new_rates_and_tolerances_judge_anew_and_what_comes_back_is_said_again(
     spark: SparkSession, broker: Broker, tmp_path: Path
 ) -> None:

@@ -280,6 +280,7 @@ def test_a_zone_is_asked_by_its_clock_early_enough_for_the_repeated_hour(moment:
     assert told_time(datetime.fromisoformat(moment).timestamp(), paging) == told
 
 
+@pytest.mark.long
 def test_nothing_is_skipped_in_the_hour_that_a_clock_shows_twice(
     rig: Rig, httpserver: HTTPServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
