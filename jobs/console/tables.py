@@ -1,11 +1,11 @@
 """The lake as the console reads it: each table opened once a version, without a JVM."""
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 from threading import Event, RLock, Thread
+from time import monotonic
 from typing import Any, TypeVar
 
 import polars as pl
@@ -32,7 +32,7 @@ _KEPT = 16
 class _Behind:
     """How what is made behind stands: since when it rests, and when it was last as new as its tables."""
 
-    was_newest: float = field(default_factory=time.monotonic)
+    was_newest: float = field(default_factory=monotonic)
     rests_until: float = 0.0
     making: Event | None = None
 
@@ -61,7 +61,7 @@ class Tables:
             if fresh is None:
                 self._open.pop(name, None)
             else:
-                self._open[name] = fresh, time.monotonic(), self._identity(name, fresh)
+                self._open[name] = fresh, monotonic(), self._identity(name, fresh)
             return fresh
 
     def version(self, name: str) -> tuple[int, object] | None:
@@ -112,13 +112,13 @@ class Tables:
             held, behind = self._made.get(what), self._behind.setdefault(what, _Behind())
             if held is not None:
                 if held[0] == versions:
-                    behind.was_newest = time.monotonic()
-                elif not behind.making and time.monotonic() >= behind.rests_until:
+                    behind.was_newest = monotonic()
+                elif not behind.making and monotonic() >= behind.rests_until:
                     behind.making = Event()
                     Thread(target=self._make, args=(what, versions, make, behind), daemon=True).start()
         if held is None:
             return self.made(what, of, lambda: make(None))
-        if held[0] != versions and behind.making and time.monotonic() - behind.was_newest > _OLDEST_SECONDS:
+        if held[0] != versions and behind.making and monotonic() - behind.was_newest > _OLDEST_SECONDS:
             behind.making.wait(_PATIENCE_SECONDS)
             held = self._made.get(what, held)
         found: Found = held[1]
@@ -136,7 +136,7 @@ class Tables:
             return number, found
 
     def _make(self, what: str, versions: tuple[object, ...], make: Callable[[Any], Any], behind: "_Behind") -> None:
-        started, done = time.monotonic(), behind.making
+        started, done = monotonic(), behind.making
         try:
             made = make(self.last(what))
             with self._lock:
@@ -146,7 +146,7 @@ class Tables:
             log.get_logger(__name__).warning("not read", what=what, exc_info=True)
         finally:
             with self._lock:
-                now = time.monotonic()
+                now = monotonic()
                 behind.rests_until = now + min(_RESTS * (now - started), _LONGEST_REST_SECONDS)
                 behind.making = None
             if done is not None:
@@ -155,7 +155,7 @@ class Tables:
     def _is_newest(self, name: str, held: DeltaTable, opened: float, identity: object) -> bool:
         """Where the lake is a folder, its files tell."""
         if not self.settings.is_local_lake:
-            return time.monotonic() - opened < _FRESH_SECONDS
+            return monotonic() - opened < _FRESH_SECONDS
         return self._identity(name, held) == identity and not self._commit(name, held.version() + 1).exists()
 
     def _identity(self, name: str, held: DeltaTable) -> object:

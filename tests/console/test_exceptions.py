@@ -280,7 +280,7 @@ def test_what_takes_long_is_not_made_again_with_each_write(
     put(settings, "exceptions", [closed(OURS, "BK-new-2", KIND, "LOW", "1")])
     assert [everything(tables).height for _ in range(3)] == [before + 1] * 3
     clock = time.monotonic
-    monkeypatch.setattr("jobs.console.tables.time.monotonic", lambda: clock() + 31)
+    monkeypatch.setattr("jobs.console.tables.monotonic", lambda: clock() + 31)
     after(lambda: everything(tables).height == before + 2)
 
 
@@ -288,7 +288,7 @@ def test_nobody_is_shown_what_is_too_old(settings: Settings, tables: Tables, mon
     before = everything(tables).height
     put(settings, "exceptions", [closed(OURS, "BK-new-1", KIND, "LOW", "1")])
     clock = time.monotonic
-    monkeypatch.setattr("jobs.console.tables.time.monotonic", lambda: clock() + 3600)
+    monkeypatch.setattr("jobs.console.tables.monotonic", lambda: clock() + 3600)
     assert everything(tables).height == before + 1
 
 
