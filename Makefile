@@ -23,6 +23,7 @@ test: setup ## the tests
 test-long: export RECO_WORKLOADS ?= 5000
 test-long: export RECO_STREAM_WORKLOADS ?= 2000
 test-long: export RECO_COMPILED ?= 1
+test-long: export RECO_CLOSE_BY ?= spark
 test-long: setup ## the tests with many more generated workloads and kills (an hour)
 	$(PYTEST) $(SIDE_BY_SIDE) $(ARGS)
 
@@ -47,6 +48,7 @@ bench-relay: ## the outbox relay beside a bare loop: rate, latency, memory (ARGS
 	@tools/bootstrap.sh bench
 	.venv-bench/bin/python -m bench.relay $(ARGS)
 
+test-spark40: export RECO_CLOSE_BY ?= spark
 test-spark40: ## the tests of the rules and the close on pyspark 4.0
 	@tools/bootstrap.sh spark40
 	.venv-spark40/bin/python -m pytest -m "not long" tests/reco_rules tests/daily $(ARGS)

@@ -231,5 +231,5 @@ def _unknown(everything: Inputs, source: Inputs, key: Key, day: date | None) -> 
 
 
 def _nearest(rows: DataFrame, column: str, wanted: str) -> list[str]:
-    distance = F.levenshtein(F.col(column), F.lit(wanted))
-    return [row[0] for row in rows.select(column).distinct().orderBy(distance, column).limit(_NEAR).collect()]
+    each = rows.select(column).distinct().withColumn("distance", F.levenshtein(F.col(column), F.lit(wanted)))
+    return [row[0] for row in each.orderBy("distance", column).limit(_NEAR).collect()]

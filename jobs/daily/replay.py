@@ -26,7 +26,7 @@ from reco_rules.engine import F
 
 _GONE = re.compile(
     r"time travel|VERSION_NOT_FOUND|VERSION_NOT_CONTIGUOUS|FILE_NOT_EXIST|FileNotFound|does not exist|"
-    r"not available|reconstruct|PATH_NOT_FOUND|MISSING_DELTA_TABLE",
+    r"not available|No files found|reconstruct|PATH_NOT_FOUND|MISSING_DELTA_TABLE|at version \d+ cannot be read",
     re.IGNORECASE,
 )
 _SHOWN_IDS = 10
@@ -114,7 +114,7 @@ def recorded_close(session: Session, settings: Settings, close_id: str) -> Row:
     row = closes.where(F.col("close_id") == close_id).head()
     if row is None:
         newest = closes.orderBy(F.col("reco_date").desc(), F.col("revision").desc()).select("close_id")
-        known = ", ".join(found[0] for found in newest.take(_SHOWN_IDS))
+        known = ", ".join(found[0] for found in newest.limit(_SHOWN_IDS).collect())
         raise UserError(f"There is no close {close_id} in {path}; the last ones are {known}.")
     return row
 

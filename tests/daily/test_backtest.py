@@ -15,6 +15,7 @@ from pyspark.sql import functions as F
 
 from jobs.common import tables
 from jobs.common.command import run_function
+from jobs.common.engines import Session
 from jobs.common.engines.duckdb import duckdb_session
 from jobs.common.errors import BREAKS_FOUND, FAILED, USAGE, UserError
 from jobs.common.policies import BUILT_IN, DEFAULTS, parse_policies
@@ -24,26 +25,29 @@ from jobs.daily.backtest_result import Backtest, SupplierResult, by_supplier, pa
 from jobs.daily.close import close_day
 from jobs.daily.whatif import DayResult, Tally
 from tests.daily import small_lake
+from tests.daily.conftest import Opens
 from tests.daily.policy_stories import NOW, STORIES, proposal
 from tests.daily.small_lake import DAY, event, pair
 
 
 @pytest.fixture(scope="module")
-def lake(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+def lake(opens: Opens, tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """A closed day, and an event that came after its close."""
     rows = [row for events, *_ in STORIES.values() for row in events]
     settings = small_lake.make(tmp_path_factory.mktemp("backtest"), rows)
-    close_day(spark, settings, DAY, NOW)
+    with opens() as session:
+        close_day(session, settings, DAY, NOW)
     small_lake.append(settings, [event("AGODA", "BK-LATE", 15_000, supplier_id="SUP-LATE")], 1000)
     return settings
 
 
 @pytest.fixture(scope="module")
-def found(spark: SparkSession, lake: Settings, tmp_path_factory: pytest.TempPathFactory) -> Backtest:
+def found(opens: Opens, lake: Settings, tmp_path_factory: pytest.TempPathFactory) -> Backtest:
     file = tmp_path_factory.mktemp("proposed") / "policies.yaml"
     file.write_text(proposal())
     before = versions(lake)
-    result = backtest(spark, lake, parse_policies(file), 7, NOW)
+    with opens() as session:
+        result = backtest(session, lake, parse_policies(file), 7, NOW)
     assert versions(lake) == before
     return result
 
@@ -63,13 +67,16 @@ def test_every_story(found: Backtest, supplier: str) -> None:
         assert tally.after - tally.before == tally.gained - tally.lost
 
 
-def test_duckdb_finds_the_same(found: Backtest, lake: Settings, tmp_path: Path) -> None:
+@pytest.mark.long
+def test_both_engines_find_the_same(spark: SparkSession, found: Backtest, lake: Settings, tmp_path: Path) -> None:
     file = tmp_path / "policies.yaml"
     file.write_text(proposal())
     before = versions(lake)
+    by_spark = backtest(spark, lake, parse_policies(file), 7, NOW)
     with duckdb_session(Settings()) as session:
-        same = backtest(session, lake, parse_policies(file), 7, NOW)
-    assert replace(same, file=found.file) == found
+        by_duckdb = backtest(session, lake, parse_policies(file), 7, NOW)
+    assert by_spark == by_duckdb
+    assert replace(by_spark, file=found.file) == found
     assert versions(lake) == before
 
 
@@ -185,15 +192,15 @@ def test_what_is_wrong_is_refused_before_anything_is_read(
     assert re.search(says, line)
 
 
-def test_a_lake_without_closes_says_so(spark: SparkSession, tmp_path: Path) -> None:
+def test_a_lake_without_closes_says_so(session: Session, tmp_path: Path) -> None:
     settings = small_lake.make(tmp_path / "lake", pair("BK-1"))
     with pytest.raises(UserError, match=r"There is no close .*reco daily --date") as error:
-        last_closes(spark, settings, 7)
+        last_closes(session, settings, 7)
     assert error.value.exit_code == USAGE
 
 
 def test_the_last_closes_are_the_newest_revisions_of_whole_days(
-    spark: SparkSession, lake: Settings, tmp_path: Path
+    spark: SparkSession, session: Session, lake: Settings, tmp_path: Path
 ) -> None:
     """Rows like the real one but for what is changed; the inputs of the newest are gone."""
     path = lake.table_path("closes")
@@ -211,15 +218,15 @@ def test_the_last_closes_are_the_newest_revisions_of_whole_days(
     file = tmp_path / "proposed.yaml"
     file.write_text("version: 1")
     try:
-        assert [row["close_id"] for row in last_closes(spark, lake, 7)] == ["2026-03-10-r1", "2026-03-11-r2"]
+        assert [row["close_id"] for row in last_closes(session, lake, 7)] == ["2026-03-10-r1", "2026-03-11-r2"]
         with pytest.raises(UserError, match=r"2026-03-11-r2 .*silver/activity at version 77.*smaller --days") as error:
-            backtest(spark, lake, parse_policies(file), 1, NOW)
+            backtest(session, lake, parse_policies(file), 1, NOW)
     finally:
         DeltaTable(path).restore(before)
     assert error.value.exit_code == FAILED
 
 
-def test_files_that_are_gone_are_named(spark: SparkSession, lake: Settings, tmp_path: Path) -> None:
+def test_files_that_are_gone_are_named(session: Session, lake: Settings, tmp_path: Path) -> None:
     """As VACUUM leaves them: the version is in the log, its files are not in the folder."""
     hidden = {path: tmp_path / path.name for path in Path(lake.table_path("activity")).rglob("*.parquet")}
     file = tmp_path / "proposed.yaml"
@@ -228,7 +235,7 @@ def test_files_that_are_gone_are_named(spark: SparkSession, lake: Settings, tmp_
         path.rename(away)
     try:
         with pytest.raises(UserError, match=r"2026-03-10-r1 cannot be replayed.*VACUUM.*smaller --days") as error:
-            backtest(spark, lake, parse_policies(file), 1, NOW)
+            backtest(session, lake, parse_policies(file), 1, NOW)
     finally:
         for path, away in hidden.items():
             away.rename(path)

@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from pyspark.sql import SparkSession
 
+from jobs.common.engines import Session
 from jobs.common.errors import FAILED, UserError
 from jobs.daily.checks import run_expectations
 from jobs.daily.close import close_day
@@ -63,10 +63,10 @@ def test_every_promise_is_critical() -> None:
         assert f" of {name}" in told
 
 
-def test_a_day_that_breaks_them_is_not_published(spark: SparkSession, tmp_path: Path) -> None:
+def test_a_day_that_breaks_them_is_not_published(session: Session, tmp_path: Path) -> None:
     settings = small_lake.make(tmp_path, [*small_lake.pair("BK-1", status="WEIRD"), *small_lake.pair("BK-2")])
     with pytest.raises(UserError, match=r"2026-03-10 .*unknown_status.*_expectations/2026-03-10/index.html") as error:
-        close_day(spark, settings, DAY, small_lake.NOON)
+        close_day(session, settings, DAY, small_lake.NOON)
     assert error.value.exit_code == FAILED
     assert not (tmp_path / "gold").exists()
     assert (tmp_path / "_expectations" / "2026-03-10" / "index.html").exists()

@@ -4,9 +4,9 @@ import json
 from decimal import Decimal
 
 import pytest
-from pyspark.sql import SparkSession
 
 from jobs.common.command import run_function
+from jobs.common.engines import Session
 from jobs.common.errors import DONE, USAGE, UserError
 from jobs.common.margins import allowed_amounts, duration
 from jobs.common.settings import Settings
@@ -18,16 +18,16 @@ from tests.daily.small_lake import DAY, SUPPLIER
 Closed = tuple[Settings, Report]
 
 
-def of(spark: SparkSession, closed: Closed, activity: str) -> Explanation:
-    return explain(spark, closed[0], Key(SUPPLIER, activity), DAY)
+def of(session: Session, closed: Closed, activity: str) -> Explanation:
+    return explain(session, closed[0], Key(SUPPLIER, activity), DAY)
 
 
 def changes(found: Explanation, kind: str) -> str:
     return "; ".join(text for rule in found.rules if rule.anomaly_type == kind for text in rule.changes)
 
 
-def test_a_price_break(spark: SparkSession, closed: Closed, capsys: pytest.CaptureFixture[str]) -> None:
-    found = explain(spark, closed[0], Key(SUPPLIER, "BK-EUR"))
+def test_a_price_break(session: Session, closed: Closed, capsys: pytest.CaptureFixture[str]) -> None:
+    found = explain(session, closed[0], Key(SUPPLIER, "BK-EUR"))
     assert (found.reco_date, found.outcome, found.anomaly_types) == (DAY, "MISMATCHED", ["PRICE_MISMATCH"])
     (price,) = [rule for rule in found.rules if rule.rule == "price"]
     assert price.broken
@@ -53,8 +53,8 @@ def test_a_price_break(spark: SparkSession, closed: Closed, capsys: pytest.Captu
         assert text in told
 
 
-def test_everything_at_once(spark: SparkSession, closed: Closed) -> None:
-    found = of(spark, closed, "BK-MESSY")
+def test_everything_at_once(session: Session, closed: Closed) -> None:
+    found = of(session, closed, "BK-MESSY")
     kinds = ["DELAYED_SUPPLIER", "DUPLICATE_AGODA", "STATUS_MISMATCH", "TIMESTAMP_SKEW"]
     assert found.anomaly_types == kinds
     assert [one.anomaly_type for one in found.breaks] == kinds
@@ -71,27 +71,30 @@ def test_everything_at_once(spark: SparkSession, closed: Closed) -> None:
     assert "raise max_delay for SUP-007 to 3h" in changes(found, "DELAYED_SUPPLIER")
 
 
-def test_history_and_missing_rates(spark: SparkSession, closed: Closed) -> None:
-    refund = of(spark, closed, "BK-REFUND")
+def test_history_and_missing_rates(session: Session, closed: Closed) -> None:
+    refund = of(session, closed, "BK-REFUND")
     assert refund.anomaly_types == ["STATUS_MISMATCH", "TIMESTAMP_SKEW"]
     assert [delivery.marks for delivery in refund.deliveries] == [["history"], ["latest", "history"], ["latest"]]
-    baht = of(spark, closed, "BK-BAHT")
+    baht = of(session, closed, "BK-BAHT")
     assert baht.anomaly_types == ["FX_RATE_MISSING"]
     assert baht.breaks[0].amount_at_risk_usd is None
     assert "a rate for THB of a date from 2026-03-03 to 2026-03-10" in changes(baht, "FX_RATE_MISSING")
 
 
 def test_what_came_after_the_close(
-    spark: SparkSession, closed: Closed, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    closed: Closed, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """BK-ALONE was published as missing; its other side came since, and BK-LATE has no fact yet."""
+    """BK-ALONE was published as missing; its other side came since."""
     monkeypatch.setenv("RECO_LAKE__ROOT", closed[0].lake.root)
     assert run_function(command, [SUPPLIER, "BK-ALONE", "--date", "2026-03-10", "--json"], "explain") == DONE
     told = json.loads(capsys.readouterr().out)
     assert told["published"]["outcome"] == "MISSING_SUPPLIER"
     assert told["outcome"] == "MATCHED"
     assert told["rates"][0]["usd_per_unit"] == "0.0067"
-    late = explain(spark, closed[0], Key(SUPPLIER, "BK-LATE"))
+
+
+def test_what_has_no_fact_yet(session: Session, closed: Closed) -> None:
+    late = explain(session, closed[0], Key(SUPPLIER, "BK-LATE"))
     assert (late.reco_date, late.outcome, late.published) == (DAY, "MATCHED", None)
 
 
@@ -105,11 +108,9 @@ def test_what_came_after_the_close(
     ],
     ids=lambda value: str(value)[:20],
 )
-def test_an_unknown_key_is_told_what_is_near(
-    spark: SparkSession, closed: Closed, key: Key, on: object, says: str
-) -> None:
+def test_an_unknown_key_is_told_what_is_near(session: Session, closed: Closed, key: Key, on: object, says: str) -> None:
     with pytest.raises(UserError, match=says) as error:
-        explain(spark, closed[0], key, on)  # type: ignore[arg-type]
+        explain(session, closed[0], key, on)  # type: ignore[arg-type]
     assert error.value.exit_code == USAGE
 
 

@@ -9,6 +9,7 @@ from pyspark.sql import functions as F
 
 from jobs.common import tables
 from jobs.common.command import run_function
+from jobs.common.engines import Session, engine_of
 from jobs.common.errors import FAILED, USAGE, UserError
 from jobs.common.settings import Settings
 from jobs.daily.close import Report
@@ -25,13 +26,13 @@ def record(spark: SparkSession, settings: Settings, close_id: str, **changed: Co
     row.write.format("delta").mode("append").save(path)
 
 
-def test_it_is_equal_after_more_data_has_come(spark: SparkSession, closed: Closed) -> None:
+def test_it_is_equal_after_more_data_has_come(session: Session, closed: Closed) -> None:
     settings, report = closed
-    found = replay(spark, settings, report.close_id)
+    found = replay(session, settings, report.close_id)
     assert found.equal
     assert found.replayed_hash == report.content_hash
     assert found.differences() == {}
-    assert not tables.exists(spark, f"{settings.lake.root}/_replay/{report.close_id}/anomalies")
+    assert not engine_of(session).exists(f"{settings.lake.root}/_replay/{report.close_id}/anomalies")
 
 
 def test_what_was_tampered_with_is_named(
@@ -51,18 +52,18 @@ def test_what_was_tampered_with_is_named(
     assert kept.count() == report.facts
 
 
-def test_inputs_that_are_gone_are_named(spark: SparkSession, closed: Closed) -> None:
+def test_inputs_that_are_gone_are_named(spark: SparkSession, session: Session, closed: Closed) -> None:
     settings, _ = closed
     record(spark, settings, "vacuumed", silver_version=F.lit(77).cast("long"))
     with pytest.raises(UserError, match=r"silver/activity at version 77.*VACUUM") as error:
-        replay(spark, settings, "vacuumed")
+        replay(session, settings, "vacuumed")
     assert error.value.exit_code == FAILED
 
 
-def test_an_unknown_close_is_told_what_there_is(spark: SparkSession, closed: Closed) -> None:
+def test_an_unknown_close_is_told_what_there_is(session: Session, closed: Closed) -> None:
     settings, _ = closed
     with pytest.raises(UserError, match=r"no close 2020-01-01-r1 .*2026-03-10-r1") as error:
-        replay(spark, settings, "2020-01-01-r1")
+        replay(session, settings, "2020-01-01-r1")
     assert error.value.exit_code == USAGE
 
 

@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pyspark.sql import SparkSession
 
-from jobs.common import tables
+from jobs.common.engines import Session, engine_of
 from jobs.common.settings import Settings
 from jobs.daily import close, exceptions
 from jobs.daily.close import close_day
@@ -19,18 +18,18 @@ from tests.daily.small_lake import DAY, NOON
 _CHANGES = ("revision", "change", "activity_id", "outcome_before", "outcome_after", "supplier_moved_usd", "close_id")
 
 
-def changes(spark: SparkSession, settings: Settings) -> list[tuple[Any, ...]]:
-    rows = tables.read(spark, settings.table_path("close_changes")).select(*_CHANGES)
+def changes(session: Session, settings: Settings) -> list[tuple[Any, ...]]:
+    rows = engine_of(session).read(settings.table_path("close_changes")).select(*_CHANGES)
     return sorted(tuple(row) for row in rows.collect())
 
 
-def test_a_revision_records_what_changed(spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_revision_records_what_changed(session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = small_lake.make(tmp_path, [*small_lake.pair("BK-OK"), small_lake.event("AGODA", "BK-ALONE", 15_000)])
-    first = close_day(spark, settings, DAY, NOON)
+    first = close_day(session, settings, DAY, NOON)
     assert (first.revision, first.changed_facts, first.amount_at_risk_usd) == (1, None, Decimal(150))
     small_lake.append(settings, [*small_lake.pair("BK-LATE"), small_lake.event("SUPPLIER", "BK-ALONE", 15_000)], 1000)
 
-    planned = close_day(spark, settings, DAY, NOON, dry_run=True)
+    planned = close_day(session, settings, DAY, NOON, dry_run=True)
     assert (planned.changes, planned.moved_usd) == ({"ADDED": 1, "CHANGED": 1}, Decimal(-150))
 
     def stopped(*_: object) -> None:
@@ -41,18 +40,18 @@ def test_a_revision_records_what_changed(spark: SparkSession, tmp_path: Path, mo
         with monkeypatch.context() as patched:
             patched.setattr(module, name, stopped)
             with pytest.raises(InterruptedError):
-                close_day(spark, settings, DAY, NOON)
+                close_day(session, settings, DAY, NOON)
 
-    second = close_day(spark, settings, DAY, NOON)
+    second = close_day(session, settings, DAY, NOON)
     assert (second.revision, second.changes, second.moved_usd) == (2, planned.changes, planned.moved_usd)
-    assert changes(spark, settings) == [
+    assert changes(session, settings) == [
         (2, "ADDED", "BK-LATE", None, "MATCHED", Decimal(100), second.close_id),
         (2, "CHANGED", "BK-ALONE", "MISSING_SUPPLIER", "MATCHED", Decimal(150), second.close_id),
     ]
 
 
 @pytest.mark.long
-def test_a_day_that_loses_its_history_is_stale(spark: SparkSession, tmp_path: Path) -> None:
+def test_a_day_that_loses_its_history_is_stale(session: Session, tmp_path: Path) -> None:
     """The late event draws one of the day after it into its own day, out of the reach of the last day's history."""
     last = NOON + timedelta(days=8)
     in_reach = NOON.replace(hour=0, minute=10) + timedelta(days=1)
@@ -64,11 +63,11 @@ def test_a_day_that_loses_its_history_is_stale(spark: SparkSession, tmp_path: Pa
         ],
     )
     # Both sides, eight days apart.
-    assert close_day(spark, settings, last.date(), last).outcomes == {"MISMATCHED": 1}
+    assert close_day(session, settings, last.date(), last).outcomes == {"MISMATCHED": 1}
     small_lake.append(
         settings,
         [small_lake.event("AGODA", "BK-1", event_id="A0", event_time=in_reach - timedelta(minutes=20))],
         1000,
     )
-    assert stale_dates(spark, settings) == [last.date()]
-    assert close_day(spark, settings, last.date(), last).outcomes == {"MISSING_AGODA": 1}
+    assert stale_dates(session, settings) == [last.date()]
+    assert close_day(session, settings, last.date(), last).outcomes == {"MISSING_AGODA": 1}
