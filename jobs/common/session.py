@@ -30,6 +30,12 @@ SQL_CONF = {
     "spark.sql.streaming.disabledV2MicroBatchReaders": "org.apache.spark.sql.kafka010.KafkaSourceProvider",
 }
 
+#: A dictionary of values that come once is made, and then thrown away. Not Spark's own names: it would warn of them
+#: where they are set before it runs.
+_PARQUET_CONF = {
+    f"parquet.enable.dictionary#{name}": "false" for name in ("value", "event_id", "activity_id", "offset")
+}
+
 #: The same of the settings that its web pages and logs show.
 _REDACTED = "(?i)secret|password|token|access[.]?key|jaas|keystore"
 
@@ -89,7 +95,7 @@ def spark_session(app: str, settings: Settings) -> SparkSession:
     for key, value in {**SQL_CONF, **_s3_conf(settings), **settings.spark.conf}.items():
         builder = builder.config(key, value)
     session = builder.getOrCreate()
-    for key, value in SQL_CONF.items():
+    for key, value in {**SQL_CONF, **_PARQUET_CONF}.items():
         session.conf.set(key, settings.spark.conf.get(key, value))
     session.sparkContext.setLogLevel("WARN")
     _look_up_once(session)

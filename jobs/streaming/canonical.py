@@ -25,12 +25,14 @@ def messages(rows: DataFrame, topics: Topics, partitions: Mapping[str, int]) -> 
             F.when(to_nrt, _topic(topics.agoda_nrt, topics.supplier_nrt)),
         )
     )
-    routed = rows.where(is_event | is_beat).select(
-        F.explode(routes).alias("to"),
+    written = rows.where(is_event | is_beat).select(
+        routes.alias("routes"),
         F.col("partition").alias("raw_partition"),
         F.coalesce(F.when(is_event, F.col("activityId").cast("binary")), F.col("key")).alias("key"),
         F.when(is_event, F.to_json(_event())).otherwise(F.to_json(_heartbeat())).alias("value"),
     )
+    # In a step of its own: a message that goes to two topics would be written twice.
+    routed = written.select(F.explode("routes").alias("to"), "raw_partition", "key", "value")
     count = F.lit(1)
     for topic, number in partitions.items():
         count = F.when(F.col("to") == topic, F.lit(number)).otherwise(count)

@@ -23,6 +23,8 @@ _LONE_SURROGATE = (
     r"(?i)(?<!\\)(\\\\)*\\ud[89ab][0-9a-f]{2}(?!\\ud[c-f][0-9a-f]{2})"
     r"|(?<!\\ud[89ab][0-9a-f]{2})(?<!\\)(\\\\)*\\ud[c-f][0-9a-f]{2}"
 )
+#: One object without an escape, in which no other ends and after which nothing comes.
+_SIMPLE = r"\A[^}\\]*+\}\z"
 _STRINGS = ("eventId", "activityId", "supplierId", "activityType", "currency", "status", "eventTime")
 _INTEGERS = ("amountMinor", "version")
 #: What `schema_of_variant` says of an object that has just the contract's fields, with all in their JSON types.
@@ -85,10 +87,13 @@ def payload(records: DataFrame, formats: Formats | None) -> DataFrame:
         "*", too_large.alias("is_too_large"), F.when(F.is_valid_utf8(text) & begins, text).alias("text")
     )
     halved = F.contains(F.col("text"), F.lit("\\u")) & F.col("text").rlike(_LONE_SURROGATE)
-    # Spark reads the first value of a text and ignores what follows it; inside an array what follows must be our mark.
-    wrapped = F.try_parse_json(F.when(~halved, F.concat(F.lit("["), F.col("text"), F.lit(f',"{_END}"]'))))
+    # Spark reads the first value of a text and ignores what follows it. Nothing does where the only closing brace is
+    # the last character; else, inside an array, what follows must be our mark, which takes three times as long.
+    is_simple = F.col("text").rlike(_SIMPLE)
+    wrapped = F.try_parse_json(F.when(~is_simple & ~halved, F.concat(F.lit("["), F.col("text"), F.lit(f',"{_END}"]'))))
     ended = F.try_variant_get("wrapped", "$[1]", "string") == _END
-    json = F.when(ended, F.try_variant_get("wrapped", "$[0]", "variant"))
+    within = F.when(ended, F.try_variant_get("wrapped", "$[0]", "variant"))
+    json = F.when(is_simple, F.try_parse_json("text")).otherwise(within)
     read = as_text.withColumn("wrapped", wrapped).withColumn("json", json).drop("wrapped")
     if not formats:
         return read
@@ -121,7 +126,8 @@ def _with_fields(records: DataFrame, formats: Formats | None) -> DataFrame:
 
     # Whose payload a header says it is speaks for that supplier alone: neither for the whole topic nor for another.
     of = F.when(F.col("source") == Side.SUPPLIER.value, F.col("header_supplier") if formats else header_supplier())
-    beats = (F.col("heartbeat_type") == "BOOLEAN") & F.try_variant_get("json", "$.heartbeat", "boolean")
+    # Of a plain event the type is null, and both sides of an `&` would be asked.
+    beats = F.when(F.col("heartbeat_type") == "BOOLEAN", F.try_variant_get("json", "$.heartbeat", "boolean"))
     header = F.get(F.filter("headers", _names_event), F.lit(0))["value"].cast("string")
     valued = typed.select(
         *[F.col(name) for name in typed.columns if name not in ("read", "text")],
