@@ -72,6 +72,12 @@ class Asked(BaseModel):
         pattern=r"^\d{1,9}-[0-9a-f]{16}$",
         description="`seen` of the same search by GET; where it finds others by now, nothing is done and 409 says so",
     )
+    saw: dict[str, str] = Field(
+        default={},
+        max_length=10_000,
+        description="`seen` of these exceptions by id, as they were looked at; where one was found again or changed "
+        "its amount since, RESOLVE does nothing and 409 says so",
+    )
     assignee: str | None = None
     reason: str | None = Field(default=None, description=f"for RESOLVE: {', '.join(actions.REASONS)}")
     comment: str | None = None
@@ -117,6 +123,8 @@ def export(request: Request, ours: Ours, caller: Known, kind: Literal["csv", "xl
 def act(request: Request, ours: Ours, caller: Acting, asked: Asked) -> Response:
     """Acknowledge, assign, comment, resolve or reopen; `written` is 0 for a request that was done before."""
     rows = views.chosen(ours, caller, asked.ids, asked.search, asked.seen)
+    if asked.action is actions.Action.RESOLVE:
+        views.refuse_unseen(rows, asked.saw)
     what = actions.Request(asked.action, asked.request_id, asked.assignee, asked.reason, asked.comment)
     return Json({"exceptions": rows.height, "written": views.act(ours, caller, rows, what, ours.gate.address(request))})
 

@@ -114,6 +114,7 @@ def act(
     whole: Annotated[str, Form()] = "",
     query: Annotated[str, Form(max_length=8000)] = "",
     seen: Annotated[str, Form(pattern=r"^(\d{1,9}-[0-9a-f]{16})?$")] = "",
+    saw: Annotated[list[str] | None, Form(max_length=1000)] = None,
     assignee: Annotated[str, Form()] = "",
     reason: Annotated[str, Form()] = "",
     comment: Annotated[str, Form()] = "",
@@ -127,6 +128,8 @@ def act(
     if search is not None and not seen:
         raise HTTPException(409, "This form does not say what you saw; load the page again. Nothing was done.")
     rows = views.chosen(ours, caller, id or [], search, seen)
+    if search is None and action is actions.Action.RESOLVE:
+        views.refuse_unseen(rows, dict(one.split("=", 1) for one in saw or [] if "=" in one))
     asked = actions.Request(action, request_id, assignee, reason, comment)
     views.act(ours, caller, rows, asked, ours.gate.address(request))
     target = safe_target(back)
