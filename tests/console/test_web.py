@@ -1,15 +1,18 @@
 """Pages and API over HTTP: what they say, and that what belongs to others does not exist."""
 
+import csv
 import io
 import zipfile
 from decimal import Decimal
 from pathlib import Path
 
 import httpx
+import polars as pl
 import pytest
 
 from jobs.common import policies
 from jobs.common.settings import Settings
+from jobs.console import exports
 from tests.console.conftest import Ask
 from tests.console.lake import (
     AT,
@@ -205,6 +208,24 @@ def test_an_export_holds_the_whole_search_and_nothing_that_runs(ask: Ask) -> Non
     assert sheet.count("<row ") == 8
     assert "<v>1200.505</v>" in sheet
     assert "<f>" not in sheet
+
+
+@pytest.mark.parametrize(
+    ("text", "runs"),
+    [
+        ("=1+1", True),
+        ("  =1+1", True),
+        ("\ufeff\x00@SUM(A1)", True),
+        ("\u3000－1", True),
+        ("\tx", True),
+        ("a=1", False),
+    ],
+)
+def test_a_text_that_a_spreadsheet_would_run_is_quoted(text: str, runs: bool) -> None:
+    row = dict.fromkeys(exports.COLUMNS) | {"activity_id": text}
+    lines = b"".join(exports.as_csv(pl.DataFrame([row]))).decode()
+    (read,) = csv.DictReader(io.StringIO(lines, newline=""))
+    assert read["activity_id"] == ("'" if runs else "") + text
 
 
 def test_nothing_tells_how_many_the_others_have(ask: Ask) -> None:
