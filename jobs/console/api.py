@@ -15,6 +15,7 @@ from jobs.console import actions, backtests, over_time, quarantine, reading, red
 from jobs.console.context import Acting, Known, Ours, require_admin, require_all
 from jobs.console.detail import detail
 from jobs.console.files import FILES, exported
+from jobs.console.scorecard import scorecard
 from jobs.console.search import Query
 
 
@@ -186,12 +187,8 @@ def suppliers(ours: Ours, caller: Known) -> Response:
 
 @router.get("/suppliers/{supplier:path}")
 def one_supplier(ours: Ours, caller: Known, supplier: str) -> Response:
-    """One supplier's scorecard, policy and its history."""
-    card = next((one for one in reading.suppliers(ours.tables, caller.user) if one["supplier_id"] == supplier), None)
-    if card is None:
-        return _found(None, "supplier")
-    history = reading.policy_history(ours.tables, caller.user, supplier)
-    return Json({**card, "policy": reading.policy(ours.tables, supplier), "history": history})
+    """One supplier: scorecard, unresolved by kind, closed days, feeds, policy and its history."""
+    return _found(scorecard(ours.tables, caller.user, supplier), "supplier")
 
 
 @router.get("/backtests")

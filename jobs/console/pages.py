@@ -11,6 +11,7 @@ from jobs.console import actions, backtests, over_time, quarantine, reading, red
 from jobs.console.context import Known, Ours, colleagues, render, require_admin, require_all, require_operator
 from jobs.console.detail import detail
 from jobs.console.exceptions import AGES, SEVERITIES, cube
+from jobs.console.scorecard import scorecard
 from jobs.console.search import BULK, SORTS, Query
 from jobs.console.security import csrf_holds
 from jobs.console.sign_in import safe_target
@@ -199,16 +200,13 @@ def suppliers(request: Request, ours: Ours, caller: Known) -> HTMLResponse:
 @router.get("/suppliers/{supplier:path}")
 def one_supplier(request: Request, ours: Ours, caller: Known, supplier: str) -> HTMLResponse:
     """One supplier: scorecard, policy, its history."""
-    card = next((one for one in reading.suppliers(ours.tables, caller.user) if one["supplier_id"] == supplier), None)
-    if card is None:
+    told = scorecard(ours.tables, caller.user, supplier)
+    if told is None:
         raise HTTPException(404, "There is no such supplier, or not for you.")
     return render(
         request,
         "supplier.html",
-        it=card,
-        policy=reading.policy(ours.tables, supplier),
-        history=reading.policy_history(ours.tables, caller.user, supplier),
-        feeds=[one for one in reading.feeds(ours.tables, caller.user) if one["supplier_id"] == supplier],
+        it=told,
         backtests=backtests.listed(ours.tables, caller.user, supplier)[:5],
         Query=Query,
     )

@@ -3,6 +3,7 @@
 import csv
 import io
 import zipfile
+from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 
@@ -13,10 +14,12 @@ import pytest
 from jobs.common import policies
 from jobs.common.settings import Settings
 from jobs.console import exports
+from tests.cli.lake_rows import put
 from tests.console.conftest import Ask
 from tests.console.lake import (
     AT,
     BACKTEST,
+    DAY,
     HOSTILE,
     MISSING,
     OURS,
@@ -28,6 +31,7 @@ from tests.console.lake import (
     SILENT,
     THEIRS,
     UNPRICED,
+    close_row,
 )
 
 PAGES = (
@@ -159,6 +163,30 @@ def test_the_close_balances_and_says_what_it_changed(ask: Ask) -> None:
     limited = ask("olga", "GET", "/api/v1/closes/2026-03-09-r1").json()
     assert [side["keys_in"] for side in limited["sides"]] == [3, 3]
     assert (limited["changes"], limited["facts"], limited["moved_usd"]) == ([], None, None)
+
+
+def test_a_scorecard_says_what_broke_and_when(ask: Ask) -> None:
+    told = ask("olga", "GET", f"/api/v1/suppliers/{OURS}").json()
+    assert {one["anomaly_type"]: one["amount_at_risk_usd"] for one in told["by_type"]} == {
+        "PRICE_MISMATCH": "1200.505", "MISSING_SUPPLIER": "200", "STATUS_MISMATCH": "150.25", "FEED_SILENT": "150.25",
+        "FX_RATE_MISSING": "0",
+    }  # fmt: skip
+    assert told["days"] == [{"reco_date": "2026-03-09", "exceptions": 2, "amount_at_risk_usd": "1400.505"}]
+    page = ask("olga", "GET", f"/suppliers/{OURS}").text
+    assert f"/exceptions?supplier={OURS}&amp;type=PRICE_MISMATCH" in page
+    assert "Mismatched, USD" in page
+
+
+def test_a_scorecard_is_of_the_newest_day_and_not_of_the_close_that_ended_last(
+    settings: Settings, own: tuple[str, Ask]
+) -> None:
+    older, provisional = (
+        {**close_row(), "reco_date": DAY + timedelta(days=days), "provisional": days > 0, "control_totals": []}
+        for days in (-3, 1)
+    )
+    put(settings, "closes", [{**one, "finished_at": AT + timedelta(days=9)} for one in (older, provisional)])
+    card = own[1]("ann", "GET", f"/api/v1/suppliers/{OURS}").json()
+    assert (card["closed_date"], card["agoda"]["keys_in"]) == (DAY.isoformat(), 3)
 
 
 def test_a_supplier_without_close_and_exceptions_has_a_scorecard(ask: Ask) -> None:
