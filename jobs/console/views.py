@@ -7,7 +7,7 @@ import polars as pl
 from fastapi import HTTPException, Request
 from pydantic import ValidationError
 
-from jobs.common.output import printable
+from jobs.common.output import printable, unlisted
 from jobs.console import actions, redrive, search
 from jobs.console.context import Context, colleagues, require_operator
 from jobs.console.exceptions import visible
@@ -29,9 +29,7 @@ def query_of(pairs: Sequence[tuple[str, str]]) -> Query:
         text = value.strip()
         if name in _LISTS:
             held = values.setdefault(name, [])
-            held += (
-                [one.strip() for one in text.split(",") if one.strip()] if name == "supplier" else [text][: bool(text)]
-            )
+            held += unlisted(text) if name == "supplier" else [text][: bool(text)]
         elif text and name in Query.model_fields:
             values[name] = text
     if UNRESOLVED in values.get("state", ()):
