@@ -87,6 +87,8 @@ def test_what_belongs_to_others_is_as_absent_as_what_never_was(ask: Ask, path: s
 def test_what_is_about_all_suppliers_is_refused(ask: Ask, path: str) -> None:
     assert ask("olga", "GET", path).status_code == 403
     assert ask("ann", "GET", path).status_code == 200
+    told = ask("ann", "GET", "/api/v1/audit").json()[0]
+    assert (told["what"], told["user"], told["asked"]) == ("refused", "olga", f"GET {path}")
 
 
 def test_payloads_and_ids_of_strangers_are_text(ask: Ask) -> None:
