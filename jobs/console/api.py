@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from jobs.common.output import plain_decimal
 from jobs.console import actions, backtests, over_time, quarantine, reading, redrive, views
+from jobs.console.configured import configured
 from jobs.console.context import Acting, Known, Ours, require_admin, require_all
 from jobs.console.detail import detail
 from jobs.console.files import FILES, exported
@@ -205,9 +206,13 @@ def one_backtest(ours: Ours, caller: Known, backtest_id: str) -> Response:
 
 @router.get("/system")
 def system(ours: Ours, caller: Known) -> Response:
-    """Topics, queries and tables."""
+    """What is configured, topics, queries and tables."""
     require_all(caller)
-    told = {"topics": ours.settings.topics.model_dump(), "queries": reading.stream(ours.tables)}
+    told = {
+        "topics": ours.settings.topics.model_dump(),
+        **configured(ours.tables),
+        "queries": reading.stream(ours.tables),
+    }
     return Json({**told, "tables": reading.system(ours.tables)})
 
 

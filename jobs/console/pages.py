@@ -8,6 +8,7 @@ from fastapi import APIRouter, Form, HTTPException, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from jobs.console import actions, backtests, over_time, quarantine, reading, redrive, views
+from jobs.console.configured import configured
 from jobs.console.context import Known, Ours, colleagues, render, require_admin, require_all, require_operator
 from jobs.console.detail import detail
 from jobs.console.exceptions import AGES, SEVERITIES, cube
@@ -236,7 +237,7 @@ def system(request: Request, ours: Ours, caller: Known) -> HTMLResponse:
         "system.html",
         tables=reading.system(ours.tables),
         topics=ours.settings.topics,
-        queries=reading.stream(ours.tables),
+        it=configured(ours.tables),
         lake=ours.settings.lake.root,
     )
 

@@ -158,11 +158,12 @@ def drift(tables: Tables, user: User, days: int = 7) -> list[dict[str, Any]]:
 
 def policy(tables: Tables, supplier: str | None) -> dict[str, Any]:
     """What holds for the supplier now, and the version it is of."""
-    version, known = _in_force(tables)
+    version, known = in_force(tables)
     return {"policy_version": version, "listed": supplier in known, **policies.effective(known, supplier).model_dump()}
 
 
-def _in_force(tables: Tables) -> tuple[int, policies.Policies]:
+def in_force(tables: Tables) -> tuple[int, policies.Policies]:
+    """The version of the policies in force, and they."""
     return tables.made("policies", ("policies",), lambda: policies.current_policies(tables.settings))
 
 
@@ -201,7 +202,7 @@ def suppliers(tables: Tables, user: User) -> list[dict[str, Any]]:
         card_of(row["supplier_id"]).update(row)
     for one in feeds(tables, user):
         card_of(one["supplier_id"])
-    version, known = _in_force(tables)
+    version, known = in_force(tables)
     for card in cards.values():
         agoda = card["agoda"]
         card["matched_share"] = Decimal(agoda["matched"]) / agoda["keys_in"] if agoda and agoda["keys_in"] else None

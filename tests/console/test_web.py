@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import zipfile
 from datetime import timedelta
 from decimal import Decimal
@@ -12,6 +13,7 @@ import polars as pl
 import pytest
 
 from jobs.common import policies
+from jobs.common.alerting import status_file
 from jobs.common.settings import Settings
 from jobs.console import exports
 from tests.cli.lake_rows import put
@@ -256,6 +258,29 @@ def test_a_text_that_a_spreadsheet_would_run_is_quoted(text: str, runs: bool) ->
     lines = b"".join(exports.as_csv(pl.DataFrame([row]))).decode()
     (read,) = csv.DictReader(io.StringIO(lines, newline=""))
     assert read["activity_id"] == ("'" if runs else "") + text
+
+
+def test_the_map_says_what_is_configured_and_how_the_alerts_stand(
+    settings: Settings, own: tuple[str, Ask], tmp_path: Path
+) -> None:
+    _, ask = own
+    file = tmp_path / "p.yaml"
+    file.write_text(f"version: 1\nsuppliers:\n  {OURS}: {{mode: DAILY_ONLY, grace: 2h}}\n")
+    policies.apply(settings, file, AT)
+    put(settings, "fx_rates", [{"rate_date": DAY, "currency": "EUR", "usd_per_unit": Decimal(1), "fx_version": 4}])
+    sink = {"sink": "on-call", "sent": 3, "failing_since": AT.isoformat(), "next_try_at": None, "why": "<b>503</b>"}
+    told = {"told_at": AT.isoformat(), "open": 7, "incidents": 2, "lake": None, "sinks": [{**sink, "fallback": "mail"}]}
+    status_file(settings).parent.mkdir(parents=True)
+    status_file(settings).write_text(json.dumps(told))
+    found = ask("ann", "GET", "/api/v1/system").json()
+    assert (found["modes"], found["fx_version"], found["rates_until"]) == ({"DAILY_ONLY": 1}, 4, DAY.isoformat())
+    assert found["alerts"]["sinks"][0]["fallback"] == "mail"
+    page = ask("ann", "GET", "/system").text
+    assert "failing since 2026-03-09 10:00:00Z" in page
+    assert "&lt;b&gt;503" in page
+    assert '<td class="n">2h</td>' in ask("ann", "GET", f"/suppliers/{OURS}").text
+    status_file(settings).write_text("{")
+    assert "cannot be read" in ask("ann", "GET", "/system").text
 
 
 def test_nothing_tells_how_many_the_others_have(ask: Ask) -> None:
