@@ -237,4 +237,4 @@ def test_what_the_stream_saw_after_the_closed_day_is_newer_than_its_close(
     core.tell(change("again", "PRICE_MISMATCH", severity="HIGH", amount="7"), *exceptions_of(place, ["one"]))
     assert sorted(core.state.breaks) == [again if hour == 0 else answered]
     first = exceptions_of(place, None)  # as a new service reads it
-    assert [(one.state, one.amount) for one in first] == [("OPEN", 5) if hour else ("RESOLVED", 7)]
+    assert [(one.state, one.amount) for one in first] == [("OPEN", Decimal(5)) if hour else ("RESOLVED", Decimal(7))]
