@@ -1,7 +1,7 @@
 """One thread a sink, one message at a time in each: a slow sink holds nobody else, and a crash repeats little."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from threading import Thread
@@ -18,6 +18,8 @@ from jobs.common.command import one_line
 from jobs.common.metrics import REGISTRY
 
 _FIRST, _LONGEST = 1.0, 60.0
+#: A message that failed so often in a row lets others go first: it may be what the sink will never take.
+_TRIES = 3
 #: Less than it takes until another instance leads.
 _STALE_SECONDS = 5.0
 _log = log.get_logger("alerts")
@@ -92,6 +94,18 @@ class Desk:
         now, quiet = self._clock(), Trouble(0)
         waits = (self.troubles.get(sink, quiet), self._of_item.get((sink, item), quiet))
         return sink not in self.busy and all(trouble.next_try <= now for trouble in waits)
+
+    def choose(self, deliveries: Iterable[Delivery]) -> list[Delivery]:
+        """One message for each sink that can take one, the first of those that failed least, by threes."""
+        chosen: dict[str, tuple[int, Delivery]] = {}
+        for delivery in deliveries:
+            sink, item = delivery.sink, delivery.item
+            if self.can_take(sink, item):
+                trouble = self._of_item.get((sink, item))
+                failed = trouble.failures // _TRIES if trouble is not None else 0
+                if sink not in chosen or failed < chosen[sink][0]:
+                    chosen[sink] = failed, delivery
+        return [delivery for _, delivery in chosen.values()]
 
     def is_down(self, sink: str, item: str) -> bool:
         """Whether its fallback takes over."""

@@ -53,27 +53,48 @@ def new_closes(settings: Settings, seen: dict[str, float]) -> list[Close]:
 
 
 def exceptions_of(settings: Settings, closes: Sequence[str] | None) -> list[Change]:
-    """The exceptions that these closes changed; all that are OPEN for None."""
+    """The exceptions that these closes changed; all that are OPEN for None.
+
+    A close is the authority on its day. What the stream saw after that day is newer: of those exceptions its word is
+    given, as the console shows it, or a close at night would open what was answered since midnight.
+    """
     table = open_table(settings, "exceptions")
     if table is None:
         return []
     wanted = pl.col("state") == "OPEN" if closes is None else pl.col("close_id").is_in(list(closes))
     names = ["exception_id", "supplier_id", "activity_id", "anomaly_type", "state", "severity", "amount_at_risk_usd"]
-    rows = scan(table).filter(wanted).select([*names, "close_id"]).collect()
+    day = pl.max_horizontal("last_seen_date", "resolved_date").alias("day")
+    rows = scan(table).filter(wanted).select([*names, pl.col("close_id").alias("by"), day]).collect()
+    newer = _newer(settings, rows)
     return [
         Change(
             id=row["exception_id"],
             supplier=row["supplier_id"],
             activity=row["activity_id"],
             kind=row["anomaly_type"],
-            state=row["state"],
-            severity=row["severity"] or "HIGH",
-            amount=row["amount_at_risk_usd"],
-            by=row["close_id"],
-            is_final=True,
+            state=now["state"],
+            severity=now["severity"] or "HIGH",
+            amount=now["amount_at_risk_usd"],
+            by=now["by"],
+            held_by=now.get("held_by"),
+            is_final=now is row,
         )
         for row in rows.iter_rows(named=True)
+        for now in (newer.get(row["exception_id"], row),)
     ]
+
+
+def _newer(settings: Settings, rows: pl.DataFrame) -> dict[str, dict[str, Any]]:
+    """What the stream says of these exceptions, where it told it after their last closed day."""
+    table = open_table(settings, "nrt_exceptions")
+    if table is None or rows.is_empty():
+        return {}
+    told_at = pl.max_horizontal("first_seen_at", "opened_at", "resolved_at").alias("told_at")
+    told = ("state", "severity", "amount_at_risk_usd", "held_by", pl.col("result_id").alias("by"))
+    stream = scan(table).select("exception_id", *told, told_at)
+    midnight = pl.col("day").dt.offset_by("1d").cast(pl.Datetime("us", "UTC"))
+    both = stream.join(rows.lazy().select("exception_id", "day"), on="exception_id")
+    return {row["exception_id"]: row for row in both.filter(pl.col("told_at") >= midnight).collect().to_dicts()}
 
 
 def held_by(settings: Settings, supplier: str, silence: str) -> list[str]:

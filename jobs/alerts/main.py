@@ -12,13 +12,14 @@ from typing import Annotated
 
 import typer
 
+from jobs.alerts.ask import ask_acknowledgement
 from jobs.alerts.desk import sender_of
 from jobs.alerts.plan import Action
 from jobs.alerts.routes import Routes, read_routes
 from jobs.alerts.service import Leader, run, run_once
 from jobs.alerts.sink_config import lacking
 from jobs.alerts.sinks import SinkFailedError
-from jobs.alerts.store import ask_acknowledgement, ensure_topic
+from jobs.alerts.store import ensure_topic
 from jobs.alerts.wording import Message
 from jobs.common import log
 from jobs.common.command import one_line

@@ -90,13 +90,11 @@ class Leader:
         self.results.close()
 
     def _ready(self) -> list[Delivery]:
-        """The most urgent message of each sink that is free, noted as tried."""
-        ready: dict[str, Delivery] = {}
-        for delivery in self.left if self.results.is_caught_up else []:
-            if delivery.sink not in ready and self.desk.can_take(delivery.sink, delivery.item):
-                trying(self.state, delivery)
-                ready[delivery.sink] = delivery
-        return list(ready.values())
+        """A message for each sink that is free, noted as tried."""
+        ready = self.desk.choose(self.left) if self.results.is_caught_up else []
+        for delivery in ready:
+            trying(self.state, delivery)
+        return ready
 
     def _take_results(self, wait: float = 0.0) -> None:
         for result in self.desk.results(wait):

@@ -1,6 +1,5 @@
 """The state in Kafka: one compacted partition, written by whoever leads, in transactions that fence who led before."""
 
-import json
 import os
 import time
 from collections.abc import Callable, Iterable
@@ -68,14 +67,6 @@ def _cleanup(client: AdminClient, topic: str) -> str | None:
         return str(next(iter(asked.values())).result()["cleanup.policy"].value)
     except KafkaException:
         return None
-
-
-def ask_acknowledgement(settings: Settings, incident: str, by: str) -> None:
-    """Leave word for whoever leads that somebody is at an incident."""
-    producer = Producer({**kafka.client_options(settings), "acks": "all"})
-    producer.produce(settings.alerts.topic, json.dumps(by).encode(), f"ack/{incident}".encode())
-    if producer.flush(_PATIENCE):
-        raise UserError(f"The broker at {kafka.bootstrap_servers(settings)} did not take it; try again.", FAILED)
 
 
 class Store:

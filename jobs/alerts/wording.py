@@ -8,7 +8,7 @@ from urllib.parse import quote, urlencode
 from jobs.alerts.model import Incident, Summary
 from jobs.alerts.plan import Action, Delivery
 from jobs.alerts.signature import say
-from jobs.common.output import printable
+from jobs.common.output import listed, printable
 
 _SUPPLIERS = 10
 _NAMES = 200
@@ -130,7 +130,9 @@ def _link(link: str | None, incident: Incident) -> str | None:
         return None
     slot = incident.slot
     # The console's search; of a flood, all that is unresolved.
-    wanted = {} if incident.is_flood else {"supplier": slot.supplier, "type": slot.kind, "severity": slot.severity}
+    wanted = (
+        {} if incident.is_flood else {"supplier": listed([slot.supplier]), "type": slot.kind, "severity": slot.severity}
+    )
     names = {
         "{incident}": incident.id,
         "{supplier}": quote(slot.supplier, safe=""),

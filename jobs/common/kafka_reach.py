@@ -23,6 +23,12 @@ from jobs.common.settings import Settings, Topics
 _POLL_SECONDS = 0.05
 #: How long after a refusal another broker of the list may still let us in.
 _OTHERS_SECONDS = 2.0
+#: What a broker says of a group while another one takes it up, at its start too.
+_MOVES = (
+    KafkaError.NOT_COORDINATOR,
+    KafkaError.COORDINATOR_NOT_AVAILABLE,
+    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+)
 _REFUSALS = (KafkaError._AUTHENTICATION, KafkaError._SSL, KafkaError.UNSUPPORTED_SASL_MECHANISM)
 _HANGS_UP_SECONDS = 1.0
 _NO_WAY = (KafkaError._RESOLVE, KafkaError._TIMED_OUT)
@@ -84,8 +90,7 @@ def partitions(
     absent = [name for name in names if name not in there and name not in may_lack]
     lacking = {f"the topic {name}": told[name] for name in names}
     if group:
-        groups = _ask(settings, lambda client: client.describe_consumer_groups([group], **with_rights), seconds)
-        lacking[f"the group {group}"] = _lacking(groups[group], (Right.READ,))
+        lacking[f"the group {group}"] = _lacking(_group(settings, group, with_rights, seconds), (Right.READ,))
     if wrong := {name: rights for name, rights in lacking.items() if rights}:
         raise UserError(_not_allowed(settings, wrong), FAILED)
     if absent:
@@ -96,6 +101,17 @@ def partitions(
     return {name: len(found[name].partitions) for name in there}
 
 
+def _group(settings: Settings, group: str, with_rights: Mapping[str, Any], seconds: float) -> Any:
+    """The group's description, or the error instead; asked again while it moves from one broker to another."""
+    end = time.monotonic() + seconds
+    while True:
+        groups = _ask(settings, lambda client: client.describe_consumer_groups([group], **with_rights), seconds)
+        found = groups[group]
+        if not (isinstance(found, KafkaError) and found.code() in _MOVES) or time.monotonic() > end:
+            return found
+        time.sleep(_POLL_SECONDS)
+
+
 def _lacking(found: Any, rights: Iterable[Right]) -> list[str] | None:
     """Rights that are missing; None where there is no such topic. `found`: a description, or the error instead."""
     if isinstance(found, KafkaError):
@@ -103,7 +119,7 @@ def _lacking(found: Any, rights: Iterable[Right]) -> list[str] | None:
             return None
         if found.code() in (KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.GROUP_AUTHORIZATION_FAILED):
             return [*rights] or ["DESCRIBE"]
-        if found.code() == KafkaError.GROUP_ID_NOT_FOUND:
+        if found.code() in (KafkaError.GROUP_ID_NOT_FOUND, *_MOVES):  # who waits for it will know
             return []
         raise KafkaException(found)
     # A broker that tells no rights leaves it to the first use.

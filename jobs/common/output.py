@@ -1,5 +1,7 @@
 """What commands print: tables and sentences for people, JSON for machines."""
 
+import csv
+import io
 import json
 import sys
 from collections.abc import Iterable, Sequence
@@ -62,6 +64,22 @@ def plain_decimal(value: Decimal) -> str:
 def printable(text: str) -> str:
     """Ids come from outside; what would steer a terminal is shown escaped."""
     return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)
+
+
+def listed(texts: Iterable[str]) -> str:
+    """The texts with commas between them; one that has a comma or a quote in it is quoted, as in CSV."""
+    out = io.StringIO()
+    csv.writer(out, lineterminator="").writerow(texts)
+    return out.getvalue()
+
+
+def unlisted(text: str) -> list[str]:
+    """What `listed` was given, or somebody typed: without blanks around the texts, and without empty ones."""
+    try:
+        found = next(csv.reader([text], skipinitialspace=True), [])
+    except csv.Error:  # a line's end in it: an id, and no list
+        found = [text]
+    return [one.strip() for one in found if one.strip()]
 
 
 def _console() -> Console:

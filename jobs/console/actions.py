@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -127,6 +127,12 @@ def _row(row: dict[str, Any], user: User, request: Request, now: datetime) -> di
         "seen_reopened": row["reopened"],
         "seen_amount_at_risk_usd": row["amount_at_risk_usd"],
     }
+
+
+def seen_of(row: Mapping[str, Any]) -> str:
+    """What decides whether an exception comes back after somebody resolved it, as that person saw it, in one word."""
+    told = (row["last_seen_date"], row["reopened"] or 0, row["amount_at_risk_usd"])
+    return hashlib.sha256("|".join("" if part is None else f"{part}" for part in told).encode()).hexdigest()[:16]
 
 
 def _append(tables: Tables, rows: pl.DataFrame) -> None:

@@ -12,9 +12,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from jobs.common.output import plain_decimal
 from jobs.console import actions, backtests, over_time, quarantine, reading, redrive, views
+from jobs.console.configured import configured
 from jobs.console.context import Acting, Known, Ours, require_admin, require_all
 from jobs.console.detail import detail
 from jobs.console.files import FILES, exported
+from jobs.console.scorecard import scorecard
 from jobs.console.search import Query
 
 
@@ -72,6 +74,12 @@ class Asked(BaseModel):
         pattern=r"^\d{1,9}-[0-9a-f]{16}$",
         description="`seen` of the same search by GET; where it finds others by now, nothing is done and 409 says so",
     )
+    saw: dict[str, str] = Field(
+        default={},
+        max_length=10_000,
+        description="`seen` of these exceptions by id, as they were looked at; where one was found again or changed "
+        "its amount since, RESOLVE does nothing and 409 says so",
+    )
     assignee: str | None = None
     reason: str | None = Field(default=None, description=f"for RESOLVE: {', '.join(actions.REASONS)}")
     comment: str | None = None
@@ -117,6 +125,8 @@ def export(request: Request, ours: Ours, caller: Known, kind: Literal["csv", "xl
 def act(request: Request, ours: Ours, caller: Acting, asked: Asked) -> Response:
     """Acknowledge, assign, comment, resolve or reopen; `written` is 0 for a request that was done before."""
     rows = views.chosen(ours, caller, asked.ids, asked.search, asked.seen)
+    if asked.action is actions.Action.RESOLVE:
+        views.refuse_unseen(rows, asked.saw)
     what = actions.Request(asked.action, asked.request_id, asked.assignee, asked.reason, asked.comment)
     return Json({"exceptions": rows.height, "written": views.act(ours, caller, rows, what, ours.gate.address(request))})
 
@@ -178,12 +188,8 @@ def suppliers(ours: Ours, caller: Known) -> Response:
 
 @router.get("/suppliers/{supplier:path}")
 def one_supplier(ours: Ours, caller: Known, supplier: str) -> Response:
-    """One supplier's scorecard, policy and its history."""
-    card = next((one for one in reading.suppliers(ours.tables, caller.user) if one["supplier_id"] == supplier), None)
-    if card is None:
-        return _found(None, "supplier")
-    history = reading.policy_history(ours.tables, caller.user, supplier)
-    return Json({**card, "policy": reading.policy(ours.tables, supplier), "history": history})
+    """One supplier: scorecard, unresolved by kind, closed days, feeds, policy and its history."""
+    return _found(scorecard(ours.tables, caller.user, supplier), "supplier")
 
 
 @router.get("/backtests")
@@ -200,9 +206,13 @@ def one_backtest(ours: Ours, caller: Known, backtest_id: str) -> Response:
 
 @router.get("/system")
 def system(ours: Ours, caller: Known) -> Response:
-    """Topics, queries and tables."""
+    """What is configured, topics, queries and tables."""
     require_all(caller)
-    told = {"topics": ours.settings.topics.model_dump(), "queries": reading.stream(ours.tables)}
+    told = {
+        "topics": ours.settings.topics.model_dump(),
+        **configured(ours.tables),
+        "queries": reading.stream(ours.tables),
+    }
     return Json({**told, "tables": reading.system(ours.tables)})
 
 

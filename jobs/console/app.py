@@ -89,6 +89,10 @@ async def _refused(request: Request, error: Exception) -> Response:
             return Response(status_code=401, headers={"HX-Redirect": "/sign-in"})
         wanted = request.url.path + (f"?{request.url.query}" if request.url.query else "")
         return RedirectResponse(f"/sign-in?next={quote(sign_in.safe_target(wanted), safe='/')}", 303)
+    caller, ours = getattr(request.state, "caller", None), request.app.state.context
+    if error.status_code == 403 and caller is not None:
+        asked = f"{request.method} {request.url.path}"[:500]
+        ours.audit.note("refused", caller.user.name, ours.gate.address(request), asked=asked)
     sentence = str(error.detail) if error.detail != "Not Found" else "There is no such page, or not for you."
     return _answer(request, error.status_code, sentence, dict(error.headers or {}))
 

@@ -8,7 +8,8 @@ from fastapi import Depends, HTTPException, Request
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from jobs.common.output import printable
+from jobs.common.output import listed, printable
+from jobs.common.policy_file import written, written_value
 from jobs.common.settings import Settings
 from jobs.console import text
 from jobs.console.audit import Audit
@@ -106,6 +107,7 @@ def _environment() -> Environment:
     )
     for name in ("usd", "count", "moment", "ago", "percent", "size", "words", "shown"):
         made.filters[name] = getattr(text, name)
+    made.filters |= {"listed": listed, "written": written, "written_value": written_value}
     made.filters["printable"] = lambda value: printable(str(value)) if value is not None else "–"
     return made
 

@@ -36,7 +36,12 @@ def detail(tables: Tables, user: User, exception_id: str) -> dict[str, Any] | No
     row = exception_row(tables, user, exception_id)
     if row is None:
         return None
-    told = {**row, "explanation": _explanation(tables, row), "history": actions.history(tables, exception_id)}
+    told = {
+        **row,
+        "seen": actions.seen_of(row),
+        "explanation": _explanation(tables, row),
+        "history": actions.history(tables, exception_id),
+    }
     if row["activity_id"] is None:
         return {**told, "fact": None, "fields": [], "rules": [], "deliveries": [], "candidates": [], "others": []}
     history_days = tables.settings.daily.history_days

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 import tempfile
 from collections.abc import Iterator
 from decimal import Decimal
@@ -18,8 +19,8 @@ COLUMNS = ("exception_id", "supplier_id", "activity_id", "anomaly_type", "state"
 _SLICE = 20_000
 #: Rows of one sheet below its heading: Excel has 1,048,576.
 SHEET_ROWS = 1_048_575
-#: What a spreadsheet takes for a formula at the start of a text.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
+#: What a spreadsheet takes for a formula at the start of a text, also after what it does not show and may cut off.
+_FORMULA = re.compile(r"[\t\r\n]|[\s\x00-\x1f\x7f\u200b-\u200f\u2060\ufeff]*[=+\-@＝＋－＠]")
 
 
 def as_csv(rows: pl.DataFrame) -> Iterator[bytes]:
@@ -71,7 +72,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Decimal):
         return f"{value:f}"
     text = _text(value)
-    return f"'{text}" if isinstance(value, str) and text.startswith(_FORMULA) else text
+    return f"'{text}" if isinstance(value, str) and _FORMULA.match(text) else text
 
 
 def _text(value: Any) -> str:

@@ -17,7 +17,7 @@ from jobs.common.options import AsJson, Debug, SettingsFile
 from jobs.common.output import print_json, say
 from jobs.common.settings import load_settings
 from jobs.console.app import create_app
-from jobs.console.users import Role, User, add_token, add_user
+from jobs.console.users import Role, User, add_token, add_user, remove_user, revoke_token
 
 app = new_app(invoke_without_command=True)
 _PASSWORD = "RECO_CONSOLE_PASSWORD"  # noqa: S105 - the name of where it is
@@ -112,6 +112,36 @@ def token(
         print_json({"token": made, "user": user})
     else:
         say(made)
+
+
+@app.command("remove-user", epilog="Example: reco console remove-user ann")
+def remove(
+    name: Annotated[str, typer.Argument(help="The user's name.")],
+    settings_file: SettingsFile = None,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Take a user out of the users file, with all tokens; sessions and tokens end with the next request."""
+    gone = remove_user(load_settings(settings_file).console.users_file, name)
+    if as_json:
+        print_json({"removed": name, "tokens": gone})
+    else:
+        say(f"{name} and {len(gone)} tokens are gone; a running console knows it from now on.")
+
+
+@app.command(epilog="Example: reco console revoke nightly-report")
+def revoke(
+    name: Annotated[str, typer.Argument(help="What the token is for.")],
+    settings_file: SettingsFile = None,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Take a token out of the users file; it ends with the next request."""
+    revoke_token(load_settings(settings_file).console.users_file, name)
+    if as_json:
+        print_json({"revoked": name})
+    else:
+        say(f"The token {name} is gone; a running console knows it from now on.")
 
 
 def _asked_password(name: str) -> str:

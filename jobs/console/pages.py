@@ -8,9 +8,11 @@ from fastapi import APIRouter, Form, HTTPException, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from jobs.console import actions, backtests, over_time, quarantine, reading, redrive, views
+from jobs.console.configured import configured
 from jobs.console.context import Known, Ours, colleagues, render, require_admin, require_all, require_operator
 from jobs.console.detail import detail
 from jobs.console.exceptions import AGES, SEVERITIES, cube
+from jobs.console.scorecard import scorecard
 from jobs.console.search import BULK, SORTS, Query
 from jobs.console.security import csrf_holds
 from jobs.console.sign_in import safe_target
@@ -114,6 +116,7 @@ def act(
     whole: Annotated[str, Form()] = "",
     query: Annotated[str, Form(max_length=8000)] = "",
     seen: Annotated[str, Form(pattern=r"^(\d{1,9}-[0-9a-f]{16})?$")] = "",
+    saw: Annotated[list[str] | None, Form(max_length=1000)] = None,
     assignee: Annotated[str, Form()] = "",
     reason: Annotated[str, Form()] = "",
     comment: Annotated[str, Form()] = "",
@@ -127,6 +130,8 @@ def act(
     if search is not None and not seen:
         raise HTTPException(409, "This form does not say what you saw; load the page again. Nothing was done.")
     rows = views.chosen(ours, caller, id or [], search, seen)
+    if search is None and action is actions.Action.RESOLVE:
+        views.refuse_unseen(rows, dict(one.split("=", 1) for one in saw or [] if "=" in one))
     asked = actions.Request(action, request_id, assignee, reason, comment)
     views.act(ours, caller, rows, asked, ours.gate.address(request))
     target = safe_target(back)
@@ -196,16 +201,13 @@ def suppliers(request: Request, ours: Ours, caller: Known) -> HTMLResponse:
 @router.get("/suppliers/{supplier:path}")
 def one_supplier(request: Request, ours: Ours, caller: Known, supplier: str) -> HTMLResponse:
     """One supplier: scorecard, policy, its history."""
-    card = next((one for one in reading.suppliers(ours.tables, caller.user) if one["supplier_id"] == supplier), None)
-    if card is None:
+    told = scorecard(ours.tables, caller.user, supplier)
+    if told is None:
         raise HTTPException(404, "There is no such supplier, or not for you.")
     return render(
         request,
         "supplier.html",
-        it=card,
-        policy=reading.policy(ours.tables, supplier),
-        history=reading.policy_history(ours.tables, caller.user, supplier),
-        feeds=[one for one in reading.feeds(ours.tables, caller.user) if one["supplier_id"] == supplier],
+        it=told,
         backtests=backtests.listed(ours.tables, caller.user, supplier)[:5],
         Query=Query,
     )
@@ -235,7 +237,7 @@ def system(request: Request, ours: Ours, caller: Known) -> HTMLResponse:
         "system.html",
         tables=reading.system(ours.tables),
         topics=ours.settings.topics,
-        queries=reading.stream(ours.tables),
+        it=configured(ours.tables),
         lake=ours.settings.lake.root,
     )
 

@@ -26,28 +26,27 @@ def overview(tables: Tables, user: User, by: Part = "severity") -> dict[str, Any
     """Money at risk of what is unresolved, in all and by supplier, type, severity, state and age."""
     number, cubed = whole(tables).cube(datetime.now(UTC))
     key = ("overview", number, user.suppliers)
-    sums: dict[str, Any] = tables.recent.get(key, lambda: _overview(limited(cubed.lazy(), user).collect()))
-    return {**sums, "over_time": over_time(tables, user, by)}
+    told: dict[str, Any] = tables.recent.get(key, lambda: _overview(limited(cubed.lazy(), user).collect()))
+    return {**told, "over_time": over_time(tables, user, by)}
 
 
 def _overview(rows: pl.DataFrame) -> dict[str, Any]:
     return {
-        "total": _sums(rows, []),
-        "by_severity": _sums(rows, ["severity"]),
-        "by_type": _sums(rows, ["anomaly_type"]),
-        "by_supplier": _sums(rows, ["supplier_id"]),
-        "by_state": _sums(rows, ["state"]),
-        "by_age": [
-            {**row, "name": AGES[row["age"]][0]} for row in sorted(_sums(rows, ["age"]), key=lambda r: r["age"])
-        ],
+        "total": sums(rows, []),
+        "by_severity": sums(rows, ["severity"]),
+        "by_type": sums(rows, ["anomaly_type"]),
+        "by_supplier": sums(rows, ["supplier_id"]),
+        "by_state": sums(rows, ["state"]),
+        "by_age": [{**row, "name": AGES[row["age"]][0]} for row in sorted(sums(rows, ["age"]), key=lambda r: r["age"])],
     }
 
 
-def _sums(rows: pl.DataFrame, by: list[str]) -> list[dict[str, Any]]:
-    sums = [pl.col("exceptions").sum(), pl.col("amount_at_risk_usd").sum(), pl.col("unpriced").sum()]
+def sums(rows: pl.DataFrame, by: list[str]) -> list[dict[str, Any]]:
+    """Exceptions, money and what is unpriced of rows of the cube, in all or by columns of it, the dearest first."""
+    each = [pl.col("exceptions").sum(), pl.col("amount_at_risk_usd").sum(), pl.col("unpriced").sum()]
     if not by:
-        return rows.select(sums).to_dicts()
-    return rows.group_by(by).agg(sums).sort("amount_at_risk_usd", *by, descending=[True, False]).to_dicts()
+        return rows.select(each).to_dicts()
+    return rows.group_by(by).agg(each).sort("amount_at_risk_usd", *by, descending=[True, False]).to_dicts()
 
 
 def feeds(tables: Tables, user: User) -> list[dict[str, Any]]:
@@ -159,11 +158,12 @@ def drift(tables: Tables, user: User, days: int = 7) -> list[dict[str, Any]]:
 
 def policy(tables: Tables, supplier: str | None) -> dict[str, Any]:
     """What holds for the supplier now, and the version it is of."""
-    version, known = _in_force(tables)
+    version, known = in_force(tables)
     return {"policy_version": version, "listed": supplier in known, **policies.effective(known, supplier).model_dump()}
 
 
-def _in_force(tables: Tables) -> tuple[int, policies.Policies]:
+def in_force(tables: Tables) -> tuple[int, policies.Policies]:
+    """The version of the policies in force, and they."""
     return tables.made("policies", ("policies",), lambda: policies.current_policies(tables.settings))
 
 
@@ -185,8 +185,11 @@ def policy_history(tables: Tables, user: User, supplier: str) -> list[dict[str, 
 
 
 def suppliers(tables: Tables, user: User) -> list[dict[str, Any]]:
-    """Each supplier's scorecard: of the newest close its keys, matched and money, and what is unresolved."""
-    newest = next(iter(closes(tables, user)), None)
+    """Each supplier's scorecard: of the newest closed day its keys, matched and money, and what is unresolved.
+
+    The close that ended last may be of an older day, which late events had made stale.
+    """
+    newest = max(closes(tables, user), key=_by_day, default=None)
     cards: dict[str, dict[str, Any]] = {}
 
     def card_of(supplier: str) -> dict[str, Any]:
@@ -195,16 +198,21 @@ def suppliers(tables: Tables, user: User) -> list[dict[str, Any]]:
 
     for one in (newest or {}).get("control_totals") or []:
         card_of(one["supplier_id"])[one["side"].lower()] = one
-    for row in _sums(limited(cube(tables).lazy(), user).collect(), ["supplier_id"]):
+    for row in sums(limited(cube(tables).lazy(), user).collect(), ["supplier_id"]):
         card_of(row["supplier_id"]).update(row)
     for one in feeds(tables, user):
         card_of(one["supplier_id"])
-    version, known = _in_force(tables)
+    version, known = in_force(tables)
     for card in cards.values():
         agoda = card["agoda"]
         card["matched_share"] = Decimal(agoda["matched"]) / agoda["keys_in"] if agoda and agoda["keys_in"] else None
+        card["closed_date"] = newest["reco_date"] if newest else None
         card["mode"], card["policy_version"] = policies.effective(known, card["supplier_id"]).mode, version
     return [cards[name] for name in sorted(cards)]
+
+
+def _by_day(close: dict[str, Any]) -> tuple[bool, date, int]:
+    return not close["provisional"], close["reco_date"], close["revision"]
 
 
 def system(tables: Tables) -> list[dict[str, Any]]:

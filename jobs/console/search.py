@@ -11,6 +11,7 @@ from urllib.parse import urlencode
 import polars as pl
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from jobs.common.output import listed
 from jobs.console.exceptions import AGES, EXACT, Whole, age_bucket, whole
 from jobs.console.ranks import chosen
 from jobs.console.tables import Tables
@@ -51,11 +52,15 @@ class Query(BaseModel):
         return [one for one in value if one != ""] if isinstance(value, list) else value
 
     def link(self, **changes: object) -> str:
-        """The query of a link to the same search with other values; defaults are left out."""
+        """The query of a link to the same search with other values; defaults are left out.
+
+        A supplier with a comma in its id is quoted, since a link may have several in one value, as people type them.
+        """
         wanted = self.model_copy(update={"page": 1, **changes})
         values = {name: value for name, value in wanted if value != Query.model_fields[name].default}
         if values.get("state") == []:
             values["state"] = [""]
+        values |= {"supplier": [listed([one]) for one in wanted.supplier]} if wanted.supplier else {}
         return urlencode(values, doseq=True)
 
 

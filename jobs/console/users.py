@@ -176,6 +176,31 @@ def add_token(path: Path, name: str, user: str) -> str:
     return token
 
 
+def remove_user(path: Path, name: str) -> list[str]:
+    """Take a user out of the file, with the tokens that stand for the user; returns their names.
+
+    UserError where there is no such user.
+    """
+    data = _raw(path)
+    if name not in data.get("users", {}):
+        raise UserError(f"{path} knows no user {name!a}; nothing was changed.")
+    del data["users"][name]
+    gone = sorted(token for token, told in data.get("tokens", {}).items() if told["user"] == name)
+    data["tokens"] = {token: told for token, told in data.get("tokens", {}).items() if token not in gone}
+    _write(path, data)
+    return gone
+
+
+def revoke_token(path: Path, name: str) -> None:
+    """Take a token out of the file. UserError where there is no such token."""
+    data = _raw(path)
+    if name not in data.get("tokens", {}):
+        known = ", ".join(sorted(data.get("tokens", {}))) or "none"
+        raise UserError(f"{path} knows no token {name!a}, of {known}; nothing was changed.")
+    del data["tokens"][name]
+    _write(path, data)
+
+
 def _raw(path: Path) -> dict[str, Any]:
     if not path.exists():
         return {}

@@ -1,12 +1,13 @@
 """What several pages and the API ask in the same way: a search's answer, an action's carrying out."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import polars as pl
 from fastapi import HTTPException, Request
 from pydantic import ValidationError
 
+from jobs.common.output import printable, unlisted
 from jobs.console import actions, redrive, search
 from jobs.console.context import Context, colleagues, require_operator
 from jobs.console.exceptions import visible
@@ -28,9 +29,7 @@ def query_of(pairs: Sequence[tuple[str, str]]) -> Query:
         text = value.strip()
         if name in _LISTS:
             held = values.setdefault(name, [])
-            held += (
-                [one.strip() for one in text.split(",") if one.strip()] if name == "supplier" else [text][: bool(text)]
-            )
+            held += unlisted(text) if name == "supplier" else [text][: bool(text)]
         elif text and name in Query.model_fields:
             values[name] = text
     if UNRESOLVED in values.get("state", ()):
@@ -57,7 +56,7 @@ def searched(ours: Context, caller: Caller, query: Query) -> dict[str, Any]:
         "seen": told.seen,
         "page": query.page,
         "pages": max(1, -(-told.total // query.size)),
-        "exceptions": told.page(query).drop("row").to_dicts(),
+        "exceptions": [{**row, "seen": actions.seen_of(row)} for row in told.page(query).drop("row").to_dicts()],
     }
 
 
@@ -88,6 +87,22 @@ def chosen(
     if found.height > BULK:
         raise HTTPException(409, f"{found.height:,} exceptions are too many at once; narrow it down to {BULK:,}.")
     return found
+
+
+def refuse_unseen(rows: pl.DataFrame, saw: Mapping[str, str]) -> None:
+    """409 where one of these was found again or changed its amount since somebody looked; `saw`: its `seen` by id.
+
+    Else what came between the look and the click would be resolved unseen, and would not come back.
+    """
+    wanted = [row for row in rows.iter_rows(named=True) if row["exception_id"] in saw]
+    changed = [row for row in wanted if actions.seen_of(row) != saw[row["exception_id"]]]
+    if changed:
+        first = changed[0]["activity_id"] or changed[0]["supplier_id"]
+        raise HTTPException(
+            409,
+            f"{len(changed):,} of these {rows.height:,} were seen again or changed their amount since you looked "
+            f"({printable(first)}): look at them again. Nothing was done.",
+        )
 
 
 def redriven(ours: Context, caller: Caller, reason: str, supplier: str, places: Sequence[str], address: str) -> int:

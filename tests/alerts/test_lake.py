@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -209,3 +209,32 @@ def test_exceptions_of_a_close_are_told_with_their_cause(place: Settings, tmp_pa
     assert message.amount == Decimal("79.20")
     core.tell(*[replace(one, state="RESOLVED", by="two") for one in changes])
     assert [one.title for one in core.run(60)] == [f"Resolved: {message.title}"]
+
+
+@pytest.mark.parametrize("hour", [0, -1])
+def test_what_the_stream_saw_after_the_closed_day_is_newer_than_its_close(
+    place: Settings, tmp_path: Path, hour: int
+) -> None:
+    common = {
+        "supplier_id": "SUP-007",
+        "anomaly_type": "PRICE_MISMATCH",
+        "severity": "HIGH",
+        "first_seen_at": AT - timedelta(days=1),
+    }
+    answered, again = (change(name, "PRICE_MISMATCH").id for name in ("answered", "again"))
+    closed = {**common, "last_seen_date": DAY, "close_id": "one", "amount_at_risk_usd": Decimal(5)}
+    put(place, "exceptions", [
+        {**closed, "exception_id": answered, "activity_id": "answered", "state": "OPEN"},
+        {**closed, "exception_id": again, "activity_id": "again", "state": "RESOLVED", "resolved_date": DAY},
+    ])  # fmt: skip
+    after = datetime.combine(DAY, time(), UTC) + timedelta(days=1, hours=hour)
+    streamed = {**common, "amount_at_risk_usd": Decimal(7), "result_id": "r"}
+    put(place, "nrt_exceptions", [
+        {**streamed, "exception_id": answered, "activity_id": "answered", "state": "RESOLVED", "resolved_at": after},
+        {**streamed, "exception_id": again, "activity_id": "again", "state": "OPEN", "opened_at": after},
+    ])  # fmt: skip
+    core = Core(routes_of(tmp_path))
+    core.tell(change("again", "PRICE_MISMATCH", severity="HIGH", amount="7"), *exceptions_of(place, ["one"]))
+    assert sorted(core.state.breaks) == [again if hour == 0 else answered]
+    first = exceptions_of(place, None)  # as a new service reads it
+    assert [(one.state, one.amount) for one in first] == [("OPEN", Decimal(5)) if hour else ("RESOLVED", Decimal(7))]

@@ -19,10 +19,11 @@ import pytest
 import yaml
 from confluent_kafka import ConsumerGroupState, Producer
 
+from jobs.alerts.ask import ask_acknowledgement
 from jobs.alerts.model import to_json
 from jobs.alerts.routes import read_routes
 from jobs.alerts.service import Leader, run_once
-from jobs.alerts.store import NotLeaderError, Store, ask_acknowledgement, ensure_topic
+from jobs.alerts.store import NotLeaderError, Store, ensure_topic
 from jobs.cli.broker import Broker
 from jobs.cli.main import main
 from jobs.cli.status import build_report
@@ -264,8 +265,12 @@ def test_an_acknowledgement_reaches_the_leader(place: Settings, broker: Broker, 
     leader = lead(place)
     send(broker.bootstrap_servers, place.topics.results, [change("A")])
     wait_for(lambda: _stepped(leader) and len(hook.requests) == 1, 60, "message")
-    for incident in (told(hook)[0]["id"], "no-such-incident"):
-        ask_acknowledgement(place, incident, "Ann")
+    with pytest.raises(UserError, match="There is no incident 'no-such-incident'"):
+        ask_acknowledgement(place, "no-such-incident", "Ann")
+    over = Producer({"bootstrap.servers": broker.bootstrap_servers})
+    over.produce(place.alerts.topic, b'"Ann"', b"ack/one-that-ended-meanwhile")
+    assert over.flush(30) == 0
+    ask_acknowledgement(place, told(hook)[0]["id"], "Ann")
     wait_for(lambda: _stepped(leader) and len(hook.requests) == 2, 60, "second message")
     assert told(hook)[1]["action"] == "acknowledge"
     end_leading(leader)

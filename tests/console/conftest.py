@@ -11,7 +11,7 @@ import httpx
 import pytest
 import uvicorn
 
-from jobs.common.settings import Console, Lake, Settings
+from jobs.common.settings import Alerts, Console, Lake, Settings
 from jobs.console.app import create_app
 from jobs.console.main import server_config
 from jobs.console.tables import Tables
@@ -24,7 +24,8 @@ Ask = Callable[..., httpx.Response]
 
 def settings_of(folder: Path, **console: Any) -> Settings:
     files = {"users_file": folder / "users.yaml", "audit_file": folder / "audit.jsonl"}
-    return Settings(lake=Lake(root=str(folder / "lake")), console=Console(**{**files, **console}))
+    told = Alerts(folder=folder / "alerts")
+    return Settings(lake=Lake(root=str(folder / "lake")), alerts=told, console=Console(**{**files, **console}))
 
 
 @contextmanager

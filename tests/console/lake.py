@@ -112,7 +112,7 @@ def small_lake(settings: Settings) -> None:
     put(settings, "close_changes", [
         {**fact(THEIRS, "BK-SECRET", ""), "revision": 2, "change": "ADDED", "close_id": "2026-03-09-r1"}
     ])  # fmt: skip
-    put(settings, "closes", [_close()])
+    put(settings, "closes", [close_row()])
     put(settings, "policy_backtests", [_backtest(OURS, "BK-1", "6.69"), _backtest(THEIRS, "BK-SECRET", "4711")])
 
 
@@ -154,7 +154,7 @@ def _events() -> list[dict[str, Any]]:
     ]
 
 
-def _close() -> dict[str, Any]:
+def close_row() -> dict[str, Any]:
     times = {"started_at": AT, "finished_at": AT + timedelta(days=1), "provisional": False}
     pins = {"policy_version": 0, "fx_version": 0, "silver_version": 3, "content_hash": "ab" * 32}
     sums = {"facts": 3, "anomalies": 4, "amount_at_risk_usd": Decimal("6407.505"), "changed_facts": 1}

@@ -2,9 +2,11 @@
 
 import json
 import time
+from decimal import Decimal
 
 import httpx
 import pytest
+from deltalake import DeltaTable
 
 from jobs.common.settings import Settings
 from tests.cli.lake_rows import put
@@ -103,6 +105,33 @@ def test_all_found_are_those_that_were_seen(own: tuple[str, Ask], settings: Sett
     assert ask("ann", "GET", f"/api/v1/exceptions/{PRICE['exception_id']}").json()["history"] == []
     again = {**act, "seen": ask("ann", "GET", "/api/v1/exceptions").json()["seen"]}
     assert ask("ann", "POST", "/api/v1/exceptions/actions", json=again).json()["written"] == seen["total"] + 1
+
+
+def test_nobody_resolves_what_grew_since_they_looked(own: tuple[str, Ask], settings: Settings) -> None:
+    url, ask = own
+    name = PRICE["exception_id"]
+    (listed,) = ask("ann", "GET", "/api/v1/exceptions?q=BK-1").json()["exceptions"]
+    act = {"action": "RESOLVE", "reason": "FALSE_ALARM", "ids": [name], "saw": {name: listed["seen"]}}
+    form = {"action": "RESOLVE", "reason": "FALSE_ALARM", "id": name, "saw": f"{name}={listed['seen']}"}
+    for page in ("/exceptions?q=BK-1", f"/exceptions/{name}"):
+        assert f'name="saw" value="{form["saw"]}"' in ask("ann", "GET", page).text
+    DeltaTable(settings.table_path("exceptions")).delete(f"exception_id = '{name}'")
+    put(settings, "exceptions", [{**PRICE, "amount_at_risk_usd": Decimal(1_200_505)}])
+    deadline = time.monotonic() + 20
+    while ask("ann", "GET", f"/api/v1/exceptions/{name}").json()["amount_at_risk_usd"] != "1200505":
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    refused = ask("ann", "POST", "/api/v1/exceptions/actions", json={**act, "request_id": "request-1"})
+    assert (refused.status_code, "BK-1" in refused.json()["detail"]) == (409, True)
+    with httpx.Client(timeout=60, base_url=url) as client:
+        sign_in(client, "olga")
+        form |= {"request_id": "request-2", "csrf": client.get("/api/v1/me").json()["csrf"]}
+        assert client.post("/exceptions/act", data=form).status_code == 409
+    told = ask("ann", "GET", f"/api/v1/exceptions/{name}").json()
+    assert (told["state"], told["history"]) == ("OPEN", [])
+    again = {**act, "request_id": "request-3", "saw": {name: told["seen"]}}
+    assert ask("ann", "POST", "/api/v1/exceptions/actions", json=again).json()["written"] == 1
+    assert ask("ann", "POST", "/api/v1/exceptions/actions", json=again).json()["written"] == 0
 
 
 def test_others_exceptions_cannot_be_acted_on_nor_found(own: tuple[str, Ask]) -> None:

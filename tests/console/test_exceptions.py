@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl
 
 import polars as pl
 import pytest
@@ -22,6 +23,7 @@ from jobs.console.ranks import Order, in_order
 from jobs.console.search import Query
 from jobs.console.tables import Tables
 from jobs.console.users import User
+from jobs.console.views import query_of
 from schemas.tables import TABLES
 from tests.cli.lake_rows import put
 from tests.console.conftest import settings_of
@@ -245,6 +247,9 @@ def test_a_search_is_a_link_and_a_link_a_search() -> None:
     assert Query().link() == ""
     assert Query(page=7).link(page=8) == "page=8"
     assert Query(state=[], q="a&b").link() == "state=&q=a%26b"
+    many = Query(supplier=["S,1", 'a"b', "line\nend", "Ü"], type=["FEED_SILENT"])
+    assert query_of(parse_qsl(many.link())) == many
+    assert query_of([("supplier", " S-1 , S-2,")]).supplier == ["S-1", "S-2"]
 
 
 def test_sums_are_exact_and_count_what_has_no_price(tables: Tables) -> None:

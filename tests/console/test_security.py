@@ -160,6 +160,13 @@ def test_users_and_tokens_are_made_by_command_and_kept_as_hashes(tmp_path: Path)
     assert known.by_token(told.strip()) == known.get("ann") == known.verify("ann", PASSWORD)
     assert (known.get("ann") or User(name="x")).suppliers == ("SUP-1",)
     assert run(file, "token", "report", "--user", "nobody")[0] != 0
+    _, other = run(file, "token", "other", "--user", "ann")
+    assert [run(file, "revoke", "report")[0] == 0 for _ in range(2)] == [True, False]
+    assert (known.by_token(told.strip()), known.by_token(other.strip())) == (None, known.get("ann"))
+    assert [run(file, "remove-user", "ann")[0] == 0 for _ in range(2)] == [True, False]
+    assert (known.get("ann"), known.by_token(other.strip())) == (None, None)
+    run(file, "add-user", "ann")
+    assert known.by_token(other.strip()) is None
 
 
 @pytest.mark.parametrize(

@@ -1,19 +1,27 @@
 """Pages and API over HTTP: what they say, and that what belongs to others does not exist."""
 
+import csv
 import io
+import json
 import zipfile
+from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 
 import httpx
+import polars as pl
 import pytest
 
 from jobs.common import policies
+from jobs.common.alerting import status_file
 from jobs.common.settings import Settings
+from jobs.console import exports
+from tests.cli.lake_rows import put
 from tests.console.conftest import Ask
 from tests.console.lake import (
     AT,
     BACKTEST,
+    DAY,
     HOSTILE,
     MISSING,
     OURS,
@@ -25,6 +33,7 @@ from tests.console.lake import (
     SILENT,
     THEIRS,
     UNPRICED,
+    close_row,
 )
 
 PAGES = (
@@ -80,6 +89,8 @@ def test_what_belongs_to_others_is_as_absent_as_what_never_was(ask: Ask, path: s
 def test_what_is_about_all_suppliers_is_refused(ask: Ask, path: str) -> None:
     assert ask("olga", "GET", path).status_code == 403
     assert ask("ann", "GET", path).status_code == 200
+    told = ask("ann", "GET", "/api/v1/audit").json()[0]
+    assert (told["what"], told["user"], told["asked"]) == ("refused", "olga", f"GET {path}")
 
 
 def test_payloads_and_ids_of_strangers_are_text(ask: Ask) -> None:
@@ -158,6 +169,30 @@ def test_the_close_balances_and_says_what_it_changed(ask: Ask) -> None:
     assert (limited["changes"], limited["facts"], limited["moved_usd"]) == ([], None, None)
 
 
+def test_a_scorecard_says_what_broke_and_when(ask: Ask) -> None:
+    told = ask("olga", "GET", f"/api/v1/suppliers/{OURS}").json()
+    assert {one["anomaly_type"]: one["amount_at_risk_usd"] for one in told["by_type"]} == {
+        "PRICE_MISMATCH": "1200.505", "MISSING_SUPPLIER": "200", "STATUS_MISMATCH": "150.25", "FEED_SILENT": "150.25",
+        "FX_RATE_MISSING": "0",
+    }  # fmt: skip
+    assert told["days"] == [{"reco_date": "2026-03-09", "exceptions": 2, "amount_at_risk_usd": "1400.505"}]
+    page = ask("olga", "GET", f"/suppliers/{OURS}").text
+    assert f"/exceptions?supplier={OURS}&amp;type=PRICE_MISMATCH" in page
+    assert "Mismatched, USD" in page
+
+
+def test_a_scorecard_is_of_the_newest_day_and_not_of_the_close_that_ended_last(
+    settings: Settings, own: tuple[str, Ask]
+) -> None:
+    older, provisional = (
+        {**close_row(), "reco_date": DAY + timedelta(days=days), "provisional": days > 0, "control_totals": []}
+        for days in (-3, 1)
+    )
+    put(settings, "closes", [{**one, "finished_at": AT + timedelta(days=9)} for one in (older, provisional)])
+    card = own[1]("ann", "GET", f"/api/v1/suppliers/{OURS}").json()
+    assert (card["closed_date"], card["agoda"]["keys_in"]) == (DAY.isoformat(), 3)
+
+
 def test_a_supplier_without_close_and_exceptions_has_a_scorecard(ask: Ask) -> None:
     cards = {one["supplier_id"]: one for one in ask("ann", "GET", "/api/v1/suppliers").json()}
     assert (cards["SUP-NEW"]["agoda"], cards["SUP-NEW"]["exceptions"]) == (None, 0)
@@ -205,6 +240,47 @@ def test_an_export_holds_the_whole_search_and_nothing_that_runs(ask: Ask) -> Non
     assert sheet.count("<row ") == 8
     assert "<v>1200.505</v>" in sheet
     assert "<f>" not in sheet
+
+
+@pytest.mark.parametrize(
+    ("text", "runs"),
+    [
+        ("=1+1", True),
+        ("  =1+1", True),
+        ("\ufeff\x00@SUM(A1)", True),
+        ("\u3000－1", True),
+        ("\tx", True),
+        ("a=1", False),
+    ],
+)
+def test_a_text_that_a_spreadsheet_would_run_is_quoted(text: str, runs: bool) -> None:
+    row = dict.fromkeys(exports.COLUMNS) | {"activity_id": text}
+    lines = b"".join(exports.as_csv(pl.DataFrame([row]))).decode()
+    (read,) = csv.DictReader(io.StringIO(lines, newline=""))
+    assert read["activity_id"] == ("'" if runs else "") + text
+
+
+def test_the_map_says_what_is_configured_and_how_the_alerts_stand(
+    settings: Settings, own: tuple[str, Ask], tmp_path: Path
+) -> None:
+    _, ask = own
+    file = tmp_path / "p.yaml"
+    file.write_text(f"version: 1\nsuppliers:\n  {OURS}: {{mode: DAILY_ONLY, grace: 2h}}\n")
+    policies.apply(settings, file, AT)
+    put(settings, "fx_rates", [{"rate_date": DAY, "currency": "EUR", "usd_per_unit": Decimal(1), "fx_version": 4}])
+    sink = {"sink": "on-call", "sent": 3, "failing_since": AT.isoformat(), "next_try_at": None, "why": "<b>503</b>"}
+    told = {"told_at": AT.isoformat(), "open": 7, "incidents": 2, "lake": None, "sinks": [{**sink, "fallback": "mail"}]}
+    status_file(settings).parent.mkdir(parents=True)
+    status_file(settings).write_text(json.dumps(told))
+    found = ask("ann", "GET", "/api/v1/system").json()
+    assert (found["modes"], found["fx_version"], found["rates_until"]) == ({"DAILY_ONLY": 1}, 4, DAY.isoformat())
+    assert found["alerts"]["sinks"][0]["fallback"] == "mail"
+    page = ask("ann", "GET", "/system").text
+    assert "failing since 2026-03-09 10:00:00Z" in page
+    assert "&lt;b&gt;503" in page
+    assert '<td class="n">2h</td>' in ask("ann", "GET", f"/suppliers/{OURS}").text
+    status_file(settings).write_text("{")
+    assert "cannot be read" in ask("ann", "GET", "/system").text
 
 
 def test_nothing_tells_how_many_the_others_have(ask: Ask) -> None:
