@@ -45,6 +45,7 @@ class MysqlOutbox(OutboxTable):
     quote = "`"
     here = "database()"
     payload = "payload"
+    created = "cast(floor(unix_timestamp(created_at) * 1000) as signed)"
 
     def __init__(self, dsn: str, settings: Outbox) -> None:
         super().__init__(dsn, settings)
@@ -108,8 +109,8 @@ class MysqlOutbox(OutboxTable):
     def lock(self, cursor: Any) -> tuple[list[tuple[Any, ...]], int]:
         """Rows to claim, and how many there are up to the last of them."""
         cursor.execute(
-            f"select id, aggregatetype, aggregateid, {self.payload}, seq from {self.table} where {self.mine} "
-            "order by seq limit %s for update skip locked",
+            f"select id, aggregatetype, aggregateid, {self.payload}, seq, {self.stamp} from {self.table} "
+            f"where {self.mine} order by seq limit %s for update skip locked",
             (self.settings.batch_size,),
         )
         rows = [tuple(row) for row in cursor.fetchall()]

@@ -24,7 +24,7 @@ from jobs.common.output import print_json, print_table, say
 from jobs.common.settings import Settings, load_settings
 from jobs.ingest.polling.circuit import CircuitState
 from jobs.ingest.polling.config import SupplierApi, choose, is_future, read_suppliers, read_time
-from jobs.ingest.polling.config_parts import CursorPaging, PagePaging
+from jobs.ingest.polling.config_parts import CursorPaging, PagePaging, SincePaging
 from jobs.ingest.polling.deliver import Sink
 from jobs.ingest.polling.poller import Outcome, Poller
 from jobs.ingest.polling.state import State, Store, locked
@@ -37,6 +37,13 @@ def command(
     supplier: Annotated[
         list[str] | None, typer.Option(help="Poll this supplier only; may be given several times.", metavar="S")
     ] = None,
+    backfill: Annotated[
+        bool,
+        typer.Option(
+            "--backfill",
+            help="What is read is history: each record's time is when the supplier says that its item was changed.",
+        ),
+    ] = False,
     reset_to: Annotated[
         str | None,
         typer.Option(
@@ -62,18 +69,22 @@ def command(
         if len(supplier or []) != 1:
             raise UserError("--reset-to is for one supplier: name it with --supplier.")
         return _reset(settings, apis[0], reset_to, as_json=as_json)
+    if backfill:
+        _check_times(apis)
     _check_broker(settings)
     stamina.instrumentation.set_on_retry_hooks([])
     metrics = settings.metrics.model_copy(update={"port": settings.poll.metrics_port})
     with endpoint(metrics), ExitStack() as locks, _until_signal() as stop:
         for api in apis:
             locks.enter_context(locked(Path(settings.poll.state), api.supplier))
-        return run_once(settings, apis, stop, as_json=as_json) if once else run(settings, apis, stop)
+        if once:
+            return run_once(settings, apis, stop, as_json=as_json, is_backfill=backfill)
+        return run(settings, apis, stop, is_backfill=backfill)
 
 
-def run(settings: Settings, apis: Sequence[SupplierApi], stop: Event) -> int:
+def run(settings: Settings, apis: Sequence[SupplierApi], stop: Event, *, is_backfill: bool = False) -> int:
     """Poll each supplier in a thread of its own until `stop` is set."""
-    pollers = _pollers(settings, apis, stop)
+    pollers = _pollers(settings, apis, stop, is_backfill=is_backfill)
     with ThreadPoolExecutor(len(pollers), "poll") as pool:
         for future in [pool.submit(poller.run) for poller in pollers]:
             try:
@@ -84,9 +95,11 @@ def run(settings: Settings, apis: Sequence[SupplierApi], stop: Event) -> int:
     return DONE
 
 
-def run_once(settings: Settings, apis: Sequence[SupplierApi], stop: Event, *, as_json: bool) -> int:
+def run_once(
+    settings: Settings, apis: Sequence[SupplierApi], stop: Event, *, as_json: bool, is_backfill: bool = False
+) -> int:
     """Poll each until there is no more; says how it went with each. FAILED where any did not come to its end."""
-    pollers = _pollers(settings, apis, stop)
+    pollers = _pollers(settings, apis, stop, is_backfill=is_backfill)
     with ThreadPoolExecutor(len(pollers), "poll") as pool:
         ended = list(pool.map(Poller.run_to_end, pollers))
     outcomes = [outcome for outcome in ended if outcome is not None]
@@ -97,14 +110,14 @@ def run_once(settings: Settings, apis: Sequence[SupplierApi], stop: Event, *, as
     return DONE if all(outcome is not None and outcome.why is None for outcome in ended) else FAILED
 
 
-def _pollers(settings: Settings, apis: Sequence[SupplierApi], stop: Event) -> list[Poller]:
+def _pollers(settings: Settings, apis: Sequence[SupplierApi], stop: Event, *, is_backfill: bool) -> list[Poller]:
     sink = Sink(settings, stop.is_set)
     pollers: list[Poller] = []
 
     def told() -> None:
         _measure(pollers)
 
-    pollers += [Poller(settings, api, sink, stop, told) for api in apis]
+    pollers += [Poller(settings, api, sink, stop, told, is_backfill=is_backfill) for api in apis]
     for kind in ("PUBLISHED", "UNCHANGED", "REFUSED"):
         REGISTRY.add("reco_poll_records_total", kind=kind)
     told()
@@ -163,6 +176,16 @@ def _reset(settings: Settings, api: SupplierApi, to: str, *, as_json: bool) -> i
     else:
         say(f"The next poll of {api.supplier!a} goes on from {to}; what was published before counts once.")
     return DONE
+
+
+def _check_times(apis: Sequence[SupplierApi]) -> None:
+    """UserError where a supplier's items bear no time that a record could have."""
+    for api in apis:
+        if not isinstance(api.paging, SincePaging):
+            raise UserError(
+                f"--backfill: the items of {api.supplier!a} bear no time, since {api.file} pages by "
+                f"{api.paging.kind}: page by updated_since, or poll it without --backfill (--supplier names those)."
+            )
 
 
 def _check_broker(settings: Settings) -> None:

@@ -48,6 +48,27 @@ def typed(rig: Rig, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[i
     return run_it
 
 
+def test_history_is_published_as_of_its_changes(
+    rig: Rig, httpserver: HTTPServer, typed: Callable[..., tuple[int, str, str]]
+) -> None:
+    items = [row(1, at="2026-03-09T10:00:00.123Z"), row(2, at="2099-01-01T00:00:00Z"), row(3)]
+    httpserver.expect_request("/x").respond_with_json({"items": items})
+    rig.file(httpserver.url_for("/x"), "OLD", paging=SINCE)
+    before = time.time() - 1
+    assert typed("--once", "--backfill")[0] == 0
+    stamps = {json.loads(record.value)["n"]: record.stamp for record in rig.published()}
+    assert stamps[1] == 1773050400123
+    # A time that is still to come, or none, is no time of a record.
+    assert all(before < stamps[number] / 1000 <= time.time() for number in (2, 3))
+
+
+def test_history_without_times_is_refused(rig: Rig, typed: Callable[..., tuple[int, str, str]]) -> None:
+    rig.file("http://127.0.0.1:1/x", "FEED", paging=FEED)
+    code, _, err = typed("--once", "--backfill")
+    assert code == 2
+    assert "--backfill: the items of 'FEED' bear no time" in err
+
+
 def test_each_supplier_is_polled_and_those_that_failed_are_named(
     rig: Rig, httpserver: HTTPServer, typed: Callable[..., tuple[int, str, str]]
 ) -> None:
