@@ -27,8 +27,9 @@ _STATEMENTS = """
 select id, time from information_schema.processlist
 where command in ('Query', 'Execute') and id <> connection_id()
 """
+# The beginning is told by the machine's clock, whatever zone the server or the session has.
 _TRANSACTIONS = """
-select trx_mysql_thread_id, trx_id, trx_started from information_schema.innodb_trx
+select trx_mysql_thread_id, trx_id, convert_tz(trx_started, 'SYSTEM', '+00:00') from information_schema.innodb_trx
 where trx_rows_modified > 0 and trx_mysql_thread_id <> connection_id()
 """
 _MAY_SEE = """

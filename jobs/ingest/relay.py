@@ -63,7 +63,7 @@ class Relay:
         self._log = log.get_logger(__name__)
         self._topics = raw_topics(settings)
         self._partitions = Partitions(settings)
-        self._waits = {what: Waits(stopping) for what in ("broker", "database")}
+        self._waits = {what: Waits(stopping.sleep) for what in ("broker", "database")}
         self._waited, self._was_empty = 0.0, False
         self._said = time.monotonic()
         for what in self._waits:

@@ -1,6 +1,7 @@
 """`reco poll`: reads suppliers' APIs and publishes what they say to the raw topic."""
 
 import signal
+import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +18,7 @@ import typer
 
 from jobs.common import log
 from jobs.common.errors import DONE, FAILED, UserError
-from jobs.common.kafka_reach import Right, partitions
+from jobs.common.kafka_reach import BrokerAwayError, Right, partitions
 from jobs.common.metrics import REGISTRY, endpoint
 from jobs.common.options import AsJson, Debug, SettingsFile
 from jobs.common.output import print_json, print_table, say
@@ -28,8 +29,10 @@ from jobs.ingest.polling.config_parts import CursorPaging, PagePaging, SincePagi
 from jobs.ingest.polling.deliver import Sink
 from jobs.ingest.polling.poller import Outcome, Poller
 from jobs.ingest.polling.state import State, Store, locked
+from jobs.ingest.stopping import Waits
 
-_PATIENCE_SECONDS = 10.0
+_PATIENCE_SECONDS = 5.0
+_OLDEST = "reco_poll_oldest_success_timestamp_seconds"
 
 
 def command(
@@ -57,6 +60,7 @@ def command(
 ) -> int:
     """Poll the suppliers' APIs described in poll.folder and publish what is new to the supplier topic, until stopped.
 
+    A broker that is away is waited for.
     Exit code 1 with --once where a supplier failed; the others are polled all the same.
 
     Example: reco poll --once --supplier SUP-007
@@ -71,12 +75,16 @@ def command(
         return _reset(settings, apis[0], reset_to, as_json=as_json)
     if backfill:
         _check_times(apis)
-    _check_broker(settings)
     stamina.instrumentation.set_on_retry_hooks([])
     metrics = settings.metrics.model_copy(update={"port": settings.poll.metrics_port})
     with endpoint(metrics), ExitStack() as locks, _until_signal() as stop:
         for api in apis:
             locks.enter_context(locked(Path(settings.poll.state), api.supplier))
+        REGISTRY.put(_OLDEST, time.time())
+        if not _broker_is_there(settings, stop):
+            if once:
+                raise UserError("Stopped before a broker answered; nothing was polled.", FAILED)
+            return DONE
         if once:
             return run_once(settings, apis, stop, as_json=as_json, is_backfill=backfill)
         return run(settings, apis, stop, is_backfill=backfill)
@@ -130,7 +138,7 @@ def _measure(pollers: Sequence[Poller]) -> None:
         REGISTRY.put("reco_poll_suppliers", states[state], circuit=state.value)
     # A supplier that has not been read to its end since the start counts from the start.
     oldest = min(poller.last_success or poller.began for poller in pollers)
-    REGISTRY.put("reco_poll_oldest_success_timestamp_seconds", oldest)
+    REGISTRY.put(_OLDEST, oldest)
 
 
 def _print(outcomes: Sequence[Outcome]) -> None:
@@ -188,9 +196,21 @@ def _check_times(apis: Sequence[SupplierApi]) -> None:
             )
 
 
-def _check_broker(settings: Settings) -> None:
-    """UserError where no broker answers, or not us, or we may not write to the supplier topic."""
-    partitions(settings, {settings.topics.supplier_raw: (Right.WRITE,)}, seconds=_PATIENCE_SECONDS)
+def _broker_is_there(settings: Settings, stop: Event) -> bool:
+    """Wait until a broker answers; False where `stop` was set first.
+
+    UserError where one answers, and not us, or we may not write to the supplier topic.
+    """
+    waits = Waits(stop.wait)
+    while not stop.is_set():
+        try:
+            partitions(settings, {settings.topics.supplier_raw: (Right.WRITE,)}, seconds=_PATIENCE_SECONDS)
+        except BrokerAwayError as error:
+            log.get_logger(__name__).warning("waiting", what="broker", why=error.fact)
+            waits.grow()
+        else:
+            return True
+    return False
 
 
 @contextmanager

@@ -20,10 +20,11 @@ from werkzeug import Response
 
 from jobs.cli import status
 from jobs.cli.main import main
+from jobs.common import log
 from jobs.common.errors import UserError
 from jobs.common.polling import file_of, read_polled
 from jobs.ingest.polling.config import read_supplier
-from jobs.ingest.polling.main import run
+from jobs.ingest.polling.main import _broker_is_there, run
 from jobs.ingest.polling.state import locked
 from jobs.ingest.publisher import Outgoing, Publisher, Refused
 from tests.ingest.polling.servers import endless, server
@@ -271,6 +272,27 @@ def test_while_the_broker_is_away_it_waits_and_its_place_does_not_move(
     assert not thread.is_alive()
     assert len(httpserver.log) == 1
     assert not file_of(Path(rig.settings.poll.state), "SUP-1", ".json").exists()
+
+
+def test_a_broker_that_is_not_there_yet_is_waited_for(
+    rig: Rig, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jobs.ingest.polling.main._PATIENCE_SECONDS", 0.2)
+    away = rig.settings.model_copy(
+        update={"kafka": rig.settings.kafka.model_copy(update={"bootstrap_servers": "127.0.0.1:1"})}
+    )
+    log.configure(as_json=True)
+    said: list[str] = []
+    found: list[bool] = []
+    thread = threading.Thread(target=lambda: found.append(_broker_is_there(away, rig.stop)))
+    thread.start()
+    try:
+        wait_for(lambda: said.append(capsys.readouterr().err) or "".join(said).count('"waiting"') >= 3, 60, "waiting")
+    finally:
+        rig.stop.set()
+        thread.join(20)
+    assert found == [False]
+    assert "no Kafka broker answers at 127.0.0.1:1" in "".join(said)
 
 
 def _json(value: Any) -> Any:
