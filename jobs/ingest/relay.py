@@ -161,10 +161,12 @@ class Relay:
 
     def _publish(self, rows: Sequence[Row], meanwhile: Callable[[], None] | None = None) -> list[Refused]:
         self._waited = 0.0
-        topics = self._topics
+        topics, now = self._topics, int(self._clock() * 1000)
         return self._publisher.publish(
             [
-                Outgoing(topics[side], activity.encode(), payload, (("id", str(row_id).encode()),), stamp=created)
+                Outgoing(
+                    topics[side], activity.encode(), payload, (("id", str(row_id).encode()),), stamp=min(created, now)
+                )
                 for row_id, side, activity, payload, _seq, created in rows
             ],
             meanwhile,
