@@ -284,10 +284,15 @@ def test_a_broker_that_is_not_there_yet_is_waited_for(
     log.configure(as_json=True)
     said: list[str] = []
     found: list[bool] = []
+
+    def tried_thrice() -> bool:
+        said.append(capsys.readouterr().err)
+        return "".join(said).count('"waiting"') >= 3
+
     thread = threading.Thread(target=lambda: found.append(_broker_is_there(away, rig.stop)))
     thread.start()
     try:
-        wait_for(lambda: said.append(capsys.readouterr().err) or "".join(said).count('"waiting"') >= 3, 60, "waiting")
+        wait_for(tried_thrice, 60, "waiting")
     finally:
         rig.stop.set()
         thread.join(20)
