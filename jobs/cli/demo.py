@@ -1,8 +1,8 @@
 """`reco demo`: the main job, whole, on this machine, held against a truth that was planted beforehand."""
 
-import json
 import shutil
 import time
+from contextlib import ExitStack
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
@@ -37,7 +37,7 @@ def command(
     home: Annotated[Path, typer.Option(help="Folder for broker and lake; emptied first.")] = demo_console.HOME,
     activities: Annotated[int, typer.Option(help="Activities a day.", min=100, max=5_000_000)] = 50_000,
     days: Annotated[int, typer.Option(help="How many days.", min=1, max=10)] = 3,
-    suppliers: Annotated[int, typer.Option(help="How many suppliers.", min=1, max=999)] = 30,
+    suppliers: Annotated[int, typer.Option(help="How many suppliers; one of them is polled.", min=4, max=999)] = 30,
     seed: Annotated[int, typer.Option(help="The same seed gives the same workload.")] = 7,
     match: Annotated[
         bool, typer.Option("--match/--no-match", help="Let the stream judge too, and show both clocks.")
@@ -50,7 +50,9 @@ def command(
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
-    """Run everything on real parts: Kafka broker, workload, the stream's verdicts, closes; and check what was found.
+    """Run everything on real parts, from an outbox and a polled API over Kafka and the stream's verdicts to the closes.
+
+    Checks that they found what was planted, and nothing else.
 
     Exit code 1 where the closes found anything else than was planted, or a record was lost.
 
@@ -68,7 +70,7 @@ def command(
     started = time.monotonic()
     try:
         with ended_by_signals(), Memory() as memory, Broker(home, settings.local.broker_port) as broker:
-            workload = ["--events", str(2 * activities * days), "--suppliers", str(suppliers), "--seed", str(seed)]
+            workload = [str(2 * activities * days), str(suppliers), str(seed), f"{START}", str(days)]
             report = _run(broker, settings, settings_file, dates, workload, screen, match)
         report |= {"seconds": round(time.monotonic() - started, 1), "peak_bytes": memory.peak}
     except KeyboardInterrupt:
@@ -129,28 +131,16 @@ def _run(
     with Steps(home / "logs", environment_of(settings), console) as steps:
         _prepare(steps, settings, dates)
         truth = home / "truth.json"
-        span = ["--start", f"{dates[0]}", "--days", str(len(dates)), "--truth", str(truth)]
-        generate = ["generate", *workload, *span, *given]
-        shop: dict[str, Any] = {}
-        if match:
-            with steps.step("Workload to Kafka, the stream's verdicts as it comes", draws=True):
-                shop = _judge_as_it_comes(steps, settings, generate, truth, given, console)
-        else:
-            with steps.step("Workload of both sides to Kafka"):
-                steps.reco(*generate)
-            with steps.step("Streaming job: Kafka to bronze and silver"):
-                steps.spark("normalise", "stream", "--available-now", "--only", "normalise", *given)
+        told = _send(steps, settings, workload, truth, given, console, match)
         with steps.step(f"Close of {len(dates)} days"):
             steps.spark("daily", "daily", *(part for day in dates for part in ("--date", f"{day}")), *given)
         with steps.step("Found beside planted"):
-            report = demo_report.build(settings, truth, dates, shop.get("records", {}))
+            report = demo_report.build(settings, truth, dates)
+            report["ways"], report["no_outbox"] = demo_road.build(settings, told, truth, dates), told["why"]
+            report["right"] = report["right"] and all(way["arrived"] for way in report["ways"])
             report["clocks"] = demo_clocks.build(settings, dates[-1]) if match else []
         with steps.step("Three explanations"):
             report["explanations"] = _explain(steps, demo_report.worth_explaining(settings, dates), given)
-        if shop:
-            with steps.step("Provisional close of today"):
-                report["road"] = demo_road.close(steps, settings, given, shop)
-            report["right"] = report["right"] and report["road"]["right"]
     return report | {"steps": steps.seconds}
 
 
@@ -165,30 +155,45 @@ def _prepare(steps: Steps, settings: Settings, dates: list[date]) -> None:
         fx.load(settings, rates, now)
 
 
-def _judge_as_it_comes(
-    steps: Steps, settings: Settings, generate: list[str], truth: Path, given: list[str], console: Console
+def _send(
+    steps: Steps, settings: Settings, workload: list[str], truth: Path, given: list[str], console: Console, match: bool
 ) -> dict[str, Any]:
-    """Both queries run while the workload is sent, until they have judged up to its last heartbeat; then today's.
+    """The workload by all ways in to Kafka, and by the stream into the lake; what the shop says of itself."""
+    with ExitStack() as stack:
+        with steps.step("An outbox in PostgreSQL, a supplier's API"):
+            road = stack.enter_context(demo_road.opened(steps, settings, given, workload, truth))
+        if road.why:
+            console.print(f"  There is no outbox, {road.why}; AGODA pushes all.", highlight=False)
+        if match:
+            with steps.step("Relayed, polled and pushed to Kafka, judged", draws=True):
+                _judge_as_it_comes(steps, settings, road, given, console)
+        else:
+            with steps.step("Relayed, polled and pushed to Kafka"):
+                road.walk(lambda: None)
+    if not match:
+        with steps.step("Streaming job: Kafka to bronze and silver"):
+            steps.spark("normalise", "stream", "--available-now", "--only", "normalise", *given)
+    return road.told
 
-    What `demo_road.send` says of today's.
-    """
+
+def _judge_as_it_comes(
+    steps: Steps, settings: Settings, road: demo_road.Road, given: list[str], console: Console
+) -> None:
+    """Both queries run while the workload is sent, until they have judged up to its last heartbeat."""
     with (
         demo_live.Verdicts(settings, console) as verdicts,
         steps.spark_runs("stream", "stream", *given) as check,
     ):
-        steps.reco(*generate, meanwhile=verdicts.show)
-        until = datetime.fromisoformat(json.loads(truth.read_text(encoding="utf-8"))["summary"]["published_until"])
 
         def meanwhile() -> None:
             check()
             verdicts.show()
 
+        until = datetime.fromisoformat(road.walk(meanwhile)["published_until"])
         while (demo_live.reached(settings) or EARLIEST) < until:
             meanwhile()
             time.sleep(POLL_SECONDS)
-        shop = demo_road.send(steps, settings, given, meanwhile)
         steps.ask_spark_to_stop()
-    return shop
 
 
 def _explain(steps: Steps, chosen: list[dict[str, Any]], given: list[str]) -> list[dict[str, Any]]:

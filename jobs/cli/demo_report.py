@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import date, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -26,11 +26,8 @@ _USD = ("amount_in_usd", "matched_usd", "mismatched_usd", "missing_usd")
 _TOTALS = ("keys_in", "matched", "mismatched", "missing")
 
 
-def build(settings: Settings, truth_file: Path, dates: list[date], others: Mapping[str, int]) -> dict[str, Any]:
-    """Everything the demo found, JSON-ready but for decimals and dates; `right` says whether it is all as planted.
-
-    `others`: records by side that were sent besides the workload, with heartbeats of their own.
-    """
+def build(settings: Settings, truth_file: Path, dates: list[date]) -> dict[str, Any]:
+    """Everything the demo found, JSON-ready but for decimals and dates; `right` says whether it is all as planted."""
     whole = json.loads(truth_file.read_text(encoding="utf-8"))
     planted = {_key(row): _money(row["amount_at_risk_usd"]) for row in whole["anomalies"]}
     planted = {key: money for key, money in planted.items() if key[0] in dates}
@@ -39,7 +36,7 @@ def build(settings: Settings, truth_file: Path, dates: list[date], others: Mappi
     for row in anomalies.select(*_KEY, "amount_at_risk_usd").iter_rows():
         found[row[:4], row[4]] += 1
     kinds = _by_kind(planted, found)
-    records = _records(settings, whole["summary"], others)
+    records = _records(settings, whole["summary"])
     totals = _control_totals(settings)
     right = all(kind["precision"] == 1 == kind["recall"] for kind in kinds)
     right = right and records["holds"] and records["as_planted"] and all(total["balances"] for total in totals)
@@ -98,19 +95,18 @@ def _sum(amounts: Iterable[Decimal | None], counts: Iterable[int]) -> Decimal:
     return sum((money * count for money, count in zip(amounts, counts, strict=True) if money is not None), ZERO)
 
 
-def _records(settings: Settings, planted: dict[str, Any], others: Mapping[str, int]) -> dict[str, Any]:
+def _records(settings: Settings, planted: dict[str, Any]) -> dict[str, Any]:
     """Produced, and what became of it, by topic; whether the law holds and quarantine holds exactly the poison."""
     law = measure(settings) or Law([], pl.DataFrame(schema={"why": pl.String}), {})
     topics = []
     for side, topic in (("AGODA", settings.topics.agoda_raw), ("SUPPLIER", settings.topics.supplier_raw)):
         parts = [count for count in law.counts if count.topic == topic]
         row = {name: sum(getattr(c, name) for c in parts) for name in ("bronze", "heartbeats", "events", "quarantined")}
-        topics.append({"topic": topic, "produced": planted["records"].get(side, 0) + others.get(side, 0), **row})
+        topics.append({"topic": topic, "produced": planted["records"].get(side, 0), **row})
     quarantine = read(open_table(settings, "quarantine"), "quarantine")
     reasons = Counter(code for codes in quarantine["reasons"].to_list() for code in codes)
     complete = all(row["produced"] == row["bronze"] - row["heartbeats"] for row in topics)
-    beats = sum(row["heartbeats"] for row in topics)
-    heartbeats = beats > planted["heartbeats"] if others else beats == planted["heartbeats"]
+    heartbeats = sum(row["heartbeats"] for row in topics) == planted["heartbeats"]
     return {
         "topics": topics,
         "holds": law.holds and complete and heartbeats,
@@ -162,6 +158,10 @@ def show(report: dict[str, Any], first: date) -> None:
     planted, records = report["summary"], report["records"]
     last = first + timedelta(days=planted["days"] - 1)
     say("", f"{planted['activities']:,} activities of {planted['suppliers']} suppliers, {first} to {last}", "")
+    if report["no_outbox"]:
+        say(f"There was no outbox, {report['no_outbox']}; AGODA pushed all.", "")
+    _table("Ways in: records sent, events that arrived, breaks of their suppliers", report["ways"])
+    say("")
     _table("What became of each record: bronze = heartbeats + events + quarantined", records["topics"])
     law = "holds, on every partition" if records["holds"] else "is BROKEN; see `reco status`"
     poison = "exactly the poison that was planted" if records["as_planted"] else "NOT what was planted"
@@ -182,14 +182,6 @@ def show(report: dict[str, Any], first: date) -> None:
     _table("Control totals: keys and US dollars in = matched + mismatched + missing", report["control_totals"])
     for told in report["explanations"]:
         say("", *told["text"].rstrip().splitlines())
-    if road := report.get("road"):
-        say(
-            "",
-            f"Today: {road['activities']} bookings, {road['relayed']} rows from the outbox and {road['polled']} from a "
-            f"polled API, judged {road['seconds_to_verdicts']} s after they were sent.",
-            f"Of {road['planted']} planted breaks the stream has found {road['found_by_the_stream']}, what is missing "
-            f"waits for its grace; the provisional close {road['found_by_the_close']}.",
-        )
     peak = "unknown here" if report["peak_bytes"] is None else f"{report['peak_bytes'] / 2**30:.1f} GiB"
     verdict = "Every planted break was found, and nothing else." if report["right"] else "NOT as planted: see above."
     say("", f"{verdict} {report['seconds']:.0f} s, peak memory of all processes {peak}.")

@@ -1,87 +1,128 @@
-"""The demo's last part: today's bookings on the whole road, from two databases' outboxes and a polled API."""
+"""The workload's way into Kafka: an outbox that is relayed, an API that is polled, and what is pushed."""
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import date
 from pathlib import Path
 from typing import Any
 
-import polars as pl
-
 from jobs.cli.demo_steps import Steps
-from jobs.common.errors import FAILED, UserError
-from jobs.common.lake import open_table, scan
+from jobs.common.lake import open_table, read, scan
 from jobs.common.settings import Settings
 
-ACTIVITIES = 200
-#: What the ids of today's bookings begin with.
-MARK = "LIVE-"
-PATIENCE_SECONDS = 120
 _POLL_SECONDS = 0.2
-_KEY = ("supplier_id", "activity_id")
+_BREAK = ("reco_date", "supplier_id", "activity_id", "anomaly_type")
 
 
 def environment_of(home: Path) -> dict[str, str]:
     """Where relay and poller find what the shop says of itself."""
     return {
         "RECO_OUTBOX__DSN": f"file:{home}/shop/dsn",
-        "RECO_OUTBOX__SIDES": '["agoda", "supplier"]',
+        "RECO_OUTBOX__SIDES": '["agoda"]',
         "RECO_POLL__FOLDER": f"{home}/shop/suppliers",
         "RECO_POLL__STATE": f"{home}/poll",
     }
 
 
-def send(steps: Steps, settings: Settings, given: list[str], meanwhile: Callable[[], None]) -> dict[str, Any]:
-    """Both sides' rows through relay and poller into the running stream, until it has judged all pairs.
+class Road:
+    """A shop that has opened: its database, its API, and what becomes of the workload.
 
-    What the shop says it has made, and how long the stream took for it. `meanwhile` is called again and again.
+    `told`: what it says of itself. `why`: why it has no database, None where it has one.
+    """
+
+    def __init__(self, steps: Steps, given: list[str], said: Callable[[], str]) -> None:
+        self._steps, self._given, self._said = steps, given, said
+        self.told: dict[str, Any] = json.loads(self._line(1, _nothing))
+
+    @property
+    def why(self) -> str | None:
+        """Why there is no outbox."""
+        why: str | None = self.told["why"]
+        return why
+
+    def walk(self, meanwhile: Callable[[], None]) -> dict[str, Any]:
+        """Relay and poll until all that the shop has to tell is in Kafka; the summary of what was planted.
+
+        `meanwhile` is called again and again.
+        """
+        with ExitStack() as stack:
+            running = [self._said]
+            if not self.why:
+                words = ("relay", "--backfill", "--json", *self._given)
+                running.append(stack.enter_context(self._steps.beside("relay", "jobs.cli.main", *words)))
+            words = ("poll", "--backfill", *self._given)
+            running.append(stack.enter_context(self._steps.beside("poll", "jobs.cli.main", *words)))
+
+            def check() -> None:
+                for each in running:
+                    each()
+                meanwhile()
+
+            summary: dict[str, Any] = json.loads(self._line(2, check))
+        return summary
+
+    def _line(self, number: int, meanwhile: Callable[[], None]) -> str:
+        while len(lines := self._said().splitlines(keepends=True)) < number or not lines[number - 1].endswith("\n"):
+            meanwhile()
+            time.sleep(_POLL_SECONDS)
+        return lines[number - 1]
+
+
+@contextmanager
+def opened(steps: Steps, settings: Settings, given: list[str], workload: list[str], truth: Path) -> Iterator[Road]:
+    """The shop, until the end of the context; it goes on once somebody relays and polls.
+
+    `workload`: how many events and suppliers, seed, first day, how many days.
     """
     folder = settings.local.home / "shop"
     folder.mkdir()
-    with steps.beside("shop", "jobs.ingest.shop", str(folder), str(ACTIVITIES)) as told:
-        shop: dict[str, Any] = json.loads(told)
-        relayed = json.loads(steps.reco("relay", "--until-empty", "--json", *given, meanwhile=meanwhile))
-        polled = json.loads(steps.reco("poll", "--once", "--json", *given, meanwhile=meanwhile))
-        sent = time.monotonic()
-        pairs = shop["activities"] - sum(_is_missing(kind) for *_, kind in shop["breaks"])
-        while (judged := _of_today(settings, "nrt_results", _KEY).unique().height) < pairs:
-            meanwhile()
-            if time.monotonic() - sent > PATIENCE_SECONDS:
-                raise UserError(
-                    f"Of {pairs} pairs sent the stream has judged {judged} after {PATIENCE_SECONDS} s.", FAILED
-                )
-            time.sleep(_POLL_SECONDS)
-    counts = {"relayed": relayed["published"], "polled": sum(one["tally"]["published"] for one in polled)}
-    return shop | counts | {"seconds_to_verdicts": round(time.monotonic() - sent, 1)}
+    words = [str(folder), *workload, str(truth), *given[1:]]
+    with steps.beside("shop", "jobs.ingest.shop", *words) as said:
+        yield Road(steps, given, said)
 
 
-def close(steps: Steps, settings: Settings, given: list[str], shop: dict[str, Any]) -> dict[str, Any]:
-    """A provisional close of today; planted beside found.
+def build(settings: Settings, told: dict[str, Any], truth_file: Path, dates: list[date]) -> list[dict[str, Any]]:
+    """By way in: records sent, events of them in silver, breaks planted in its suppliers and those that were found."""
+    whole = json.loads(truth_file.read_text(encoding="utf-8"))
+    planted = {
+        (date.fromisoformat(row["reco_date"]), *(row[name] for name in _BREAK[1:]))
+        for row in whole["anomalies"]
+        if date.fromisoformat(row["reco_date"]) in dates
+    }
+    found = set(read(open_table(settings, "anomalies"), "anomalies").select(_BREAK).iter_rows())
+    silver = open_table(settings, "activity")
+    assert silver is not None, "the streaming job makes it"
+    counted = scan(silver).group_by("source", "supplier_id").len().collect().rows()
+    booked, polled = set(told["outbox"]), {told["polled"]}
+    ways: dict[str, tuple[str, set[str]]] = {"outbox": ("AGODA", booked), "poll": ("SUPPLIER", polled)}
+    rows = []
+    for way, (side, suppliers) in ways.items():
+        if suppliers:
+            events = sum(number for source, supplier, number in counted if source == side and supplier in suppliers)
+            rows.append(_row(way, f"{side} of {', '.join(sorted(suppliers))}", events, suppliers, planted, found))
+    others = {supplier for _, supplier, _ in counted} - booked - polled
+    events = sum(number for *_, number in counted) - sum(row["events"] for row in rows)
+    rows.append(_row("push", "all others", events, others, planted, found))
+    poison = {"push": whole["summary"]["poison"]}
+    for row in rows:
+        sent = row["records"] = whole["summary"]["ways"].get(row["way_in"], 0)
+        row["arrived"] = row["events"] == sent - poison.get(row["way_in"], 0) and row["found"] == row["planted"]
+    return rows
 
-    `right`: the close found exactly the breaks that were planted, and the stream all those of pairs.
-    """
-    dates = [part for day in shop["dates"] for part in ("--date", day)]
-    steps.spark("today", "daily", "--provisional", *dates, *given)
-    planted = {tuple(row) for row in shop["breaks"]}
-    closed, streamed = _breaks(settings, "anomalies"), _breaks(settings, "nrt_exceptions")
+
+def _row(way: str, what: str, events: int, suppliers: set[str], planted: set[Any], found: set[Any]) -> dict[str, Any]:
+    mine = {row for row in planted if row[1] in suppliers}
     return {
-        **{name: shop[name] for name in ("activities", "relayed", "polled", "seconds_to_verdicts")},
-        "planted": len(planted),
-        "found_by_the_close": len(closed & planted),
-        "found_by_the_stream": len(streamed & planted),
-        "right": closed == planted and streamed == {row for row in planted if not _is_missing(row[2])},
+        "way_in": way,
+        "of": what,
+        "records": 0,
+        "events": events,
+        "planted": len(mine),
+        "found": len(mine & found),
     }
 
 
-def _is_missing(kind: str) -> bool:
-    return kind.startswith("MISSING")
-
-
-def _breaks(settings: Settings, table: str) -> set[tuple[str, ...]]:
-    return set(_of_today(settings, table, (*_KEY, "anomaly_type")).iter_rows())
-
-
-def _of_today(settings: Settings, name: str, columns: Sequence[str]) -> pl.DataFrame:
-    table = open_table(settings, name)
-    assert table is not None, f"the stream and the close make {name}"
-    return scan(table).filter(pl.col("activity_id").str.starts_with(MARK)).select(columns).collect()
+def _nothing() -> None:
+    pass

@@ -135,24 +135,27 @@ class Steps:
         return out.read_text(encoding="utf-8", errors="replace")
 
     @contextmanager
-    def beside(self, name: str, *arguments: str) -> Iterator[str]:
-        """Runs `python -m ARGUMENTS` while something else is done, from the first line that it prints, which is given.
+    def beside(self, name: str, *arguments: str) -> Iterator[Callable[[], str]]:
+        """Runs `python -m ARGUMENTS` while something else is done, and tells it to end afterwards.
 
-        It is told to end afterwards. Raises UserError with the log's last lines where it ends by itself before.
+        What is given says what it has printed so far; it raises UserError, with the log's last lines, where it has
+        ended by itself.
         """
         out, log = self._logs / f"{name}.out", self._logs / f"{name}.log"
         log.write_bytes(b"")
         out.write_bytes(b"")
         apart = ["/bin/sh", "-c", 'exec "$@" >"$0"', str(out)]
         process = processes.spawn([*apart, sys.executable, "-m", *arguments], log, env=self._env)
+
+        def said() -> str:
+            if _interrupted.is_set():
+                raise KeyboardInterrupt
+            if process.poll() is not None:
+                raise self._failure(arguments, process.returncode, log)
+            return out.read_text(encoding="utf-8")
+
         try:
-            while not out.read_bytes().endswith(b"\n"):
-                if _interrupted.is_set():
-                    raise KeyboardInterrupt
-                if process.poll() is not None:
-                    raise self._failure(arguments, process.returncode, log)
-                time.sleep(_POLL_SECONDS)
-            yield out.read_text(encoding="utf-8")
+            yield said
         finally:
             _end(process)
 

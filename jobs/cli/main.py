@@ -21,7 +21,9 @@ class Row(NamedTuple):
 
 COMMANDS = {
     "demo": Row(
-        "jobs.cli.demo:command", "The main job, whole, on this machine: broker, stream, closes, summary.", "reco demo"
+        "jobs.cli.demo:command",
+        "The main job, whole, on this machine: outbox, polled API, broker, stream, closes, summary.",
+        "reco demo",
     ),
     "up": Row(
         "jobs.cli.stack:up",

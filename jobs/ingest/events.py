@@ -24,7 +24,10 @@ _EXACT = Context(prec=60)
 
 
 class Record(NamedTuple):
-    """One Kafka record to be: ahead marks those whose timestamp is set in the future when they are sent."""
+    """One Kafka record to be: ahead marks those whose timestamp is set in the future when they are sent.
+
+    `way`: how it gets there, one of `jobs.ingest.ways`.
+    """
 
     published_ms: int
     source: str
@@ -32,6 +35,7 @@ class Record(NamedTuple):
     value: bytes | None
     headers: list[tuple[str, bytes]] | None = None
     ahead: bool = False
+    way: str = "push"
 
 
 @dataclass(slots=True)

@@ -21,6 +21,7 @@ from jobs.common.settings import Settings, load_settings
 from jobs.ingest import truth
 from jobs.ingest.events import SECOND, Limits, Rates, midnight_ms
 from jobs.ingest.produce import Sender
+from jobs.ingest.ways import PUSHED, Ways
 from jobs.ingest.workload import Spec, Workload
 
 #: Time between two log lines where there is no terminal.
@@ -74,12 +75,12 @@ def _rates(settings: Settings) -> Rates:
     return Rates(by_currency)
 
 
-def run(settings: Settings, spec: Spec, rate: int, truth_file: Path | None) -> dict[str, Any]:
+def run(settings: Settings, spec: Spec, rate: int, truth_file: Path | None, ways: Ways = PUSHED) -> dict[str, Any]:
     """Generates, sends, and says on every partition up to when; returns the summary of what was planted."""
     sender = Sender(settings)
-    workload = Workload(spec)
+    workload = Workload(spec, ways.record_of)
     with _progress(2 * spec.activities * spec.days) as progress:
-        sender.send(workload.records(), rate, progress)
+        sender.send(ways.to_push(workload.records()), rate, progress)
     end = workload.planned.last_published_ms // SECOND * SECOND + SECOND
     until = max(end, midnight_ms(spec.start + timedelta(days=spec.days)))
     summary = truth.summary(workload, sender.heartbeats(until), until)

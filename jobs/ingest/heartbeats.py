@@ -84,7 +84,7 @@ def run(
     """
     logger, topic = log.get_logger(__name__), raw_topics(settings)[side]
     publisher = Publisher(settings, _waiting(logger), stopping.is_over)
-    partitions, waits = Partitions(settings), Waits(stopping)
+    partitions, waits = Partitions(settings), Waits(stopping.sleep)
     last = sent = 0
     while not stopping.asked:
         until = int((clock() - lag) * 1000)

@@ -23,13 +23,17 @@ class AwayError(Exception):
 
 
 class Row(NamedTuple):
-    """One row to be published; `payload` is its JSON text in UTF-8."""
+    """One row to be published; `payload` is its JSON text in UTF-8.
+
+    `created`: milliseconds since 1970, cut; 0 unless they were asked for (`OutboxTable.tell_creation`).
+    """
 
     id: Any
     aggregatetype: str
     aggregateid: str
     payload: bytes
     seq: int
+    created: int = 0
 
     @property
     def aggregate(self) -> tuple[str, str]:

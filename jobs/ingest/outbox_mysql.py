@@ -27,8 +27,9 @@ _STATEMENTS = """
 select id, time from information_schema.processlist
 where command in ('Query', 'Execute') and id <> connection_id()
 """
+# The beginning is told by the machine's clock, whatever zone the server or the session has.
 _TRANSACTIONS = """
-select trx_mysql_thread_id, trx_id, trx_started from information_schema.innodb_trx
+select trx_mysql_thread_id, trx_id, convert_tz(trx_started, 'SYSTEM', '+00:00') from information_schema.innodb_trx
 where trx_rows_modified > 0 and trx_mysql_thread_id <> connection_id()
 """
 _MAY_SEE = """
@@ -45,6 +46,7 @@ class MysqlOutbox(OutboxTable):
     quote = "`"
     here = "database()"
     payload = "payload"
+    created = "cast(floor(unix_timestamp(created_at) * 1000) as signed)"
 
     def __init__(self, dsn: str, settings: Outbox) -> None:
         super().__init__(dsn, settings)
@@ -108,8 +110,8 @@ class MysqlOutbox(OutboxTable):
     def lock(self, cursor: Any) -> tuple[list[tuple[Any, ...]], int]:
         """Rows to claim, and how many there are up to the last of them."""
         cursor.execute(
-            f"select id, aggregatetype, aggregateid, {self.payload}, seq from {self.table} where {self.mine} "
-            "order by seq limit %s for update skip locked",
+            f"select id, aggregatetype, aggregateid, {self.payload}, seq, {self.stamp} from {self.table} "
+            f"where {self.mine} order by seq limit %s for update skip locked",
             (self.settings.batch_size,),
         )
         rows = [tuple(row) for row in cursor.fetchall()]

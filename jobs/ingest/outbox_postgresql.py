@@ -38,6 +38,7 @@ class PostgresOutbox(OutboxTable):
     here = "current_schema()"
     # As bytes, so that no text that Python cannot decode stops a batch.
     payload = "convert_to(payload::text, 'UTF8')"
+    created = "(extract(epoch from date_trunc('milliseconds', created_at)) * 1000)::bigint"
 
     @property
     def errors(self) -> type[Exception]:
@@ -126,15 +127,15 @@ class PostgresOutbox(OutboxTable):
         One snapshot is enough: an activity's rows are written one after the other, the first committed before the next.
         """
         cursor.execute(
-            f"with claimed as materialized (select id, aggregatetype, aggregateid, payload, seq from {self.table} "
-            f"where {self.mine} order by seq limit %s for update skip locked) "
+            "with claimed as materialized (select id, aggregatetype, aggregateid, payload, seq, created_at "
+            f"from {self.table} where {self.mine} order by seq limit %s for update skip locked) "
             # Of the id only its text is needed, and making it here costs half as much.
-            f"select id::text, aggregatetype, aggregateid, {self.payload}, seq, (select count(*) from {self.table} "
-            f"where {self.mine} and seq <= (select max(seq) from claimed)) from claimed",
+            f"select id::text, aggregatetype, aggregateid, {self.payload}, seq, {self.stamp}, (select count(*) "
+            f"from {self.table} where {self.mine} and seq <= (select max(seq) from claimed)) from claimed",
             (self.settings.batch_size,),
         )
         rows = cursor.fetchall()
-        return [row[:5] for row in rows], rows[0][5] if rows else 0
+        return [row[:6] for row in rows], rows[0][6] if rows else 0
 
     def mark(self, cursor: Any, ids: list[Any]) -> None:
         """Note the time of publication of rows that are locked."""

@@ -28,6 +28,8 @@ class OutboxTable(OutboxNames, ABC):
 
     #: The payload as its JSON text.
     payload: ClassVar[str]
+    #: When the row was created, milliseconds since 1970, cut.
+    created: ClassVar[str]
     #: Where a table without a schema is.
     here: ClassVar[str]
 
@@ -39,6 +41,7 @@ class OutboxTable(OutboxNames, ABC):
         self.mine = "published_at is null" + "".join(f" and aggregatetype <> '{side}'" for side in others)
         self._marked: set[Any] = set()
         self._is_whole = False
+        self.stamp = "0"
         self.work: Any = None
         self.watch: Any = None
 
@@ -104,6 +107,10 @@ class OutboxTable(OutboxNames, ABC):
         """Whether a column's times are moments, whatever the clock of the session that writes."""
 
     # -- claim and settle ----------------------------------------------------------------------------------------
+
+    def tell_creation(self) -> None:
+        """From now on claimed rows say when they were created."""
+        self.stamp = self.created
 
     def claim(self) -> list[Row]:
         """Lock and return the oldest rows that nobody else has locked, at most outbox.batch_size, by seq."""

@@ -16,13 +16,17 @@ _SAY_SECONDS = 5.0
 
 
 class Outgoing(NamedTuple):
-    """A record to be sent: with a key to the partition that a Java producer would choose, or to the one named."""
+    """A record to be sent: with a key to the partition that a Java producer would choose, or to the one named.
+
+    `stamp`: its time, milliseconds since 1970; 0 for the time at which it is sent.
+    """
 
     topic: str
     key: bytes | None
     value: bytes | None
     headers: tuple[tuple[str, bytes], ...] = ()
     partition: int = -1
+    stamp: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +65,10 @@ class Publisher:
         """
         waited = _Waiting()
         produce = self._producer.produce
-        for index, (topic, key, value, headers, partition) in enumerate(records):
+        for index, (topic, key, value, headers, partition, stamp) in enumerate(records):
             place: dict[str, Any] = {"partition": partition} if partition >= 0 else {}
+            if stamp:
+                place["timestamp"] = stamp
             refuse = partial(waited.refuse, index)
             while True:
                 try:

@@ -43,15 +43,27 @@ class Relay:
     """Moves rows from the outbox to the topics, batch by batch, until stopped or until none is left."""
 
     def __init__(
-        self, settings: Settings, outbox: OutboxTable, stopping: Stopping, clock: Callable[[], float] = time.time
+        self,
+        settings: Settings,
+        outbox: OutboxTable,
+        stopping: Stopping,
+        clock: Callable[[], float] = time.time,
+        *,
+        is_backfill: bool = False,
     ) -> None:
-        """`clock`: this machine's, seconds since 1970; the broker stamps heartbeats by it."""
+        """`clock`: this machine's, seconds since 1970; the broker stamps heartbeats by it.
+
+        `is_backfill`: rows are history; each record's time is that of its row's creation, and no heartbeat is sent.
+        """
         self.done = Done()
         self._settings, self._outbox, self._stopping, self._clock = settings, outbox, stopping, clock
+        self._is_backfill = is_backfill
+        if is_backfill:
+            outbox.tell_creation()
         self._log = log.get_logger(__name__)
         self._topics = raw_topics(settings)
         self._partitions = Partitions(settings)
-        self._waits = {what: Waits(stopping) for what in ("broker", "database")}
+        self._waits = {what: Waits(stopping.sleep) for what in ("broker", "database")}
         self._waited, self._was_empty = 0.0, False
         self._said = time.monotonic()
         for what in self._waits:
@@ -72,6 +84,7 @@ class Relay:
                 started, self._waited = True, 0.0
                 self._publisher = Publisher(self._settings, self._hold, self._gives_up)
                 voice = Voice(self._settings, self._outbox, self._publisher, self._partitions, self._clock)
+                voice.is_mute = self._is_backfill
                 if self._serve(voice, until_empty):
                     break
             except AwayError as error:
@@ -148,11 +161,13 @@ class Relay:
 
     def _publish(self, rows: Sequence[Row], meanwhile: Callable[[], None] | None = None) -> list[Refused]:
         self._waited = 0.0
-        topics = self._topics
+        topics, now = self._topics, int(self._clock() * 1000)
         return self._publisher.publish(
             [
-                Outgoing(topics[side], activity.encode(), payload, (("id", str(row_id).encode()),))
-                for row_id, side, activity, payload, _seq in rows
+                Outgoing(
+                    topics[side], activity.encode(), payload, (("id", str(row_id).encode()),), stamp=min(created, now)
+                )
+                for row_id, side, activity, payload, _seq, created in rows
             ],
             meanwhile,
         )

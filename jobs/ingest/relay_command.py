@@ -17,11 +17,11 @@ from jobs.ingest.relay import Done, Relay
 from jobs.ingest.stopping import Stopping
 
 
-def run(settings: Settings, *, until_empty: bool = False) -> Done:
+def run(settings: Settings, *, until_empty: bool = False, is_backfill: bool = False) -> Done:
     """The relay as a program: metrics, signals, one outbox. Raises UserError as Relay and open_outbox do."""
     outbox = open_outbox(settings.outbox)
     with endpoint(settings.metrics), Stopping() as stopping:
-        return Relay(settings, outbox, stopping).run(until_empty=until_empty)
+        return Relay(settings, outbox, stopping, is_backfill=is_backfill).run(until_empty=until_empty)
 
 
 def create(settings: Settings) -> None:
@@ -50,6 +50,13 @@ def command(
     until_empty: Annotated[
         bool, typer.Option("--until-empty", help="Publish what is there, send a last heartbeat, end.")
     ] = False,
+    backfill: Annotated[
+        bool,
+        typer.Option(
+            "--backfill",
+            help="The rows are history: each record's time is its row's created_at, and no heartbeat is sent.",
+        ),
+    ] = False,
     init: Annotated[bool, typer.Option("--init", help="Make what is missing of the tables, then end.")] = False,
     print_ddl: Annotated[
         Literal["postgresql", "mysql"] | None, typer.Option(help="Print the tables' DDL for this database, then end.")
@@ -76,7 +83,7 @@ def command(
         else:
             say(f"The tables of {known.outbox.table} are there.")
         return
-    done = run(known, until_empty=until_empty)
+    done = run(known, until_empty=until_empty, is_backfill=backfill)
     if as_json:
         print_json(asdict(done))
     else:

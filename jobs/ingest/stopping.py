@@ -2,6 +2,7 @@
 
 import signal
 import time
+from collections.abc import Callable
 from random import uniform
 from types import FrameType, TracebackType
 from typing import Any, Self
@@ -59,16 +60,19 @@ class Stopping:
 
 
 class Waits:
-    """Growing delays between tries, from a quarter of a second to half a minute, a little uneven."""
+    """Growing delays between tries, from a quarter of a second to half a minute, a little uneven.
 
-    def __init__(self, stopping: Stopping) -> None:
-        self._stopping, self._next = stopping, _FIRST_WAIT
+    `sleep`: waits so many seconds, or until the end is asked for.
+    """
+
+    def __init__(self, sleep: Callable[[float], object]) -> None:
+        self._sleep, self._next = sleep, _FIRST_WAIT
 
     def grow(self) -> float:
         """Wait, longer than the last time; returns for how many seconds at most."""
         seconds = round(self._next * uniform(0.8, 1.2), 2)
         self._next = min(self._next * 2, _LONGEST_WAIT)
-        self._stopping.sleep(seconds)
+        self._sleep(seconds)
         return seconds
 
     def over(self) -> None:

@@ -25,6 +25,7 @@ def summary(workload: Workload, heartbeats: int, until_ms: int) -> dict[str, Any
         "suppliers": spec.suppliers,
         "activities": planned.activities,
         "records": dict(sorted(planned.records.items())),
+        "ways": dict(sorted(planned.ways.items())),
         "heartbeats": heartbeats,
         "published_until": iso(until_ms),
         "poison": sum(planned.poison.values()),

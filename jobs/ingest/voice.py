@@ -36,6 +36,8 @@ class Voice:
         self._clock = clock
         self._log = log.get_logger(__name__)
         self._mine: set[str] = set()
+        #: Looks and tidies, and says nothing.
+        self.is_mute = False
         self._due = 0.0
 
     def speak_if_due(self) -> int:
@@ -53,7 +55,7 @@ class Voice:
 
     def last_word(self, stopping: Stopping) -> int:
         """A heartbeat that covers all rows there are now, as soon as it is true; how many rounds were sent."""
-        if not self._may_speak():
+        if self.is_mute or not self._may_speak():
             return 0
         now = int(self._outbox.now().timestamp() * 1000)
         end = time.monotonic() + LAST_WORD_SECONDS
@@ -79,7 +81,7 @@ class Voice:
         # Ahead of the record's own time it would be taken for an error in a clock; an earlier time is as true.
         until_ms = min(until_ms, here)
         sent = 0
-        for side in sorted(self._mine):
+        for side in sorted(self._mine) if not self.is_mute else ():
             # Noted first: whoever speaks next says more, whatever becomes of us in between.
             if self._outbox.move_on(side, until_ms):
                 beat(self._publisher, self._partitions, raw_topics(self._settings)[side], until_ms)

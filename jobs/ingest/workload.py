@@ -2,7 +2,7 @@
 
 from bisect import bisect
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from decimal import Decimal
@@ -60,15 +60,19 @@ class Planning:
     truth: list[Truth] = field(default_factory=list)
     poison: Counter[tuple[str, ...]] = field(default_factory=Counter)
     records: Counter[str] = field(default_factory=Counter)
+    ways: Counter[str] = field(default_factory=Counter)
     activities: int = 0
     last_published_ms: int = 0
 
 
 class Workload:
-    """Gives the records in the order of publication; `planned` then holds the truth."""
+    """Gives the records in the order of publication; `planned` then holds the truth.
 
-    def __init__(self, spec: Spec) -> None:
-        self.spec = spec
+    `record_of`: what of an event is sent, and by which way.
+    """
+
+    def __init__(self, spec: Spec, record_of: Callable[[Event], Record] = Event.record) -> None:
+        self.spec, self._record_of = spec, record_of
         self.planned = Planning()
         self.rng = Random(spec.seed)
         self._names = [spec.supplier(number + 1) for number in range(spec.suppliers)]
@@ -106,6 +110,7 @@ class Workload:
     def _due(self, hour: int) -> Iterator[Record]:
         for record in sorted(self._buckets.pop(hour, []), key=itemgetter(0)):
             self.planned.records[record.source] += 1
+            self.planned.ways[record.way] += 1
             yield record
 
     def _plant(self, day: date, hour: int, number: int, case: plan.Case | None) -> None:
@@ -116,7 +121,7 @@ class Workload:
             pair = self._pair(day, hour, number) if case else pair
             planted = Planted(pair.both, [])
         for event in planted.events:
-            self._put(event.record())
+            self._put(self._record_of(event))
         for found in planted.breaks:
             when = day + timedelta(days=found.days)
             key = planted.events[0].supplier, planted.events[0].activity

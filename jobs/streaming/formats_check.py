@@ -70,7 +70,7 @@ def check(
     samples = read_samples(format_, sample)
     if not 1 <= len(supplier) <= 128:
         raise UserError("--supplier must have 1 to 128 characters, as the header has.")
-    spark = spark_session("reco-formats", settings)
+    spark = spark_session("reco-formats", settings, is_brief=True)
     try:
         found = examine(spark, format_, samples, supplier)
     finally:

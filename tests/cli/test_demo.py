@@ -64,11 +64,14 @@ def test_the_whole_demo_finds_exactly_what_was_planted_and_leaves_nothing_runnin
     assert len(clocks) == 10
     assert all(row["stream_open"] >= row["in_both"] > 0 for row in clocks.values())
     assert all(row["in_both"] == row["closed"] for kind, row in clocks.items() if kind != "MISSING_SUPPLIER")
-    road = report["road"]
-    assert road["right"] is True
-    assert (road["relayed"], road["polled"]) == (343, 47)
-    assert (road["planted"], road["found_by_the_close"]) == (20, 20)
-    assert 0 < road["found_by_the_stream"] < 20
+    ways = {way["way_in"]: way for way in report["ways"]}
+    assert {name: (way["records"], way["planted"]) for name, way in ways.items()} == {
+        "outbox": (68, 7),
+        "poll": (27, 4),
+        "push": (587, 24),
+    }
+    assert all(way["arrived"] and way["found"] == way["planted"] for way in ways.values())
+    assert json.loads((home / "logs" / "relay.out").read_text())["published"] == 68
     assert {total["balances"] for total in report["control_totals"]} == {True}
     assert [told["anomaly_type"] for told in report["explanations"]] == list(demo_report.EXPLAINED)
     assert all(told["activity_id"] in told["text"].splitlines()[0] for told in report["explanations"])

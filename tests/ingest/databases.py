@@ -103,7 +103,8 @@ class MariaDb(Database):
         self.dsn = f"mysql://root@127.0.0.1:{self.port}/mysql"
         self.process: subprocess.Popen[bytes] | None = None
         libraries = [str(folder) for folder in (*root.glob("usr/lib/*-linux-gnu*"), *root.glob("lib/*-linux-gnu*"))]
-        self.env = {**os.environ, "LD_LIBRARY_PATH": os.pathsep.join(libraries)}
+        # A machine that is not in UTC: some of what a server tells is by the machine's clock, whatever its own zone is.
+        self.env = {**os.environ, "LD_LIBRARY_PATH": os.pathsep.join(libraries), "TZ": "America/New_York"}
         self._bootstrap()
         self.start()
         self.run("create database shop")

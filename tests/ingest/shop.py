@@ -126,10 +126,10 @@ class Shop:
         """How many rows are still to be published."""
         return int(self.database.run(f"select count(*) from {self.table} where published_at is null")[0][0])
 
-    def drain(self, **outbox: Any) -> Done:
+    def drain(self, *, is_backfill: bool = False, **outbox: Any) -> Done:
         """What `reco relay --until-empty` does."""
         told = self.told(**outbox)
-        return Relay(told, open_outbox(told.outbox), Stopping()).run(until_empty=True)
+        return Relay(told, open_outbox(told.outbox), Stopping(), is_backfill=is_backfill).run(until_empty=True)
 
     @contextmanager
     def relaying(self, **outbox: Any) -> Iterator[Relay]:

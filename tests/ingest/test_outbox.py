@@ -131,6 +131,16 @@ def test_a_statement_that_waits_holds_the_time_back_when_its_transaction_began(s
     writing.commit()
 
 
+def test_an_open_transaction_began_when_it_did_whatever_the_servers_zone_is(shop: Shop) -> None:
+    outbox = shop.outbox()
+    outbox.complete_until()
+    before = ms(outbox.now())
+    shop.write(shop.connect(), "A-1")
+    began = outbox.oldest_transaction()
+    assert began is not None
+    assert before - 3_000 < ms(began) <= ms(outbox.now())
+
+
 def test_parked_rows_hold_nothing_back(shop: Shop) -> None:
     shop.add("A-1", side="hotel")
     outbox = shop.outbox()

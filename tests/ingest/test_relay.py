@@ -42,6 +42,22 @@ def test_what_is_committed_is_published_once_with_its_key_and_id(shop: Shop) -> 
     assert shop.unpublished() == 0
 
 
+def test_history_is_published_as_of_its_creation_and_without_heartbeats(shop: Shop) -> None:
+    shop.add("A-1", "A-2")
+    at = "to_timestamp" if shop.database.kind == "postgresql" else "from_unixtime"
+    for activity, seconds in (("A-1", "1773050400.123999"), ("A-2", "1773050400.9995")):
+        shop.database.run(f"update {shop.table} set created_at = {at}({seconds}) where aggregateid = '{activity}'")
+    assert shop.drain(is_backfill=True).published == 2
+    # To the millisecond, cut.
+    assert {(one.key, one.stamp) for one in shop.records()} == {("A-1", 1773050400123), ("A-2", 1773050400999)}
+    assert shop.beats() == []
+    before = time.time()
+    shop.add("A-1")
+    assert shop.drain().published == 1
+    assert max(one.stamp for one in shop.records()) / 1000 >= before - 1
+    assert shop.beats()
+
+
 def test_what_can_never_be_published_is_parked_with_its_reason_and_can_come_back(shop: Shop) -> None:
     shop.add("A-1")
     shop.add("A-1", payload=json.dumps({"activityId": "A-1", "note": "x" * 1_100_000}))

@@ -113,7 +113,7 @@ def test_what_is_taken_away_later_is_waited_for_without_knocking_all_the_time(
     secure.add_user(settings.kafka.security.username, "another-one")
     before = secure.failed_attempts()
     stopped.start()
-    waits, tries = Waits(stopping), 0
+    waits, tries = Waits(stopping.sleep), 0
     while not stopping.asked:
         with pytest.raises(BrokerAwayError, match="does not let the user"):
             partitions.of(settings.topics.supplier_raw)

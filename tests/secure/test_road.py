@@ -18,7 +18,7 @@ from jobs.common.lake import open_table, read
 from jobs.common.policies import apply
 from jobs.common.settings import Kafka, Settings
 from jobs.ingest.polling.deliver import Sink
-from jobs.ingest.polling.main import _check_broker
+from jobs.ingest.polling.main import _broker_is_there
 from jobs.ingest.publisher import Outgoing
 from jobs.streaming.main import run
 from jobs.streaming.queries import Only
@@ -140,7 +140,7 @@ def test_alerts_lead_read_and_keep_their_state(
 
 def test_the_poller_publishes(make: Make) -> None:
     settings = make("heartbeat --side supplier")
-    _check_broker(settings)
+    assert _broker_is_there(settings, Event())
     sink = Sink(settings, lambda: False)
     assert sink.publish([Outgoing(settings.topics.supplier_raw, b"k", b"v")]) == []
 

@@ -1,5 +1,6 @@
 """Publishes what was read and returns when the broker has confirmed it; what it refuses for good is kept in files."""
 
+import time
 from array import array
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -14,6 +15,7 @@ from jobs.common import log
 from jobs.common.command import one_line
 from jobs.common.metrics import REGISTRY
 from jobs.common.settings import Settings
+from jobs.ingest.outbox import ms
 from jobs.ingest.polling.config import SupplierApi
 from jobs.ingest.polling.failure import PollFailedError, StoppedError
 from jobs.ingest.polling.records import Item, to_item
@@ -83,10 +85,10 @@ class Delivered:
 
 
 class Delivery:
-    """Publishes one supplier's pages."""
+    """Publishes one supplier's pages; with `is_backfill` each record's time is when its item was changed."""
 
-    def __init__(self, settings: Settings, api: SupplierApi, sink: Sink) -> None:
-        self._api, self._sink = api, sink
+    def __init__(self, settings: Settings, api: SupplierApi, sink: Sink, *, is_backfill: bool = False) -> None:
+        self._api, self._sink, self._is_backfill = api, sink, is_backfill
         self._topic = settings.topics.supplier_raw
         self._folder = Path(settings.poll.state)
         # Only spares the topic what it has; forgotten, it is sent again, and counts as a redelivery.
@@ -117,7 +119,8 @@ class Delivery:
         return done
 
     def _send(self, batch: list[Item]) -> None:
-        refused = self._sink.publish([item.record for item in batch]) if batch else []
+        records = [_stamped(item) if self._is_backfill else item.record for item in batch]
+        refused = self._sink.publish(records) if batch else []
         for no in refused:
             self._keep(batch[no.index], no)
         self._count("PUBLISHED", len(batch) - len(refused))
@@ -143,3 +146,10 @@ class Delivery:
         name = kind.lower()
         setattr(self.tally, name, getattr(self.tally, name) + number)
         REGISTRY.add(_RECORDS, number, kind=kind)
+
+
+def _stamped(item: Item) -> Outgoing:
+    """The record with the time of its item's change; the time of a clock that is ahead of ours is not taken."""
+    if item.updated is None:
+        return item.record
+    return item.record._replace(stamp=min(ms(item.updated), int(time.time() * 1000)))

@@ -41,13 +41,22 @@ class Outcome:
 class Poller:
     """One supplier; for one thread. `told` is called whenever the circuit or the last success changed."""
 
-    def __init__(self, settings: Settings, api: SupplierApi, sink: Sink, stop: Event, told: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        api: SupplierApi,
+        sink: Sink,
+        stop: Event,
+        told: Callable[[], None],
+        *,
+        is_backfill: bool = False,
+    ) -> None:
         self.api, self._stop, self._told = api, stop, told
         self.circuit = Circuit(api.every, time.monotonic)
         self.began = time.time()
         self.last_success: float | None = None
         self._store = Store(Path(settings.poll.state), api)
-        self._delivery = Delivery(settings, api, sink)
+        self._delivery = Delivery(settings, api, sink, is_backfill=is_backfill)
         self._web: Web | None = None
         self._state: State | None = None
         self._status = file_of(Path(settings.poll.state), api.supplier, STATUS)

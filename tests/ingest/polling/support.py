@@ -17,12 +17,13 @@ from jobs.ingest.polling.poller import Outcome, Poller
 
 
 class Published(NamedTuple):
-    """A record of the supplier topic."""
+    """A record of the supplier topic; `stamp` in milliseconds since 1970."""
 
     key: bytes | None
     value: bytes
     supplier: str
     id: str
+    stamp: int
 
 
 class Rig:
@@ -89,7 +90,7 @@ class Rig:
                     assert message.error() is None
                     headers: dict[str, bytes] = dict(message.headers() or [])  # type: ignore[arg-type]
                     names = headers["supplierId"].decode(), headers["id"].decode()
-                    found.append(Published(message.key(), message.value() or b"", *names))
+                    found.append(Published(message.key(), message.value() or b"", *names, message.timestamp()[1]))
         finally:
             consumer.close()
         return found

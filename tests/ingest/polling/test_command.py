@@ -20,10 +20,11 @@ from werkzeug import Response
 
 from jobs.cli import status
 from jobs.cli.main import main
+from jobs.common import log
 from jobs.common.errors import UserError
 from jobs.common.polling import file_of, read_polled
 from jobs.ingest.polling.config import read_supplier
-from jobs.ingest.polling.main import run
+from jobs.ingest.polling.main import _broker_is_there, run
 from jobs.ingest.polling.state import locked
 from jobs.ingest.publisher import Outgoing, Publisher, Refused
 from tests.ingest.polling.servers import endless, server
@@ -46,6 +47,27 @@ def typed(rig: Rig, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[i
         return int(str(end.value.code)), told.out, told.err
 
     return run_it
+
+
+def test_history_is_published_as_of_its_changes(
+    rig: Rig, httpserver: HTTPServer, typed: Callable[..., tuple[int, str, str]]
+) -> None:
+    items = [row(1, at="2026-03-09T10:00:00.123Z"), row(2, at="2099-01-01T00:00:00Z"), row(3)]
+    httpserver.expect_request("/x").respond_with_json({"items": items})
+    rig.file(httpserver.url_for("/x"), "OLD", paging=SINCE)
+    before = time.time() - 1
+    assert typed("--once", "--backfill")[0] == 0
+    stamps = {json.loads(record.value)["n"]: record.stamp for record in rig.published()}
+    assert stamps[1] == 1773050400123
+    # A time that is still to come, or none, is no time of a record.
+    assert all(before < stamps[number] / 1000 <= time.time() for number in (2, 3))
+
+
+def test_history_without_times_is_refused(rig: Rig, typed: Callable[..., tuple[int, str, str]]) -> None:
+    rig.file("http://127.0.0.1:1/x", "FEED", paging=FEED)
+    code, _, err = typed("--once", "--backfill")
+    assert code == 2
+    assert "--backfill: the items of 'FEED' bear no time" in err
 
 
 def test_each_supplier_is_polled_and_those_that_failed_are_named(
@@ -250,6 +272,32 @@ def test_while_the_broker_is_away_it_waits_and_its_place_does_not_move(
     assert not thread.is_alive()
     assert len(httpserver.log) == 1
     assert not file_of(Path(rig.settings.poll.state), "SUP-1", ".json").exists()
+
+
+def test_a_broker_that_is_not_there_yet_is_waited_for(
+    rig: Rig, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jobs.ingest.polling.main._PATIENCE_SECONDS", 0.2)
+    away = rig.settings.model_copy(
+        update={"kafka": rig.settings.kafka.model_copy(update={"bootstrap_servers": "127.0.0.1:1"})}
+    )
+    log.configure(as_json=True)
+    said: list[str] = []
+    found: list[bool] = []
+
+    def tried_thrice() -> bool:
+        said.append(capsys.readouterr().err)
+        return "".join(said).count('"waiting"') >= 3
+
+    thread = threading.Thread(target=lambda: found.append(_broker_is_there(away, rig.stop)))
+    thread.start()
+    try:
+        wait_for(tried_thrice, 60, "waiting")
+    finally:
+        rig.stop.set()
+        thread.join(20)
+    assert found == [False]
+    assert "no Kafka broker answers at 127.0.0.1:1" in "".join(said)
 
 
 def _json(value: Any) -> Any:

@@ -21,7 +21,7 @@ EXAMPLES = {"bedbank": "bedbank.jsonl", "ota-csv": "ota-csv.csv", "channel-manag
 @pytest.fixture
 def shell(spark: SparkSession, monkeypatch: pytest.MonkeyPatch) -> CliRunner:
     """Commands use the session that is there, and leave it."""
-    monkeypatch.setattr(formats_check, "spark_session", lambda *_: spark)
+    monkeypatch.setattr(formats_check, "spark_session", lambda *_, **__: spark)
     monkeypatch.setattr(type(spark), "stop", lambda _: None)
     return CliRunner()
 
