@@ -26,7 +26,7 @@ from tests.workloads.generate import generate_workloads, pack
 from tests.workloads.records import numbered, raw_records
 from tests.workloads.values import CLOCK
 
-_WAIT = 600
+_WAIT = 1200
 
 
 @pytest.mark.long
