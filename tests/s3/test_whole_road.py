@@ -25,7 +25,7 @@ from tests.streaming.nrt import T0, beats, both, event
 
 ROOT = "road"
 DAY = T0.date().isoformat()
-SECONDS = 900
+SECONDS = 1800
 pytestmark = pytest.mark.long
 
 
