@@ -263,6 +263,7 @@ def test_a_group_waits_for_its_tables(tmp_path: Path) -> None:
         ready(settings)
 
 
+@pytest.mark.long
 def test_a_group_waits_until_its_tables_know_what_gold_has(spark: SparkSession, tmp_path: Path) -> None:
     settings = Settings(lake=Lake(root=str(tmp_path)), stream=StreamSettings(match_groups=2))
     asked = settings.model_copy(update={"stream": settings.stream.model_copy(update={"match_group": 1})})
