@@ -25,6 +25,13 @@ def test_every_linked_and_named_file_is_there() -> None:
     assert [name for name in named if not (ROOT / name).exists()] == []
 
 
+def test_a_page_that_names_references_names_those_of_aws_too() -> None:
+    pages = {path.name: path.read_text() for path in [*ROOT.glob("docs/*.md"), *ROOT.glob("conf/*.yaml")]}
+    lines = [(name, line) for name, text in pages.items() for line in text.splitlines() if "file:PATH" in line]
+    assert len(lines) > 8
+    assert [one for one in lines if "aws-secretsmanager" not in one[1] and not one[1].startswith("| `file:PATH`")] == []
+
+
 def test_every_table_of_the_flow_is_one() -> None:
     paths = {table.path for table in TABLES.values()}
     assert set(re.findall(r"`((?:bronze|silver|gold|ref)/\w+)`", README)) <= paths

@@ -1,36 +1,40 @@
 """The file in which a query of the stream tells how far it is, for `reco status`, which has no JVM to ask."""
 
+import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
-import polars as pl
+from obstore.exceptions import BaseError
 
 from jobs.common.errors import FAILED, UserError
 from jobs.common.groups import parts_of
+from jobs.common.sections import SCHEME
 from jobs.common.settings import Settings
+from jobs.common.storage import Storage
 
 QUERIES = ("normalise", "match")
 #: A file is written at most so often, seconds; and at a query's end.
 EVERY = 10.0
 #: Who has not for so long is gone.
 GONE = timedelta(seconds=3 * EVERY)
-_SCHEMA = {
-    "query": pl.String,
-    "state": pl.String,
-    "why": pl.String,
-    "told_at": pl.String,
-    "process": pl.String,
-    "batch": pl.Int64,
-    "batch_ended_at": pl.String,
-    "batch_seconds": pl.Float64,
-    "state_rows": pl.Int64,
-    "state_memory_bytes": pl.Int64,
-    "state_disk_bytes": pl.Int64,
-    "watermark": pl.String,
-    "watermark_lag_seconds": pl.Float64,
-    "rows_dropped_by_watermark": pl.Int64,
-}
+_KEYS = (
+    "query",
+    "state",
+    "why",
+    "told_at",
+    "process",
+    "batch",
+    "batch_ended_at",
+    "batch_seconds",
+    "state_rows",
+    "state_memory_bytes",
+    "state_disk_bytes",
+    "watermark",
+    "watermark_lag_seconds",
+    "rows_dropped_by_watermark",
+)
 _TIMES = ("told_at", "batch_ended_at", "watermark")
 
 
@@ -43,16 +47,24 @@ def read_progress(settings: Settings, query: str) -> dict[str, Any] | None:
     """What the query told last, every key there (times as datetimes, null where unknown); None where it never did."""
     path = progress_file(settings, query)
     try:
-        lines = pl.scan_ndjson(path, schema=_SCHEMA).collect().to_dicts()
-    except FileNotFoundError:
-        return None
-    except (pl.exceptions.PolarsError, OSError) as error:
+        content = _content(path)
+        if not content:
+            return None  # never told, or it is being written
+        told = json.loads(content)
+        return {
+            name: datetime.fromisoformat(told[name]) if name in _TIMES and told.get(name) else told.get(name)
+            for name in _KEYS
+        }
+    except (BaseError, OSError, ValueError, AttributeError) as error:
         raise UserError(f"The stream's progress in {path} cannot be read: {error}", FAILED) from error
-    if not lines:
-        return None  # it is being written
-    return {
-        name: datetime.fromisoformat(value) if name in _TIMES and value else value for name, value in lines[0].items()
-    }
+
+
+def _content(path: str) -> bytes | None:
+    # Read and not mapped, as Polars does: who maps a file that the stream writes anew meanwhile dies of a bus error.
+    if SCHEME.match(path) is None:
+        return Path(path).read_bytes() if Path(path).exists() else None
+    folder, _, name = path.rpartition("/")
+    return Storage(folder).read(name)
 
 
 def read_all(settings: Settings) -> list[dict[str, Any]]:
@@ -64,7 +76,7 @@ def read_all(settings: Settings) -> list[dict[str, Any]]:
     found: list[tuple[int | None, dict[str, Any] | None]] = [
         (None, read_progress(settings, query)) for query in (QUERIES if undivided else ("normalise", "gather"))
     ]
-    never = dict.fromkeys(_SCHEMA) | {"query": "match", "state": "NEVER"}
+    never = dict.fromkeys(_KEYS) | {"query": "match", "state": "NEVER"}
     found += [(part.stream.match_group, read_progress(part, "match") or never) for part in parts_of(settings)]
     return [{**told, "group": group} for group, told in found if told is not None]
 

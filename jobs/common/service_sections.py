@@ -26,9 +26,10 @@ class Outbox(Section):
     """The outbox table that `reco relay` publishes from; `sides`: whose rows are its own, and whose time it tells.
 
     `sides` has no default: for a side that does not write there, heartbeats would say what nobody knows.
-    dsn: `env:NAME` or `file:PATH`, or a URL without a password. poll_milliseconds: how soon at the latest a new row is
-    seen. longest_transaction_minutes: what is assumed of transactions that the database does not show. keep_hours: how
-    long published rows stay, null for ever; then they go to archive_table, or are deleted where that is empty.
+    dsn: a reference (jobs.common.secrets), or a URL without a password. poll_milliseconds: how soon at the latest a
+    new row is seen. longest_transaction_minutes: what is assumed of transactions that the database does not show.
+    keep_hours: how long published rows stay, null for ever; then they go to archive_table, or are deleted where that
+    is empty.
     """
 
     dsn: str = Field(default="", repr=False)
@@ -60,7 +61,7 @@ class Alerts(Section):
 class Oidc(Section):
     """Sign-in at an OpenID Connect provider; off while issuer is empty.
 
-    issuer: as the provider writes it; its discovery document says the rest. client_secret: `env:NAME` or `file:PATH`,
+    issuer: as the provider writes it; its discovery document says the rest. client_secret: a reference,
     empty for a public client. redirect_url: where the provider sends browsers back, as it is registered there.
     name_claim, role_claim, suppliers_claim: claims of the ID token, dotted for nested ones (`realm_access.roles`).
     roles: what a value of role_claim makes of a user; the highest counts, and without one nobody gets in.
@@ -94,7 +95,7 @@ class Oidc(Section):
 class Console(Section):
     """The web console: where it answers, who may sign in, and which proxies may say who somebody is.
 
-    session_secret: `env:NAME` or `file:PATH`; where it is empty, sessions end when the console stops. session_hours:
+    session_secret: a reference; where it is empty, sessions end when the console stops. session_hours:
     how long a session lasts. https: whether browsers reach it by https only, then its cookie travels by nothing else.
     proxies: addresses or networks whose header proxy_header names the user. sign_in_attempts: wrong passwords of one
     address or user in 15 minutes before both have to wait. audit_file: where sign-ins, actions, exports are noted.
@@ -118,7 +119,7 @@ class Console(Section):
 class Warehouse(Section):
     """ClickHouse, which `reco export clickhouse` feeds, and the key that signs an exported close.
 
-    password, signing_key: `env:NAME` or `file:PATH`. batch_rows: rows of one insert. follow_seconds: how often
+    password, signing_key: references. batch_rows: rows of one insert. follow_seconds: how often
     `--follow` looks for new commits.
     """
 

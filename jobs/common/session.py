@@ -155,15 +155,22 @@ def compiled_plans(spark: SparkSession) -> Iterator[None]:
 
 
 @contextmanager
+def recorded(spark: SparkSession) -> Iterator[None]:
+    """A write to a Delta table is a commit, also where it has no row, so that its version tells that it was done."""
+    with _set(spark, {"spark.databricks.delta.skipRecordingEmptyCommits": "false"}):
+        yield
+
+
+@contextmanager
 def _set(spark: SparkSession, conf: Mapping[str, str]) -> Iterator[None]:
-    before = {name: spark.conf.get(name) for name in conf}
+    before = {name: spark.conf.get(name, None) for name in conf}
     try:
         for name, value in conf.items():
             spark.conf.set(name, value)
         yield
     finally:
         for name, was in before.items():
-            spark.conf.set(name, str(was))
+            spark.conf.unset(name) if was is None else spark.conf.set(name, was)
 
 
 def local_session(app: str, settings: Settings | None = None) -> SparkSession:

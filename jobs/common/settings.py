@@ -11,6 +11,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from jobs.common.errors import UserError
 from jobs.common.privacy import Privacy
+from jobs.common.secrets import FORMS
 from jobs.common.sections import (
     SCHEME,
     Daily,
@@ -184,7 +185,7 @@ def _refuse_written_password(document: Document) -> None:
     section = document.data.get("outbox")
     dsn = section.get("dsn") if isinstance(section, dict) else None
     if isinstance(dsn, str) and (re.search(r"://[^/?#]*:[^/?#@]+@", dsn) or "password" in dsn.lower()):
-        what = "holds a password; refer to it, as env:NAME or file:PATH, or set RECO_OUTBOX__DSN"
+        what = f"holds a password; refer to it, as {FORMS}, or set RECO_OUTBOX__DSN"
         raise UserError(document.sentence(("outbox", "dsn"), what))
 
 

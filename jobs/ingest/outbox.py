@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from urllib.parse import urlsplit
 
 from jobs.common.errors import UserError
-from jobs.common.secrets import is_reference, secret
+from jobs.common.secrets import FORMS, is_reference, secret
 from jobs.common.settings import Outbox
 
 if TYPE_CHECKING:
@@ -65,9 +65,7 @@ def open_outbox(settings: Outbox) -> "OutboxTable":
     Raises UserError where outbox.dsn is missing or makes no sense, or outbox.sides is missing.
     """
     if not settings.dsn:
-        raise UserError(
-            "outbox.dsn is not set: name where the database's URL is (env:NAME or file:PATH), or set RECO_OUTBOX__DSN."
-        )
+        raise UserError(f"outbox.dsn is not set: name where the database's URL is ({FORMS}), or set RECO_OUTBOX__DSN.")
     dsn = secret(settings.dsn, "outbox.dsn") if is_reference(settings.dsn) else settings.dsn
     _check_signs(dsn)
     sides_of(settings)

@@ -12,8 +12,9 @@ from jobs.common.groups import GATHERED, grouping, of_group, parts_of
 from jobs.common.lake import open_table, scan
 from jobs.common.log import get_logger
 from jobs.common.ownership import PROPERTY, owner_of
+from jobs.common.session import recorded
 from jobs.common.settings import GROUPED, Settings
-from jobs.streaming.groups import only_mine
+from jobs.streaming.groups import UNSEEDED, only_mine
 
 log = get_logger(__name__)
 
@@ -83,7 +84,7 @@ def make(spark: SparkSession, settings: Settings) -> None:
     for part in parts_of(settings):
         for name in GROUPED:
             path = tables.ensure_table(spark, part, name)
-            if tables.newest_version(spark, path) == 0:
+            if tables.newest_version(spark, path) == UNSEEDED:
                 _seed(spark, settings, part, name)
 
 
@@ -94,5 +95,6 @@ def _seed(spark: SparkSession, settings: Settings, part: Settings, name: str) ->
         newest = tables.read(spark, settings.table_path(name)).agg(F.max("verdict_date")).collect()[0][0]
         if newest is not None:
             rows = rows.where(F.col("verdict_date") >= F.lit(newest - timedelta(days=days)))
-    tables.conformed(rows, name).write.format("delta").mode("append").save(part.table_path(name))
+    with recorded(spark):
+        tables.conformed(rows, name).write.format("delta").mode("append").save(part.table_path(name))
     log.info("group made", table=part.told_path(name))

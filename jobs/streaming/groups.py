@@ -17,6 +17,8 @@ from jobs.common.ownership import PROPERTY, owner_of
 from jobs.common.progress_file import GONE, read_progress
 from jobs.common.settings import GROUPED, Settings
 
+#: The version of a group's table that is there, but does not yet know what gold has of the group.
+UNSEEDED = 0
 _PAUSE = 0.5
 
 
@@ -50,10 +52,11 @@ def ready(settings: Settings) -> Settings:
         return settings
     mine, count = of_group(settings, group), settings.stream.match_groups
     for name in GROUPED:
-        whole = open_table(settings, name)
+        whole, part = open_table(settings, name), open_table(mine, name)
         owner = None if whole is None else whole.metadata().configuration.get(PROPERTY)
-        if owner != owner_of(settings, name) or open_table(mine, name) is None:
+        if owner != owner_of(settings, name) or part is None or part.version() == UNSEEDED:
             told = "is not there yet" if owner is None else f"is written by {owner}"
+            told = "is there, the group's own is not yet" if owner == owner_of(settings, name) else told
             raise UserError(
                 f"Group {group} of {count} has no tables under {settings.lake.root}/groups ({settings.told_path(name)} "
                 f"{told}): first start `reco stream` with stream.match_groups {count} and without stream.match_group; "

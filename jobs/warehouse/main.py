@@ -12,7 +12,7 @@ from jobs.common.command import add_function, load, new_app
 from jobs.common.errors import DONE, FAILED, UserError
 from jobs.common.options import AsJson, Debug, SettingsFile
 from jobs.common.output import print_json, print_table, say
-from jobs.common.secrets import secret
+from jobs.common.secrets import FORMS, secret
 from jobs.common.settings import Settings, load_settings
 from jobs.warehouse import ddl
 from jobs.warehouse.bundle import verify_bundle, write_bundle
@@ -103,7 +103,7 @@ def close(
 
 def verify(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="What `reco export close` wrote.")],
-    key: Annotated[str, typer.Option("--key", metavar="REF", help="env:NAME or file:PATH; else the settings'.")] = "",
+    key: Annotated[str, typer.Option("--key", metavar="REF", help=f"{FORMS}; else the settings'.")] = "",
     unsigned: Annotated[bool, typer.Option("--unsigned", help="Look at the files alone, not who wrote them.")] = False,
     settings: SettingsFile = None,
     as_json: AsJson = False,
@@ -127,9 +127,7 @@ def verify(
 def _key(settings: Settings, reference: str) -> str:
     reference = reference or settings.warehouse.signing_key
     if not reference:
-        raise UserError(
-            "warehouse.signing_key is not set: refer to the key as env:NAME or file:PATH, or say --unsigned."
-        )
+        raise UserError(f"warehouse.signing_key is not set: refer to the key as {FORMS}, or say --unsigned.")
     return secret(reference, "warehouse.signing_key")
 
 

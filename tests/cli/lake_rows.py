@@ -9,6 +9,7 @@ import polars as pl
 from deltalake import write_deltalake
 
 from jobs.common.arrow import polars_schema
+from jobs.common.lake import options_of
 from jobs.common.settings import Settings
 from schemas.tables import TABLES
 
@@ -38,4 +39,4 @@ def put(settings: Settings, name: str, rows: Sequence[dict[str, Any]]) -> None:
     fields = [field for field in TABLES[name].schema.fields if field.dataType.typeName() != "map"]
     schema = polars_schema(type(TABLES[name].schema)(fields))
     frame = pl.DataFrame([{key: row.get(key) for key in schema} for row in rows], schema=schema, orient="row")
-    write_deltalake(settings.table_path(name), frame, mode="append")
+    write_deltalake(settings.table_path(name), frame, mode="append", storage_options=options_of(settings.lake.root))

@@ -1,6 +1,8 @@
 """`reco status`: the law proven record by record, and the rest of the report."""
 
 import json
+import subprocess
+import sys
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
@@ -277,6 +279,21 @@ def test_progress_that_cannot_be_read_is_named(settings: Settings) -> None:
         read_progress(settings, "match")
     Path(progress_file(settings, "match")).write_text("")
     assert read_progress(settings, "match") is None
+
+
+def test_progress_is_read_while_it_is_written(settings: Settings) -> None:
+    tell(settings, {})
+    file = progress_file(settings, "match")
+    over_and_over = f"while True:\n  with open({file!r}, 'w') as out: out.write('{{\"query\":\"match\"}}\\n')"
+    writer = subprocess.Popen([sys.executable, "-c", over_and_over])
+    try:
+        while (read_progress(settings, "match") or {}).get("query") is None:
+            assert writer.poll() is None
+        told = [read_progress(settings, "match") for _ in range(2000)]
+    finally:
+        writer.kill()
+        writer.wait()
+    assert {one["query"] for one in told if one is not None} == {"match"}
 
 
 @pytest.mark.usefixtures("_no_broker")

@@ -31,6 +31,8 @@ def shown(dag: Any) -> dict[str, Any]:
 def ran(dag: Any, day: str) -> dict[str, str]:
     """The state of each task after a run for that day."""
     start = datetime.fromisoformat(day).replace(tzinfo=UTC)
+    # Airflow looks for a deadline by the id of its row; `test` gives it the alert itself, and the run's end fails.
+    dag.deadline = None
     after = start + timedelta(days=1)  # of a run that is not scheduled the interval is the one before its date
     run = dag.test(logical_date=after, run_after=after)
     return {one.task_id: str(getattr(one.state, "value", one.state)) for one in run.get_task_instances()}

@@ -12,6 +12,7 @@ import pytest
 
 from jobs.cli.main import build
 from jobs.common.command import run
+from tests.deploy.cluster import Cluster, clean_environment, cluster
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "tools"))
@@ -45,6 +46,16 @@ def _url(log: Path, process: "subprocess.Popen[bytes]") -> str:
         assert process.poll() is None, log.read_text()
         time.sleep(0.05)
     raise AssertionError(f"moto did not start: {log.read_text()}")
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """A cluster of a master and two workers."""
+    if not (ROOT / ".venv/bin/spark-submit").exists():
+        pytest.skip("spark-submit.sh needs .venv; `make setup` makes it")
+    env = clean_environment(PYSPARK_PYTHON=sys.executable)
+    with cluster(tmp_path_factory.mktemp("cluster"), 2, env) as there:
+        yield there
 
 
 @pytest.fixture

@@ -37,7 +37,7 @@ def asked(home: Path, *days: str, **env: str) -> dict[str, Any]:
         pytest.skip("Airflow is not here; `make test-airflow` fetches it")
     command = [str(tool.python()), str(ROOT / "tests/deploy/airflow_dag.py"), str(DAG), *days]
     told = subprocess.run(
-        command, capture_output=True, text=True, check=False, env=own(home) | env, timeout=240, cwd=home
+        command, capture_output=True, text=True, check=False, env=own(home) | env, timeout=1200, cwd=home
     )
     assert told.returncode == 0, told.stderr[-3000:] + told.stdout[-3000:]
     found: dict[str, Any] = json.loads(told.stdout.strip().splitlines()[-1])

@@ -3,6 +3,7 @@
 from deltalake import DeltaTable
 
 from jobs.common.arrow import delta_schema
+from jobs.common.lake import options_of
 from jobs.common.settings import Settings
 from schemas.tables import TABLES
 
@@ -16,4 +17,5 @@ def make_tables(settings: Settings, *names: str) -> None:
             delta_schema(table.schema),
             partition_by=list(table.partition_by),
             configuration=table.all_properties,
+            storage_options=options_of(settings.lake.root),
         )

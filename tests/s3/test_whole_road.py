@@ -25,11 +25,11 @@ from tests.streaming.nrt import T0, beats, both, event
 
 ROOT = "road"
 DAY = T0.date().isoformat()
-SECONDS = 900
+SECONDS = 1800
 pytestmark = pytest.mark.long
 
 
-def reco(settings: Settings, faults: Faults, *words: str) -> Any:
+def reco(settings: Settings, faults: Faults, *words: str, **more: str) -> Any:
     """A command in a process of its own, its JSON."""
     topics = {f"RECO_TOPICS__{name.upper()}": str(value) for name, value in settings.topics.model_dump().items()}
     env: Mapping[str, str] = {
@@ -40,6 +40,7 @@ def reco(settings: Settings, faults: Faults, *words: str) -> Any:
         "RECO_KAFKA__BOOTSTRAP_SERVERS": settings.kafka.bootstrap_servers,
         "RECO_STREAM__STATE_STORE": "memory",
         "RECO_SPARK__MASTER": "local[2]",
+        **more,
     }
     command = [sys.executable, "-m", "jobs.cli.main", *words, "--json"]
     done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=SECONDS, check=False)
@@ -75,7 +76,8 @@ def test_the_whole_road_within_the_policies(broker: Broker, faults: Faults, tmp_
     wrong = amiss(faults, "stream")
     assert {row["outcome"] for row in rows(settings, "nrt_results")} == {"MATCHED", "MISSING_SUPPLIER"}
     faults.calls()
-    [closed] = reco(settings, faults, "daily", "--date", DAY)
+    reco(settings, faults, "daily", "--date", DAY)
+    [closed] = reco(settings, faults, "daily", "--date", DAY)  # a second revision, which has a table of its own
     wrong += amiss(faults, "daily")
     assert closed["facts"] == 21
     assert reco(settings, faults, "replay", closed["close_id"])["equal"] is True
@@ -91,9 +93,10 @@ def test_the_whole_road_within_the_policies(broker: Broker, faults: Faults, tmp_
     assert wrong == []
 
 
-def test_the_whole_road_where_the_store_fails(broker: Broker, faults: Faults) -> None:
-    settings = new_settings(f"s3a://{BUCKET}/failing", broker.bootstrap_servers, "s3failing")
-    faults.spoil(20)
+@pytest.mark.parametrize("percent", [1, 5, 20])
+def test_the_whole_road_where_the_store_fails(broker: Broker, faults: Faults, percent: int) -> None:
+    settings = new_settings(f"s3a://{BUCKET}/failing{percent}", broker.bootstrap_servers, f"s3failing{percent}")
+    faults.spoil(percent)
     for number in range(2):
         produce(settings, records(100 * number, 20, 60 * number))
         reco(settings, faults, "stream", "--available-now")
@@ -107,6 +110,29 @@ def test_the_whole_road_where_the_store_fails(broker: Broker, faults: Faults) ->
     assert law.holds
     silver = rows(settings, "activity")
     assert len(silver) == len({(row["topic"], row["partition"], row["offset"]) for row in silver}) == 82
+
+
+def test_several_match_applications_within_what_sizing_tells(broker: Broker, faults: Faults) -> None:
+    placed = {"FAST": 0, "SLOW": 1}
+    settings = new_settings(
+        f"s3a://{BUCKET}/{ROOT}/groups", broker.bootstrap_servers, "s3groups", match_groups=2, match_suppliers=placed
+    )
+    env = {"RECO_STREAM__MATCH_GROUPS": "2", "RECO_STREAM__MATCH_SUPPLIERS": json.dumps(placed)}
+    produce(settings, [*records(0, 5, 0), *both("BK-SLOW", 1, "SLOW"), *beats(300)])
+    faults.calls()
+    reco(settings, faults, "stream", "--available-now", **env)
+    for group in "01":
+        reco(settings, faults, "stream", "--available-now", **env, RECO_STREAM__MATCH_GROUP=group)
+    reco(settings, faults, "stream", "--only", "gather", "--available-now", **env)
+    refused = {key for _, key in iam.refused("stream", f"{ROOT}/groups", faults.calls())}
+    assert [key for key in refused if not key.startswith(f"{ROOT}/groups/groups")] == []
+    found = rows(settings, "nrt_results")
+    assert {(row["supplier_id"], row["outcome"]) for row in found} == {
+        ("FAST", "MATCHED"),
+        ("FAST", "MISSING_SUPPLIER"),
+        ("SLOW", "MATCHED"),
+    }
+    assert len({row["result_id"] for row in found}) == len(found) == 7
 
 
 def rows(settings: Settings, name: str) -> list[dict[str, Any]]:

@@ -21,8 +21,9 @@ from jobs.common.lake import open_table, read
 from jobs.common.local_rows import local_rows
 from jobs.common.ownership import claim
 from jobs.common.progress_file import missing, progress_file, read_watermark
-from jobs.common.settings import Lake, Settings
+from jobs.common.settings import GROUPED, Lake, Settings
 from jobs.common.settings import Stream as StreamSettings
+from jobs.common.tables import ensure_table
 from jobs.streaming.gather import Gatherer
 from jobs.streaming.group_tables import make, may_change
 from jobs.streaming.groups import only_mine, ready, this_process
@@ -260,6 +261,19 @@ def test_a_group_waits_for_its_tables(tmp_path: Path) -> None:
     settings = Settings(lake=Lake(root=str(tmp_path)), stream=StreamSettings(match_groups=2, match_group=1))
     with pytest.raises(UserError, match=r"Group 1 of 2 has no tables .*gold/nrt_results is not there yet.*first start"):
         ready(settings)
+
+
+@pytest.mark.long
+def test_a_group_waits_until_its_tables_know_what_gold_has(spark: SparkSession, tmp_path: Path) -> None:
+    settings = Settings(lake=Lake(root=str(tmp_path)), stream=StreamSettings(match_groups=2))
+    asked = settings.model_copy(update={"stream": settings.stream.model_copy(update={"match_group": 1})})
+    for place in [settings, of_group(settings, 1)]:
+        for name in GROUPED:
+            ensure_table(spark, place, name)
+    with pytest.raises(UserError, match=r"Group 1 of 2 .*gold/nrt_results is there, the group's own is not yet"):
+        ready(asked)
+    make(spark, settings)
+    assert ready(asked).is_part
 
 
 def test_two_applications_of_one_group_are_refused(sides_tables: Settings) -> None:
