@@ -7,6 +7,8 @@ from pyspark.sql import Column, DataFrame
 from reco_rules.clock import millis, seconds
 from reco_rules.engine import F, Window, aggregated
 from reco_rules.vocabulary import KEY, Side
+from schemas.gold import DUPLICATES
+from schemas.types import LONG
 
 #: The order of versions (CONTRACT section 1), the activity type added so that no tie is left.
 VERSION_ORDER = ("version", "event_time", "event_id", "amount_minor", "currency", "status", "activity_type")
@@ -44,6 +46,38 @@ def day_sides(deliveries: DataFrame, by: Sequence[str] = KEY) -> DataFrame:
     )
     one_each = aggregated(marked, by, "_place", {name: value for side in Side for name, value in _day_of(side).items()})
     return one_each.select(*KEY, *[column for side in Side for column in _kept_of(side)])
+
+
+def keys_of_several(deliveries: DataFrame, by: str) -> DataFrame:
+    """The values of `by` (distinct), a column that the key determines, of which one side has several deliveries."""
+    return (
+        deliveries.groupBy(by, "source").agg(F.count(F.lit(1)).alias("_n")).where(F.col("_n") > 1).select(by).distinct()
+    )
+
+
+def single_sides(deliveries: DataFrame, by: Sequence[str] = KEY) -> DataFrame:
+    """What `day_sides` gives of keys of which neither side has several deliveries: one join, and nothing is sorted."""
+    agoda, supplier = (_single(deliveries, side, by) for side in (Side.AGODA, Side.SUPPLIER))
+    joined = agoda.join(supplier, on=list(by), how="full_outer")
+    return joined.select(*KEY, *[column for side in Side for column in _of_single(side)])
+
+
+def _single(deliveries: DataFrame, side: Side, by: Sequence[str]) -> DataFrame:
+    return deliveries.where(F.col("source") == side.value).select(
+        *by,
+        F.struct(*[F.col(name) for name in VERSION_ORDER]).alias(f"{side.prefix}_latest"),
+        (millis(F.col("kafka_time")) - millis(F.col("event_time"))).alias(f"{side.prefix}_delay_ms"),
+    )
+
+
+def _of_single(side: Side) -> list[Column]:
+    latest = F.col(f"{side.prefix}_latest")
+    return [
+        latest,
+        F.when(latest.isNotNull(), F.lit(1)).otherwise(F.lit(0)).cast(LONG).alias(f"{side.prefix}_events"),
+        seconds(F.col(f"{side.prefix}_delay_ms")).alias(f"{side.prefix}_delay_seconds"),
+        F.lit(None).cast(DUPLICATES).alias(f"{side.prefix}_duplicates"),
+    ]
 
 
 def _day_of(side: Side) -> dict[str, Column]:

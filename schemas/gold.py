@@ -21,6 +21,8 @@ DUPLICATE_EVENT = StructType(
     ]
 )
 
+DUPLICATES = ArrayType(DUPLICATE_EVENT)
+
 
 def side_columns(side: str) -> list[StructField]:
     """The latest version of one side, null where that side is missing."""
@@ -59,12 +61,10 @@ FACTS = Table(
             column(
                 "supplier_delay_seconds", SECONDS, "Longest time from event to first publication on this date, seconds"
             ),
-            column(
-                "agoda_duplicates", ArrayType(DUPLICATE_EVENT), "AGODA's events of this date where one is a duplicate"
-            ),
+            column("agoda_duplicates", DUPLICATES, "AGODA's events of this date where one is a duplicate"),
             column(
                 "supplier_duplicates",
-                ArrayType(DUPLICATE_EVENT),
+                DUPLICATES,
                 "SUPPLIER's events of this date where one is a duplicate",
             ),
             column("close_id", STRING, "The close that wrote this row"),

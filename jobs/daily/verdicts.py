@@ -4,10 +4,19 @@ from datetime import date, timedelta
 
 from pyspark.sql import DataFrame
 
+from jobs.common.engines import engine_of
 from jobs.common.kept import Kept
 from jobs.daily.inputs import Inputs
 from reco_rules.engine import F
-from reco_rules.latest import day_sides, flat_sides, latest_sides, with_history
+from reco_rules.latest import (
+    VERSION_ORDER,
+    day_sides,
+    flat_sides,
+    keys_of_several,
+    latest_sides,
+    single_sides,
+    with_history,
+)
 from reco_rules.money import with_usd
 from reco_rules.ownership import keys_across_midnight, with_reco_date
 from reco_rules.policy import with_policy
@@ -20,7 +29,13 @@ _HASH = "key_hash"
 def sides_of(inputs: Inputs, day: date, kept: Kept) -> DataFrame:
     """One row a key with an event of `day`: latest version of each side by that day's events, counts, delays."""
     # Sorting by a number that the key determines compares numbers where the key's texts have long common beginnings.
-    return day_sides(deliveries_of(inputs, day, kept), by=(_HASH, *KEY))
+    deliveries, by = deliveries_of(inputs, day, kept), (_HASH, *KEY)
+    if not engine_of(deliveries.sparkSession).sorts_dearly:
+        return day_sides(deliveries, by)
+    needed = kept.settled(deliveries.select(*by, "source", *VERSION_ORDER, "kafka_time"))
+    several = kept(keys_of_several(needed, _HASH))
+    single = single_sides(needed.join(several, on=_HASH, how="left_anti"), by)
+    return single.unionByName(day_sides(needed.join(several, on=_HASH, how="left_semi"), by))
 
 
 def deliveries_of(inputs: Inputs, day: date, kept: Kept) -> DataFrame:

@@ -26,6 +26,8 @@ class Engine(Protocol):
     name: str
     #: What its failures are.
     errors: tuple[type[Exception], ...]
+    #: Whether rows are better told apart in one more pass than all put in order.
+    sorts_dearly: bool
 
     def exists(self, path: str) -> bool:
         """Whether a Delta table with at least one commit lies there."""

@@ -39,11 +39,13 @@ def digests(batches: Iterable[pl.DataFrame], name: str, threads: int) -> NDArray
 
 def _chains(rows: pl.DataFrame, name: str) -> Words:
     fields = digested(name)
-    nulls = rows.select(
-        pl.concat_str([pl.when(pl.col(f.name).is_null()).then(pl.lit("0")).otherwise(pl.lit("1")) for f in fields])
-    ).to_series()
-    patterns = nulls.unique()
-    which = nulls.replace_strict(patterns, range(len(patterns)), return_dtype=pl.UInt32).to_numpy()
+    nulls = np.zeros(rows.height, dtype=np.uint64)
+    for place, field in enumerate(fields):
+        if rows[field.name].null_count():
+            nulls |= rows[field.name].is_null().to_numpy().astype(np.uint64) << np.uint64(place)
+    found, which = np.unique(nulls, return_inverse=True)
+    marks = ["".join("0" if bits >> place & 1 else "1" for place in range(len(fields))) for bits in found.tolist()]
+    patterns = pl.Series(marks, dtype=pl.String)
     hashes = folded(patterns, StringType(), started(CHAINS, len(patterns)))[:, which]
     for field in fields:
         hashes = folded(rows[field.name], field.dataType, hashes)

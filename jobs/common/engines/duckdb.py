@@ -77,6 +77,7 @@ class DuckDBEngine:
 
     name = "duckdb"
     errors: tuple[type[Exception], ...] = (UserError, duckdb.Error, DeltaError)
+    sorts_dearly = True
 
     def __init__(self, session: DuckSession, connection: duckdb.DuckDBPyConnection, scratch: Path, spill: int) -> None:
         self._session, self._connection = session, connection

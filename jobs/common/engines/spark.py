@@ -30,6 +30,7 @@ class SparkEngine:
     name = "spark"
     # A version that is gone is Spark's own exception; a file that is gone shows in a task, and comes as Java's.
     errors: tuple[type[Exception], ...] = (UserError, PySparkException, Py4JJavaError)
+    sorts_dearly = False  # the shuffle by key sorts anyway
 
     def __init__(self, spark: SparkSession) -> None:
         self._spark = spark
