@@ -11,11 +11,19 @@ if TYPE_CHECKING:
 
 
 class _Joining:
-    """Frames that begin anew after a join: sqlframe is at a loss over names that both sides had."""
+    """Frames that begin anew after a join: sqlframe is at a loss over names that both sides had.
+
+    So do both parts of a union, and what it gives: its text would hold the past of both, and take sqlframe seconds.
+    """
 
     def join(self, *arguments: Any, **options: Any) -> Any:
         joined: Any = super().join(*arguments, **options)  # type: ignore[misc]
         return joined.session.engine.renewed(joined)
+
+    def unionByName(self: Any, other: Any, *arguments: Any, **options: Any) -> Any:  # noqa: N802 — PySpark's name
+        renewed = self.session.engine.renewed
+        first, second = super(_Joining, renewed(self)), renewed(other)
+        return renewed(first.unionByName(second, *arguments, **options))  # type: ignore[misc]
 
 
 class _Frame(_Joining, DuckDBDataFrame):  # type: ignore[misc]
