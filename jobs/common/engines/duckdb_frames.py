@@ -22,8 +22,8 @@ class _Joining:
 
     def unionByName(self: Any, other: Any, *arguments: Any, **options: Any) -> Any:  # noqa: N802 — PySpark's name
         renewed = self.session.engine.renewed
-        first, second = super(_Joining, renewed(self)), renewed(other)
-        return renewed(first.unionByName(second, *arguments, **options))  # type: ignore[misc]
+        first: Any = super(_Joining, renewed(self))
+        return renewed(first.unionByName(renewed(other), *arguments, **options))
 
 
 class _Frame(_Joining, DuckDBDataFrame):  # type: ignore[misc]

@@ -232,7 +232,8 @@ def _ended(hashes: Words) -> Words:
 def _array(column: pl.Series, kind: ArrayType, seeds: Words) -> Words:
     lengths = column.list.len()
     hashes = seeds.copy()
-    for place in range(int(lengths.max() or 0)):
+    longest: Any = lengths.max()
+    for place in range(longest or 0):
         longer = lengths > place
         rows = longer.arg_true().to_numpy()
         hashes[:, rows] = folded(column.filter(longer).list.get(place), kind.elementType, hashes[:, rows])
