@@ -26,6 +26,14 @@ class Kept:
         """
         return self._hold(engine_of(frame.sparkSession).kept_rows(frame))
 
+    def fixed(self, frame: DataFrame) -> DataFrame:
+        """The same for rows that are read again after a table was written that they come from.
+
+        Spark forgets what it cached of a Delta table as soon as that is written, and computes it by what is there then:
+        verdicts that were new would no longer be.
+        """
+        return self._hold(engine_of(frame.sparkSession).fixed(frame))
+
     def settled(self, frame: DataFrame) -> DataFrame:
         """The same for rows that follow from held ones one by one: held where that costs less than to compute them."""
         return self._hold(engine_of(frame.sparkSession).settled(frame))

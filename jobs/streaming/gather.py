@@ -73,7 +73,7 @@ class Gatherer:
         query = str(spark.sparkContext.getLocalProperty("sql.streaming.queryId"))
         _, at = batch_moment(spark, self._checkpoint, batch_id)
         with self._lock, Kept() as kept:
-            held = kept.rows(batch)
+            held = kept.fixed(batch)
             with quick_plans(spark):
                 counted = held.agg(F.count("verdict").alias("verdicts"), F.count("exception").alias("changes"))
                 told = counted.collect()[0].asDict()
@@ -104,13 +104,13 @@ class Gatherer:
         if told["verdicts"]:
             verdicts = held.where(F.col("verdict").isNotNull()).select("verdict.*")
             if self._replays:
-                verdicts = kept.rows(self._unknown(spark, verdicts))
+                verdicts = kept.fixed(self._unknown(spark, verdicts))
             for hour in verdicts.select("verdict_date", "verdict_hour").distinct().collect():
                 self._summary.gave(_beginning(hour))
             writer = tables.conformed(verdicts, _RESULTS).write.format("delta").mode("append")
             writer.option("txnAppId", f"nrt_results-{query}").option("txnVersion", batch_id).save(path)
         if told["changes"]:
-            merge(spark, self._settings.table_path(_EXCEPTIONS), kept.rows(_newest(held)))
+            merge(spark, self._settings.table_path(_EXCEPTIONS), kept.fixed(_newest(held)))
 
     def _unknown(self, spark: SparkSession, verdicts: DataFrame) -> DataFrame:
         first = verdicts.agg(F.min("verdict_date")).collect()[0][0]

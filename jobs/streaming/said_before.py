@@ -18,7 +18,7 @@ def exceptions_of(spark: SparkSession, settings: Settings, results: DataFrame, b
     exceptions = tables.read(spark, settings.table_path("nrt_exceptions")).where(F.col("judged_by").isNotNull())
     if batch.is_large:  # there are more verdicts than exceptions
         return exceptions
-    return batch.kept.rows(exceptions.join(F.broadcast(results.select(*KEY)), on=list(KEY), how="left_semi"))
+    return batch.kept.fixed(exceptions.join(F.broadcast(results.select(*KEY)), on=list(KEY), how="left_semi"))
 
 
 def new_verdicts(
@@ -41,7 +41,7 @@ def new_verdicts(
         ~F.col("result_id").eqNullSafe(F.col("last_said"))
     )
     marked = _mark_given(spark, settings, both, since, "is_given")
-    new = batch.kept.rows(marked.where(F.col("last_said").isNotNull() | ~F.col("is_given")))
+    new = batch.kept.fixed(marked.where(F.col("last_said").isNotNull() | ~F.col("is_given")))
     # Without a new event, only other rates or policies bring a break back.
     may_be_again = F.col("last_said").isNotNull() & (F.col("was_resolved") | F.lit(batch.judges_anew))
     breaks = may_be_again & (F.size("breaks") > 0)
@@ -50,7 +50,7 @@ def new_verdicts(
     name = digest(F.col("result_id"), F.array_join("ended", " "))
     is_again = F.col("last_said").isNotNull() & (F.col("is_given") | F.col("is_given_too"))
     named = again.withColumn("result_id", F.when(is_again, name).otherwise(F.col("result_id")))
-    return batch.kept.rows(tables.conformed(named, "nrt_results"))
+    return batch.kept.fixed(tables.conformed(named, "nrt_results"))
 
 
 def _last_told(exceptions: DataFrame) -> DataFrame:

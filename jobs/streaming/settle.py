@@ -61,7 +61,7 @@ class Settler:
         spark = rows.sparkSession  # the query's own: what is set there is set for it alone
         query = str(spark.sparkContext.getLocalProperty("sql.streaming.queryId"))
         with Kept() as kept:
-            events = kept.rows(events_of(rows))
+            events = kept.fixed(events_of(rows))
             count = events.count()
             with nullcontext() if count > FEW else quick_plans(spark):
                 watermark, at = batch_moment(spark, self._checkpoint, batch_id)
@@ -88,7 +88,7 @@ class Settler:
         clean, others = None, events.select(*KEY, _published().alias("known_since"))
         if batch.is_large:
             clean, others = self._clean_pairs(events, batch)
-        asked = kept.rows(self._asked(others, clean, arrived, batch))
+        asked = kept.fixed(self._asked(others, clean, arrived, batch))
         first, keys = asked.agg(F.min("known_since"), F.count(F.lit(1))).collect()[0]
         few_asked = F.broadcast(asked) if keys <= _BROADCAST else asked
         parts = [] if clean is None else [clean.join(few_asked, on=list(KEY), how="left_anti")]
@@ -124,7 +124,7 @@ class Settler:
             return False
         at = newest.astimezone(UTC)
         of_date = F.col("verdict_date") == F.lit(at.date())
-        last = batch.kept.rows(results.where(of_date & (F.col("verdict_at") == F.lit(at))))
+        last = batch.kept.fixed(results.where(of_date & (F.col("verdict_at") == F.lit(at))))
         keep_exceptions(spark, self._settings, last, at, self._silence.held_by)
         exceptions = tables.read(spark, self._settings.table_path("nrt_exceptions"))
         mine = exceptions.join(F.broadcast(last.select("result_id")), on="result_id", how="left_semi")
@@ -159,7 +159,7 @@ class Settler:
         is_plain = F.coalesce(first & is_new, F.lit(False)) & F.col("is_twice").isNull()
         rates = self._references.rates(rows.sparkSession, _dates(rows))
         plain = verdicts.sides_of_pair(marked.where(is_plain).drop("is_twice"))
-        judged = batch.kept.rows(verdicts.judged(plain, batch.moment, rates))
+        judged = batch.kept.fixed(verdicts.judged(plain, batch.moment, rates))
         is_clean = F.size("anomaly_types") == 0
         others = marked.where(~is_plain).select(*KEY, _published().alias("known_since"))
         broken = judged.where(~is_clean).select(*KEY, "known_since")
@@ -168,15 +168,15 @@ class Settler:
     def _judged(self, keys: DataFrame, first: datetime, batch: Batch) -> tuple[DataFrame, DataFrame]:
         """The rules' word on keys by all that is known of them, held; and the rates."""
         spark, kept = keys.sparkSession, batch.kept
-        events = kept.rows(verdicts.known_events(spark, self._settings, keys, first))
+        events = kept.fixed(verdicts.known_events(spark, self._settings, keys, first))
         days, old = _days(events, verdicts.may_be_sent_again(self._settings))
         if old:
-            keys = kept.rows(verdicts.since_first_sent(spark, self._settings, keys, events, old))
+            keys = kept.fixed(verdicts.since_first_sent(spark, self._settings, keys, events, old))
             first = keys.agg(F.min("known_since")).collect()[0][0]
-            events = kept.rows(verdicts.known_events(spark, self._settings, keys, first))
+            events = kept.fixed(verdicts.known_events(spark, self._settings, keys, first))
             days, _ = _days(events, F.lit(False))
         rates = self._references.rates(spark, days)
-        return kept.rows(verdicts.judged(verdicts.sides_of_keys(events, batch.moment), batch.moment, rates)), rates
+        return kept.fixed(verdicts.judged(verdicts.sides_of_keys(events, batch.moment), batch.moment, rates)), rates
 
     def _asked(self, rows: DataFrame, clean: DataFrame | None, arrived: DataFrame | None, batch: Batch) -> DataFrame:
         """The keys to judge by all that is known of them, and `known_since`.

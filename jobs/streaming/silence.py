@@ -93,7 +93,7 @@ class Silence:
         known = tables.read(spark, path)
         with Kept() as kept:
             is_missing = F.col("anomaly_type") == AnomalyType.MISSING_SUPPLIER.value
-            missing = kept.rows(
+            missing = kept.fixed(
                 known.where(is_missing & (F.col("state") != "RESOLVED")).withColumn(
                     "holder", self.held_by(F.col("known_since"))
                 )
@@ -106,7 +106,7 @@ class Silence:
                 {"result_id": batch, "judged_by": F.lit(None).cast("string")}
             )
             changed = [tables.conformed(rows, "nrt_exceptions") for rows in (opened, marked)]
-            rows = kept.rows(changed[0].unionByName(changed[1]))
+            rows = kept.fixed(changed[0].unionByName(changed[1]))
             if not rows.isEmpty():
                 tell_held(self._settings, marked, batch)
                 merge(spark, path, rows)

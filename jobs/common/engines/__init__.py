@@ -77,6 +77,9 @@ class Engine(Protocol):
     def kept_rows(self, frame: DataFrame) -> tuple[DataFrame, Release]:
         """The same for many wide rows that are read whole."""
 
+    def fixed(self, frame: DataFrame) -> tuple[DataFrame, Release]:
+        """The same for rows that stay what they were when tables that they come from are written."""
+
     def settled(self, frame: DataFrame) -> tuple[DataFrame, Release]:
         """The same rows, derived from kept ones row by row: computed once only where that costs less than again."""
 

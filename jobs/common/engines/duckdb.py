@@ -159,6 +159,9 @@ class DuckDBEngine:
     def kept_rows(self, frame: DataFrame) -> tuple[DataFrame, Release]:
         return self.kept(frame)
 
+    def fixed(self, frame: DataFrame) -> tuple[DataFrame, Release]:
+        return self.kept(frame)
+
     def settled(self, frame: DataFrame) -> tuple[DataFrame, Release]:
         return self.kept(frame)
 

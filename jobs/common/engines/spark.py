@@ -109,10 +109,17 @@ class SparkEngine:
         return held, held.unpersist
 
     def kept_rows(self, frame: DataFrame) -> tuple[DataFrame, Release]:
-        if not re.match(r"local(\[|$)", self._spark.sparkContext.master or ""):
-            return self.kept(frame)
-        held = frame.localCheckpoint(eager=False)
+        return self.fixed(frame) if self._is_alone() else self.kept(frame)
+
+    def fixed(self, frame: DataFrame) -> tuple[DataFrame, Release]:
+        # An executor may be lost with what it holds: twice held, the batch goes on; else it fails and is run again.
+        level = StorageLevel.MEMORY_AND_DISK if self._is_alone() else StorageLevel.MEMORY_AND_DISK_2
+        held = frame.localCheckpoint(eager=False, storageLevel=level)
         return held, lambda: held._jdf.queryExecution().logical().rdd().unpersist(False)
+
+    def _is_alone(self) -> bool:
+        """Whether driver and executor are one process."""
+        return bool(re.match(r"local(\[|$)", self._spark.sparkContext.master or ""))
 
     def settled(self, frame: DataFrame) -> tuple[DataFrame, Release]:
         return frame, lambda: None
