@@ -58,13 +58,15 @@ def keys_of_several(deliveries: DataFrame, by: str) -> DataFrame:
 def single_sides(deliveries: DataFrame, by: Sequence[str] = KEY) -> DataFrame:
     """What `day_sides` gives of keys of which neither side has several deliveries: one join, and nothing is sorted."""
     agoda, supplier = (_single(deliveries, side, by) for side in (Side.AGODA, Side.SUPPLIER))
-    joined = agoda.join(supplier, on=list(by), how="full_outer")
-    return joined.select(*KEY, *[column for side in Side for column in _of_single(side)])
+    same = [F.col(f"{Side.AGODA.prefix}_{name}") == F.col(f"{Side.SUPPLIER.prefix}_{name}") for name in by]
+    joined = agoda.join(supplier, on=same, how="full_outer")
+    keys = [F.coalesce(*[f"{side.prefix}_{name}" for side in Side]).alias(name) for name in KEY]
+    return joined.select(*keys, *[column for side in Side for column in _of_single(side)])
 
 
 def _single(deliveries: DataFrame, side: Side, by: Sequence[str]) -> DataFrame:
     return deliveries.where(F.col("source") == side.value).select(
-        *by,
+        *[F.col(name).alias(f"{side.prefix}_{name}") for name in by],
         F.struct(*[F.col(name) for name in VERSION_ORDER]).alias(f"{side.prefix}_latest"),
         (millis(F.col("kafka_time")) - millis(F.col("event_time"))).alias(f"{side.prefix}_delay_ms"),
     )

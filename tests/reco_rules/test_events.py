@@ -1,7 +1,9 @@
 """Rules 5 and 6: duplicates with the money in them, delays."""
 
+from collections.abc import Callable
 from typing import Any
 
+import pytest
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
@@ -16,12 +18,30 @@ def _rates(engine: Engine) -> DataFrame:
     return engine.kept(money.rates_as_of(engine.fx(), engine.minor_units(), dates))
 
 
-def _day(engine: Engine, cases: tuple[Any, ...]) -> DataFrame:
-    return engine.kept(latest.day_sides(engine.events(cases)))
+def _whole(_: Engine, deliveries: DataFrame) -> DataFrame:
+    return latest.day_sides(deliveries)
 
 
-def test_duplicates(engine: Engine) -> None:
-    sides = _day(engine, events.DUPLICATES).select("*", F.lit(DAY).alias("reco_date"), F.lit(DAY).alias("fx_date"))
+def _in_two(engine: Engine, deliveries: DataFrame) -> DataFrame:
+    """Keys of single deliveries without sorting, all others as ever."""
+    several = engine.kept(latest.keys_of_several(deliveries, "supplier_id"))
+    one, more = (engine.kept(deliveries.join(several, on="supplier_id", how=how)) for how in ("left_anti", "left_semi"))
+    return engine.kept(latest.single_sides(one)).unionByName(engine.kept(latest.day_sides(more)))
+
+
+WAYS = pytest.mark.parametrize("sides_of", [_whole, _in_two], ids=["whole", "in two"])
+SidesOf = Callable[[Engine, DataFrame], DataFrame]
+
+
+def _day(engine: Engine, cases: tuple[Any, ...], sides_of: SidesOf) -> DataFrame:
+    return engine.kept(sides_of(engine, engine.kept(engine.events(cases))))
+
+
+@WAYS
+def test_duplicates(engine: Engine, sides_of: SidesOf) -> None:
+    sides = _day(engine, events.DUPLICATES, sides_of).select(
+        "*", F.lit(DAY).alias("reco_date"), F.lit(DAY).alias("fx_date")
+    )
     columns = {"supplier_id": "string", "agoda_events": "bigint", "supplier_events": "bigint"}
     columns |= {"agoda": "boolean", "supplier": "boolean"}
     found = sides.select(
@@ -38,8 +58,11 @@ def test_duplicates(engine: Engine) -> None:
     engine.assert_equal(found, columns, expected)
 
 
-def test_money_between_duplicates(engine: Engine) -> None:
-    sides = _day(engine, events.DUPLICATES).select("*", F.lit(DAY).alias("reco_date"), F.lit(DAY).alias("fx_date"))
+@WAYS
+def test_money_between_duplicates(engine: Engine, sides_of: SidesOf) -> None:
+    sides = _day(engine, events.DUPLICATES, sides_of).select(
+        "*", F.lit(DAY).alias("reco_date"), F.lit(DAY).alias("fx_date")
+    )
     columns = {"reco_date": "date", "supplier_id": "string", "activity_id": "string"}
     columns |= {"anomaly_type": "string", "difference_usd": USD}
     expected = [
@@ -60,12 +83,13 @@ def test_kept_duplicates_are_sorted_events(engine: Engine) -> None:
     assert row["supplier_duplicates"] is None
 
 
-def test_delays(engine: Engine) -> None:
+@WAYS
+def test_delays(engine: Engine, sides_of: SidesOf) -> None:
     limits = engine.frame(
         {"supplier_id": "string", "max_delay_seconds": "bigint"},
         [(case.name, case.policy.max_delay) for case in events.DELAYS],
     )
-    rows = _day(engine, events.DELAYS).join(limits, on="supplier_id", how="inner")
+    rows = _day(engine, events.DELAYS, sides_of).join(limits, on="supplier_id", how="inner")
     columns = {"supplier_id": "string", "agoda_delay_seconds": SECONDS, "supplier_delay_seconds": SECONDS}
     found = rows.select(
         *columns,
@@ -82,3 +106,16 @@ def test_delays(engine: Engine) -> None:
         for case in events.DELAYS
     ]
     engine.assert_equal(found, columns | {"agoda": "boolean", "supplier": "boolean"}, expected)
+
+
+def test_a_single_delivery_is_its_sides_latest(engine: Engine) -> None:
+    alone = (agoda("10T09:00", version=3, amount_minor=7),)
+    cases = tuple(Scenario(name, sent, {}) for name, sent in (("A", alone), ("B", (agoda(), supplier()))))
+    rows = {row["supplier_id"]: row for row in latest.single_sides(engine.events(cases)).collect()}
+    assert [rows[name]["agoda_latest"]["version"] for name in "AB"] == [3, 1]
+    assert rows["A"]["agoda_latest"]["amount_minor"] == 7
+    assert [(rows[name]["agoda_events"], rows[name]["supplier_events"]) for name in "AB"] == [(1, 0), (1, 1)]
+    assert rows["A"]["supplier_latest"] is None
+    assert rows["A"]["supplier_delay_seconds"] is None
+    assert rows["B"]["agoda_duplicates"] is None
+    assert latest.keys_of_several(engine.events(cases), "supplier_id").collect() == []
