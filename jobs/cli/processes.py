@@ -3,23 +3,11 @@
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-# Asks the kernel (prctl 1: PR_SET_PDEATHSIG) for SIGTERM when the parent dies, then becomes the command. A process of
-# its own: what runs between fork and exec of a process with threads may hang on a lock that one of them held.
-_DIE_WITH_PARENT = """
-import ctypes, os, sys
-ctypes.CDLL(None).prctl(1, 15)
-if os.getppid() != int(sys.argv[1]):
-    sys.exit(1)  # it died in between
-try:
-    os.execvp(sys.argv[2], sys.argv[2:])
-except OSError as error:
-    sys.exit(f"{sys.argv[2]}: {error.strerror}")
-"""
+from jobs.common.children import KERNEL_BINDS, bound
 
 
 def spawn(
@@ -36,13 +24,12 @@ def spawn(
     session of its own. It is kept out of the terminal's Ctrl-C either way: its owner stops it in order.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
-    on_linux = sys.platform.startswith("linux")
-    bound = [sys.executable, "-I", "-S", "-c", _DIE_WITH_PARENT, str(os.getpid())] if on_linux and not detached else []
+    whole = list(command) if detached else bound(command)
     with log.open("ab") as out:
         process = subprocess.Popen(
-            [*bound, *command], stdin=stdin, stdout=out, stderr=subprocess.STDOUT, env=env, start_new_session=True
+            whole, stdin=stdin, stdout=out, stderr=subprocess.STDOUT, env=env, start_new_session=True
         )
-    if not detached and not on_linux:
+    if not detached and not KERNEL_BINDS:
         _watch(os.getpid(), process.pid)
     return process
 

@@ -1,16 +1,18 @@
 """`reco replay`: run a past close again from its pinned inputs and compare what comes out with what was recorded."""
 
 import re
+import signal
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import date
+from types import FrameType
 from typing import Annotated
 
 import typer
 from pyspark.sql import DataFrame, Row
 
-from jobs.common import log
+from jobs.common import log, replay_scratch
 from jobs.common.command import one_line
 from jobs.common.engines import Session, engine_of
 from jobs.common.engines.choice import EngineOption, Work, session_for
@@ -74,10 +76,25 @@ def command(
     """
     log.configure(debug=debug)
     chosen = load_settings(settings)
-    with session_for("reco-replay", chosen, engine, Work(f"reco replay {close_id}", _days(close_id))) as session:
+    work = Work(f"reco replay {close_id}", _days(close_id))
+    with _ended_in_order(), session_for("reco-replay", chosen, engine, work) as session:
         found = replay(session, chosen, close_id, keep=keep)
     show(found, as_json)
     return DONE if found.equal else FAILED
+
+
+@contextmanager
+def _ended_in_order() -> Iterator[None]:
+    """SIGTERM is like Ctrl-C: the scratch folder goes too."""
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def replay(session: Session, settings: Settings, close_id: str, *, keep: bool = False) -> Replay:
@@ -85,7 +102,10 @@ def replay(session: Session, settings: Settings, close_id: str, *, keep: bool = 
     engine = engine_of(session)
     row = recorded_close(session, settings, close_id)
     pins = pins_of(row)
-    scratch = f"{settings.lake.root}/_replay/{close_id}"
+    root = settings.lake.root
+    if settings.is_local_lake:
+        replay_scratch.sweep(root)
+    scratch = replay_scratch.kept(root, close_id) if keep else replay_scratch.of_process(root, close_id)
     try:
         with inputs_there(session, close_id, pins):
             report = _rebuild(session, settings, row["reco_date"], pins, scratch)
@@ -179,7 +199,7 @@ def _days(close_id: str) -> list[date]:
 def show(found: Replay, as_json: bool) -> None:
     """Print both hashes and whatever differs."""
     if as_json:
-        print_json({**asdict(found), "equal": found.equal, "differences": found.differences()})
+        print_json({**asdict(found), "equal": found.equal, "differences": found.differences(), "says": sentences(found)})
         return
     rows = [("recorded", found.recorded_hash), ("replayed", found.replayed_hash)]
     print_table(f"Close {found.close_id}", ["", "content hash"], rows)

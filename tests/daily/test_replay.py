@@ -1,7 +1,13 @@
 """A replay gives the recorded hash after more data has come, and says so where it does not."""
 
 import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
 from datetime import date
+from pathlib import Path
 
 import pytest
 from pyspark.sql import Column, SparkSession
@@ -9,7 +15,7 @@ from pyspark.sql import functions as F
 
 from jobs.common import tables
 from jobs.common.command import run_function
-from jobs.common.engines import Session, engine_of
+from jobs.common.engines import Session
 from jobs.common.errors import FAILED, USAGE, UserError
 from jobs.common.settings import Settings
 from jobs.daily.close import Report
@@ -32,7 +38,29 @@ def test_it_is_equal_after_more_data_has_come(session: Session, closed: Closed) 
     assert found.equal
     assert found.replayed_hash == report.content_hash
     assert found.differences() == {}
-    assert not engine_of(session).exists(f"{settings.lake.root}/_replay/{report.close_id}/anomalies")
+    assert not Path(settings.lake.root, "_replay").exists()
+
+
+def test_it_leaves_alone_what_others_write_and_takes_away_what_the_killed_left(
+    session: Session, closed: Closed
+) -> None:
+    settings, report = closed
+    place = Path(settings.lake.root, "_replay")
+    killed = subprocess.Popen([sys.executable, "-c", ""])
+    killed.wait()
+    kept, running, left = (
+        place / name
+        for name in (
+            report.close_id,
+            f"{report.close_id}.{socket.gethostname()}.{os.getppid()}",
+            f"{report.close_id}.{socket.gethostname()}.{killed.pid}",
+        )
+    )
+    for folder in (kept, running, left):
+        folder.mkdir(parents=True)
+    assert replay(session, settings, report.close_id).equal
+    assert sorted(place.iterdir()) == [kept, running]
+    shutil.rmtree(place)
 
 
 def test_what_was_tampered_with_is_named(
@@ -48,6 +76,7 @@ def test_what_was_tampered_with_is_named(
     assert told["differences"]["outcome MATCHED"] == [99, report.outcomes["MATCHED"]]
     assert "anomaly PRICE_MISMATCH" not in told["differences"]
     assert told["recorded_code"] == "0.0.1"
+    assert told["says"][0].startswith("Different: what comes out now is not what was recorded")
     kept = tables.read(spark, f"{told['kept']}/reconciliation_facts")
     assert kept.count() == report.facts
 
