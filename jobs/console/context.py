@@ -15,6 +15,7 @@ from jobs.console import text
 from jobs.console.audit import Audit
 from jobs.console.limits import Attempts
 from jobs.console.oidc import Provider
+from jobs.console.replays import Replays
 from jobs.console.security import CSRF_HEADER, Caller, Gate, csrf_holds
 from jobs.console.sessions import Sessions
 from jobs.console.tables import Tables
@@ -32,6 +33,7 @@ class Context:
     audit: Audit
     attempts: Attempts
     provider: Provider | None
+    replays: Replays
 
     @classmethod
     def of(cls, settings: Settings) -> "Context":
@@ -42,7 +44,8 @@ class Context:
         users.check()
         sessions = Sessions(console.audit_file.with_name(f"{console.audit_file.name}.ended-sessions"))
         gate, audit = Gate(console, users, sessions), Audit(console.audit_file)
-        return cls(settings, Tables(settings), users, gate, audit, Attempts(console.sign_in_attempts), provider)
+        attempts = Attempts(console.sign_in_attempts)
+        return cls(settings, Tables(settings), users, gate, audit, attempts, provider, Replays(settings))
 
 
 def context_of(request: Request) -> Context:
@@ -71,7 +74,7 @@ def acting_caller(request: Request, caller: Annotated[Caller, Depends(known_call
 def require_operator(caller: Caller) -> None:
     """403 for viewers."""
     if not caller.user.may_act:
-        raise HTTPException(403, f"{caller.user.name} is a viewer; only operators and admins act on exceptions.")
+        raise HTTPException(403, f"{caller.user.name} is a viewer; only operators and admins may do this.")
 
 
 def require_all(caller: Caller) -> None:

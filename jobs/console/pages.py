@@ -150,7 +150,8 @@ def one_close(request: Request, ours: Ours, caller: Known, close_id: str) -> HTM
     told = reading.close(ours.tables, caller.user, close_id)
     if told is None:
         raise HTTPException(404, "There is no such close.")
-    return render(request, "close.html", it=told)
+    replayed, can_replay = ours.replays.last(close_id), ours.replays.can_run
+    return render(request, "close.html", it=told, replayed=replayed, can_replay=can_replay, close_id=close_id)
 
 
 @router.get("/quarantine")

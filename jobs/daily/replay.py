@@ -199,7 +199,9 @@ def _days(close_id: str) -> list[date]:
 def show(found: Replay, as_json: bool) -> None:
     """Print both hashes and whatever differs."""
     if as_json:
-        print_json({**asdict(found), "equal": found.equal, "differences": found.differences(), "says": sentences(found)})
+        print_json(
+            {**asdict(found), "equal": found.equal, "differences": found.differences(), "says": sentences(found)}
+        )
         return
     rows = [("recorded", found.recorded_hash), ("replayed", found.replayed_hash)]
     print_table(f"Close {found.close_id}", ["", "content hash"], rows)
