@@ -6,6 +6,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import time
 from datetime import date
 from pathlib import Path
 
@@ -61,6 +62,23 @@ def test_it_leaves_alone_what_others_write_and_takes_away_what_the_killed_left(
     assert replay(session, settings, report.close_id).equal
     assert sorted(place.iterdir()) == [kept, running]
     shutil.rmtree(place)
+
+
+@pytest.mark.long
+def test_sigterm_ends_it_with_nothing_left(closed: Closed) -> None:
+    settings, report = closed
+    place = Path(settings.lake.root, "_replay")
+    command = [sys.executable, "-m", "jobs.cli.main", "replay", report.close_id, "--engine", "duckdb"]
+    environment = {**os.environ, "RECO_LAKE__ROOT": settings.lake.root}
+    with subprocess.Popen(command, env=environment) as process:
+        deadline = time.monotonic() + 120
+        while not place.exists():
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.002)
+        process.terminate()
+        assert process.wait(120) == 130
+    assert not place.exists()
 
 
 def test_what_was_tampered_with_is_named(
