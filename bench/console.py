@@ -30,6 +30,7 @@ from tests.console.lake import OURS, streamed
 from tests.console.million import PAGES, SOME, a_million, large_lake
 
 PORT = 28_089
+RESULTS = Path(__file__).parent / "results" / "console.md"
 #: Times that each page is asked for alone, to see what it costs.
 ALONE = 5
 _ALL = "all"
@@ -45,10 +46,13 @@ def main() -> None:
         tokens = _users(settings)
         with _served(settings, Path(folder)) as console:
             try:
+                load = os.getloadavg()[0]
                 seconds, work = asyncio.run(_measure(settings, tokens, options, console.pid))
-                _print(seconds, work, console.pid, options)
+                text = _text(seconds, work, console.pid, options, load)
             finally:
                 console.terminate()
+    print(text)
+    RESULTS.write_text(text)
 
 
 def _settings(lake: Path, folder: Path) -> Settings:
@@ -160,21 +164,27 @@ async def _answers(client: httpx.AsyncClient) -> None:
             return
 
 
-def _print(
-    seconds: dict[str, list[float]], work: dict[str, list[float]], pid: int, options: argparse.Namespace
-) -> None:
-    print(f"{options.users} users at once, {options.think} s between two pages of one, a write every {options.every} s")
+def _text(
+    seconds: dict[str, list[float]], work: dict[str, list[float]], pid: int, options: argparse.Namespace, load: float
+) -> str:
+    """A table of the pages, and what all of them took."""
+    whole = statistics.quantiles([one for taken in seconds.values() for one in taken], n=100)
+    peak = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+    asked = (
+        f"{options.users} users at once on {os.cpu_count()} cores, {options.think} s between two pages of one, a write "
+        f"of the stream every {options.every} s; the machine's load before was {load:.1f}."
+    )
+    took = (
+        f"All {sum(map(len, seconds.values())):,} answers: p50 {1000 * whole[49]:.0f} ms, "
+        f"p95 {1000 * whole[94]:.0f} ms; {work[_ALL][0]:.1f} s CPU of the console while all asked; its peak memory "
+        f"{int(peak.group(1)) / 2**20 if peak else float('nan'):.2f} GiB."
+    )
+    lines = [asked, "", took, "", "| page | p50 ms | p95 ms | CPU ms |", "|---|---:|---:|---:|"]
     for page, taken in seconds.items():
         cut = statistics.quantiles(taken, n=100)
-        print(
-            f"{1000 * cut[49]:7.0f} ms p50 {1000 * cut[94]:7.0f} ms p95 "
-            f"{1000 * statistics.mean(work[page]):6.0f} ms CPU  {page[:60]}"
-        )
-    whole = statistics.quantiles([one for taken in seconds.values() for one in taken], n=100)
-    print(f"{1000 * whole[49]:7.0f} ms p50 {1000 * whole[94]:7.0f} ms p95  all of {sum(map(len, seconds.values()))}")
-    print(f"{work[_ALL][0]:.1f} s CPU of the console while all asked")
-    peak = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
-    print(f"peak memory {int(peak.group(1)) / 2**20:.2f} GiB" if peak else "peak memory unknown")
+        mean = statistics.mean(work[page])
+        lines.append(f"| `{page[:60]}` | {1000 * cut[49]:.0f} | {1000 * cut[94]:.0f} | {1000 * mean:.0f} |")
+    return "\n".join(lines) + "\n"
 
 
 def _options() -> argparse.Namespace:
