@@ -127,7 +127,8 @@ def test_who_may_not_is_refused(served: tuple[str, Ask], name: str, method: str,
 
 def test_it_has_a_limit_of_time(lake: Settings) -> None:
     console = lake.console.model_copy(update={"replay_minutes": 0.001})
-    replays, told = Replays(lake.model_copy(update={"console": console})), []
+    replays = Replays(lake.model_copy(update={"console": console}))
+    told: list[Replayed] = []
     begun, is_new = replays.start(CLOSE, "ann", told.append)
     assert (begun.state, is_new) == (State.RUNNING, True)
     deadline = time.monotonic() + 60
@@ -135,6 +136,5 @@ def test_it_has_a_limit_of_time(lake: Settings) -> None:
         assert time.monotonic() < deadline
         time.sleep(0.02)
     (found,) = told
-    assert isinstance(found, Replayed)
     assert found.state is State.FAILED
     assert found.says[0].startswith("It took longer than 0.001 minutes and was ended; console.replay_minutes is the")
