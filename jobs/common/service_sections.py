@@ -99,7 +99,7 @@ class Console(Section):
     how long a session lasts. https: whether browsers reach it by https only, then its cookie travels by nothing else.
     proxies: addresses or networks whose header proxy_header names the user. sign_in_attempts: wrong passwords of one
     address or user in 15 minutes before both have to wait. audit_file: where sign-ins, actions, exports are noted.
-    replay_minutes: how long a replay that somebody starts there may take.
+    job_minutes: how long a replay or a backtest that somebody starts there may take.
     metrics_port: where `reco console` answers Prometheus, on metrics.host; nowhere where it is null.
     """
 
@@ -113,7 +113,7 @@ class Console(Section):
     proxy_header: str = Field(default="X-Forwarded-User", pattern=r"^[A-Za-z0-9-]{1,64}$")
     sign_in_attempts: int = Field(default=5, ge=1, le=1000)
     audit_file: Place = Path(".reco/console-audit.jsonl")
-    replay_minutes: float = Field(default=15, gt=0, le=24 * 60)
+    job_minutes: float = Field(default=15, gt=0, le=24 * 60)
     metrics_port: int | None = Field(default=None, ge=1, le=65535)
     oidc: Oidc = Field(default_factory=Oidc)
 

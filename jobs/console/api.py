@@ -11,7 +11,7 @@ from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from jobs.common.output import plain_decimal
-from jobs.console import actions, backtests, over_time, quarantine, reading, redrive, replay_routes, views
+from jobs.console import actions, backtests, over_time, quarantine, reading, redrive, replay_routes, trial_routes, views
 from jobs.console.configured import configured
 from jobs.console.context import Acting, Known, Ours, require_admin, require_all
 from jobs.console.detail import detail
@@ -37,6 +37,7 @@ _REFUSALS: dict[int | str, dict[str, Any]] = {
 }
 router = APIRouter(prefix="/api/v1", tags=["v1"], responses=_REFUSALS)
 router.include_router(replay_routes.api)
+router.include_router(trial_routes.api)
 #: A search by link: every field is a parameter.
 Search = Annotated[Query, Parameters()]
 

@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 from jobs.common import log
 from jobs.common.errors import FAILED, UserError
 from jobs.common.settings import Settings
-from jobs.console import api, files, pages, replay_routes, sign_in, sign_in_oidc
+from jobs.console import api, files, pages, replay_routes, sign_in, sign_in_oidc, trial_routes
 from jobs.console.context import Context, render
 from jobs.console.measured import Measured
 from jobs.console.security import HEADERS
@@ -47,7 +47,8 @@ def create_app(settings: Settings) -> FastAPI:
     for kind in (PolarsError, DeltaError, OSError):
         app.add_exception_handler(kind, _lake_error)
     app.add_exception_handler(Exception, _failed)
-    for router in (sign_in.router, sign_in_oidc.router, pages.router, replay_routes.pages, files.router, api.router):
+    jobs = (replay_routes.pages, trial_routes.pages)
+    for router in (sign_in.router, sign_in_oidc.router, *jobs, pages.router, files.router, api.router):
         app.include_router(router)
     return app
 

@@ -13,12 +13,14 @@ from jobs.common.policy_file import written, written_value
 from jobs.common.settings import Settings
 from jobs.console import text
 from jobs.console.audit import Audit
+from jobs.console.background import Background
 from jobs.console.limits import Attempts
 from jobs.console.oidc import Provider
 from jobs.console.replays import Replays
 from jobs.console.security import CSRF_HEADER, Caller, Gate, csrf_holds
 from jobs.console.sessions import Sessions
 from jobs.console.tables import Tables
+from jobs.console.trials import Trials
 from jobs.console.users import Role, User, Users
 
 
@@ -33,7 +35,9 @@ class Context:
     audit: Audit
     attempts: Attempts
     provider: Provider | None
+    background: Background
     replays: Replays
+    trials: Trials
 
     @classmethod
     def of(cls, settings: Settings) -> "Context":
@@ -45,7 +49,9 @@ class Context:
         sessions = Sessions(console.audit_file.with_name(f"{console.audit_file.name}.ended-sessions"))
         gate, audit = Gate(console, users, sessions), Audit(console.audit_file)
         attempts = Attempts(console.sign_in_attempts)
-        return cls(settings, Tables(settings), users, gate, audit, attempts, provider, Replays(settings))
+        background = Background(settings)
+        jobs = (background, Replays(background), Trials(background))
+        return cls(settings, Tables(settings), users, gate, audit, attempts, provider, *jobs)
 
 
 def context_of(request: Request) -> Context:

@@ -150,7 +150,7 @@ def one_close(request: Request, ours: Ours, caller: Known, close_id: str) -> HTM
     told = reading.close(ours.tables, caller.user, close_id)
     if told is None:
         raise HTTPException(404, "There is no such close.")
-    replayed, can_replay = ours.replays.last(close_id), ours.replays.can_run
+    replayed, can_replay = ours.replays.last(close_id), ours.background.can_run
     return render(request, "close.html", it=told, replayed=replayed, can_replay=can_replay, close_id=close_id)
 
 
@@ -212,12 +212,6 @@ def one_supplier(request: Request, ours: Ours, caller: Known, supplier: str) -> 
         backtests=backtests.listed(ours.tables, caller.user, supplier)[:5],
         Query=Query,
     )
-
-
-@router.get("/what-if")
-def what_if(request: Request, ours: Ours, caller: Known) -> HTMLResponse:
-    """What proposed policies would have done: every saved backtest."""
-    return render(request, "backtests.html", backtests=backtests.listed(ours.tables, caller.user))
 
 
 @router.get("/what-if/{backtest_id}")

@@ -67,15 +67,11 @@ def pressed(
 
 def shown(request: Request, ours: Context, last: Replayed) -> HTMLResponse:
     """The part of the page alone."""
-    return render(request, "replay.html", replayed=last, can_replay=ours.replays.can_run, close_id=last.close_id)
+    return render(request, "replay.html", replayed=last, can_replay=ours.background.can_run, close_id=last.close_id)
 
 
 def _start(request: Request, ours: Context, caller: Caller, close_id: str) -> Replayed:
     _require_close(ours, caller, close_id)
-    if not ours.replays.can_run:
-        raise HTTPException(
-            409, f"The console replays a lake in a folder of its machine only: say `reco replay {close_id}`."
-        )
     user, address = caller.user.name, ours.gate.address(request)
 
     def done(ended: Replayed) -> None:

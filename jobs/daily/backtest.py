@@ -1,5 +1,6 @@
 """`reco policies backtest`: what a proposed policies file would have said of the last closes."""
 
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
@@ -38,6 +39,7 @@ def command(
         int | None, typer.Option(metavar="N", min=0, help="Exit with 3 where more keys gain or lose a break.")
     ] = None,
     keep: Annotated[bool, typer.Option("--save", help="Keep the result in gold/policy_backtests.")] = False,
+    name: Annotated[str | None, typer.Option(help="What the result calls FILE; its path unless given.")] = None,
     engine: EngineOption = None,
     settings: SettingsFile = None,
     as_json: AsJson = False,
@@ -56,6 +58,7 @@ def command(
     proposed = policies.checked(chosen, file)
     with session_for("reco-backtest", chosen, engine, Work(f"reco policies backtest {file}")) as session:
         found = backtest(session, chosen, proposed, days, datetime.now(UTC))
+    found = replace(found, file=name or found.file)
     over = passed_limits(found, limit, max_flips)
     gated = limit is not None or max_flips is not None
     tell(chosen, found, over, gated=gated, keep=keep, as_json=as_json)

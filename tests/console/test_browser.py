@@ -194,7 +194,7 @@ def test_from_what_is_at_risk_to_the_dearest_break(browser: "Browser", settings:
 
 PAGES = (
     "", "exceptions", f"exceptions/{PRICE['exception_id']}", "closes/2026-03-09-r1", "quarantine", "suppliers",
-    f"suppliers/{OURS}", "system", "audit", "nowhere",
+    f"suppliers/{OURS}", "what-if", "system", "audit", "nowhere",
 )  # fmt: skip
 
 
