@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from jobs.common.output import plain_decimal
 from jobs.console import actions, backtests, over_time, quarantine, reading, redrive, replay_routes, trial_routes, views
 from jobs.console.configured import configured
-from jobs.console.context import Acting, Known, Ours, require_admin, require_all
+from jobs.console.context import Acting, Known, Ours, colleagues, require_admin, require_all
 from jobs.console.detail import detail
 from jobs.console.files import FILES, exported
 from jobs.console.scorecard import scorecard
@@ -100,6 +100,14 @@ def me(caller: Known) -> Response:
     user = caller.user
     told = {"name": user.name, "role": user.role.value, "suppliers": user.suppliers, "csrf": caller.csrf}
     return Json(told)
+
+
+@router.get("/colleagues")
+def assignable(ours: Ours, caller: Known, supplier: Annotated[list[str] | None, Parameters()] = None) -> Response:
+    """Whom exceptions of these suppliers may be assigned to; without any named, of the caller's own."""
+    if not all(caller.user.sees(one) for one in supplier or ()):
+        raise HTTPException(404, "There is no such supplier, or not for you.")
+    return Json(colleagues(ours, set(supplier or caller.user.suppliers or ())))
 
 
 @router.get("/overview")
@@ -195,9 +203,9 @@ def one_supplier(ours: Ours, caller: Known, supplier: str) -> Response:
 
 
 @router.get("/backtests")
-def listed_backtests(ours: Ours, caller: Known) -> Response:
-    """What proposed policies would have done: every saved backtest, the newest first."""
-    return Json(backtests.listed(ours.tables, caller.user))
+def listed_backtests(ours: Ours, caller: Known, supplier: str | None = None) -> Response:
+    """What proposed policies would have done, in all or for one supplier: every saved backtest, the newest first."""
+    return Json(backtests.listed(ours.tables, caller.user, supplier))
 
 
 @router.get("/backtests/{backtest_id}")

@@ -209,6 +209,9 @@ def test_a_saved_backtest_is_summed_over_the_suppliers_that_one_may_see(ask: Ask
     assert [row["supplier_id"] for row in limited["by_supplier"]] == [OURS]
     assert [(row["anomaly_type"], row["gained"]) for row in full["by_kind"]] == [("PRICE_MISMATCH", 2)]
     assert limited["named"] == [OURS]
+    (of_theirs,) = ask("ann", "GET", f"/api/v1/backtests?supplier={THEIRS}").json()
+    assert (of_theirs["lost_usd"], of_theirs["suppliers"]) == ("4711", 1)
+    assert ask("olga", "GET", f"/api/v1/backtests?supplier={THEIRS}").json() == []
     page = ask("ann", "GET", f"/what-if/{BACKTEST}").text
     assert "4,717.69" in page
     assert "price.abs_tol_usd: 0.5 → 2" in page
@@ -300,6 +303,13 @@ def test_a_limited_user_is_not_told_when_the_policies_of_others_changed(
     for name, versions in (("ann", [2, 1]), ("olga", [2])):
         told = ask(name, "GET", f"/api/v1/suppliers/{OURS}").json()
         assert [one["policy_version"] for one in told["history"]] == versions
+
+
+def test_the_api_says_whom_an_exception_may_be_assigned_to(ask: Ask) -> None:
+    assert ask("ann", "GET", "/api/v1/colleagues").json() == ["ann", "olga"]
+    assert ask("ann", "GET", f"/api/v1/colleagues?supplier={THEIRS}").json() == ["ann"]
+    assert ask("olga", "GET", f"/api/v1/colleagues?supplier={OURS}").json() == ["ann", "olga"]
+    assert ask("olga", "GET", f"/api/v1/colleagues?supplier={THEIRS}").status_code == 404
 
 
 def test_the_audit_is_shown_also_after_a_crash_within_a_line(settings: Settings, own: tuple[str, Ask]) -> None:
