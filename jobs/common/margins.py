@@ -34,7 +34,10 @@ class Rate:
 
 @dataclass(frozen=True)
 class RuleResult:
-    """One rule on one key. `margin` = limit - value in `unit`: negative where it is over; None where not measured."""
+    """One rule on one key. `margin` = limit - value in `unit`: negative where it is over; None where not measured.
+
+    `applies`: False for a rule of pairs where a side or a rate is missing.
+    """
 
     rule: str
     anomaly_type: str
@@ -44,6 +47,12 @@ class RuleResult:
     margin: Decimal | None = None
     unit: str = ""
     changes: list[str] = field(default_factory=list)
+    applies: bool = True
+
+    @property
+    def verdict(self) -> str:
+        """In one or three words."""
+        return "broken" if self.broken else "holds" if self.applies else "does not apply"
 
 
 def rules_of(fact: Fact, rates: Sequence[Rate], history_days: int) -> list[RuleResult]:
@@ -113,6 +122,10 @@ def _breaks(fact: Fact, kind: AnomalyType) -> bool:
     return kind.value in fact["anomaly_types"]
 
 
+def _is_pair(fact: Fact) -> bool:
+    return all(fact[f"{side.prefix}_status"] is not None for side in Side)
+
+
 def _amount(fact: Fact, side: Side) -> str:
     if fact[f"{side.prefix}_version"] is None:
         return f"{side.value} nothing"
@@ -157,7 +170,9 @@ def _price(fact: Fact, rates: Sequence[Rate]) -> RuleResult:
     values = "; ".join(_amount(fact, side) for side in Side)
     difference, tolerance = fact["price_diff_usd"], fact["price_tolerance_usd"]
     if difference is None:
-        return RuleResult("price", AnomalyType.PRICE_MISMATCH.value, False, values, "not measured")
+        # One amount of one currency is the same by any rate.
+        applies = _is_pair(fact) and not _breaks(fact, AnomalyType.FX_RATE_MISSING)
+        return RuleResult("price", AnomalyType.PRICE_MISMATCH.value, False, values, "not measured", applies=applies)
     absolute, percent = plain_decimal(fact["abs_tol_usd"]), plain_decimal(fact["pct_tol"] * 100)
     limit = f"{plain_decimal(tolerance)} USD, the greater of {absolute} USD and {percent}% of AGODA's amount"
     broken = _breaks(fact, AnomalyType.PRICE_MISMATCH)
@@ -192,14 +207,15 @@ def _status(fact: Fact) -> RuleResult:
     if broken:
         wanted, other = says[Side.AGODA], says[Side.SUPPLIER]
         changes = [f"a newer version from SUPPLIER with status {wanted}, or from AGODA with status {other}"]
-    return RuleResult("status", AnomalyType.STATUS_MISMATCH.value, broken, values, "the same", changes=changes)
+    kind, applies = AnomalyType.STATUS_MISMATCH.value, _is_pair(fact)
+    return RuleResult("status", kind, broken, values, "the same", changes=changes, applies=applies)
 
 
 def _skew(fact: Fact) -> RuleResult:
     kind, apart, allowed = AnomalyType.TIMESTAMP_SKEW.value, fact["skew_seconds"], fact["allowed_skew_seconds"]
     limit = duration(Decimal(allowed))
     if apart is None:
-        return RuleResult("skew", kind, False, "not measured", limit)
+        return RuleResult("skew", kind, False, "not measured", limit, applies=_is_pair(fact))
     broken = _breaks(fact, AnomalyType.TIMESTAMP_SKEW)
     changes = []
     if broken:
@@ -226,7 +242,8 @@ def _duplicates(fact: Fact, side: Side) -> RuleResult:
         counts[event["version"]] = counts.get(event["version"], 0) + 1
     repeated = {version: count for version, count in sorted(counts.items()) if count > 1}
     told = ", ".join(f"version {version} as {count} different events" for version, count in repeated.items())
-    values = told or f"{fact[f'{side.prefix}_events'] or 0} events of this date, each version once"
+    count = fact[f"{side.prefix}_events"] or 0
+    values = told or f"{count} event{'' if count == 1 else 's'} of this date{', each version once' if count else ''}"
     changes = []
     if repeated:
         versions = ", ".join(f"version {version}" for version in repeated)
@@ -239,7 +256,7 @@ def _delay(fact: Fact, side: Side) -> RuleResult:
     kind, took, allowed = f"DELAYED_{side.value}", fact[f"{side.prefix}_delay_seconds"], fact["max_delay_seconds"]
     rule, limit = f"delay of {side.value}", duration(Decimal(allowed))
     if took is None:
-        return RuleResult(rule, kind, False, "no event of this date", limit)
+        return RuleResult(rule, kind, False, "no event of this date", limit, applies=False)
     broken = kind in fact["anomaly_types"]
     changes = []
     if broken:

@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 
 from jobs.common import policies
-from jobs.common.margins import Rate, major, rules_of
+from jobs.common.margins import Rate, RuleResult, major, rules_of
 from jobs.console import actions
 from jobs.console.candidates import candidates
 from jobs.console.exceptions import everything, limited_to
@@ -53,13 +53,15 @@ def detail(tables: Tables, user: User, exception_id: str) -> dict[str, Any] | No
         "fact": fact,
         "fields": _side_by_side(fact) if fact else [],
         "rates": [asdict(rate) for rate in rates],
-        "rules": [{**asdict(r), "margin_text": margin_text(r)} for r in rules_of(fact, rates, history_days)]
-        if fact
-        else [],
+        "rules": [_told(rule) for rule in rules_of(fact, rates, history_days)] if fact else [],
         "deliveries": contents(tables, "activity_raw", deliveries),
         "candidates": candidates(tables, row, fact) if fact else [],
         "others": _others(tables, row),
     }
+
+
+def _told(rule: RuleResult) -> dict[str, Any]:
+    return {**asdict(rule), "verdict": rule.verdict, "margin_text": margin_text(rule)}
 
 
 def _explanation(tables: Tables, row: Mapping[str, Any]) -> str | None:

@@ -88,7 +88,7 @@ def show(found: Explanation) -> None:
     ]
     print_table("Timeline", [*columns, "record"], [timeline_row(delivery) for delivery in found.deliveries])
     say("")
-    rows = [[r.rule, "BROKEN" if r.broken else "holds", r.values, r.limit, margin(r)] for r in found.rules]
+    rows = [[r.rule, "BROKEN" if r.broken else r.verdict, r.values, r.limit, margin(r)] for r in found.rules]
     print_table("Rules", ["rule", "", "values", "limit", "margin"], rows)
     for one in found.breaks:
         say("", *break_lines(found, one))

@@ -143,6 +143,9 @@ def test_a_missing_activity_has_candidates_alike_of_the_same_supplier_only(ask: 
         ("BK-2-by-another-name", 1200)
     ]
     assert not any(field["differs"] for field in told["fields"])
+    rules = {one["rule"]: one["verdict"] for one in told["rules"]}
+    assert (rules["existence"], {rules[one] for one in ("price", "status", "skew")}) == ("broken", {"does not apply"})
+    assert rules["duplicates of AGODA"] == "holds"
 
 
 def test_a_provisional_exception_is_explained_by_the_streams_verdict(ask: Ask) -> None:
