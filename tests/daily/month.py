@@ -17,15 +17,15 @@ CLOSED = [FIRST + timedelta(days=number) for number in range(DAYS)]
 _RATES = {"EUR": "1.08", "JPY": "0.0067"}
 #: What of a side is its own: `agoda` or `supplier`.
 _SIDE = """
-select n, '{side}' as source, printf('SUP-%03d', hash(n, 'supplier') % 12) as supplier_id, 'BK-' || n as activity_id,
-  (hash(n, 'amount') % 100000 + if('{side}' = 'SUPPLIER' and hash(n, 'off') % 20 = 0,
-    (hash(n, 'amount') % 100000) * ((hash(n, 'by') % 600)::bigint - 300) / 10000, 0))::bigint as amount_minor,
-  if(hash(n, 'thb') % 100 = 0, 'THB', ['USD', 'EUR', 'JPY'][1 + (hash(n, 'currency') % 3)::int]) as currency,
-  if('{side}' = 'SUPPLIER' and hash(n, 'status') % 100 = 0, 'PAID', 'BOOKED') as status,
-  {midnight} + (n // {activities}) * 86400000 + (hash(n, 'time') % 86400000)::bigint
-    + if('{side}' = 'SUPPLIER', (hash(n, 'skew') % if(hash(n, 'skewed') % 20 = 0, 3600000, 1000))::bigint, 0) as at_ms,
-  if(hash(n, '{side} late') % 50 = 0, (hash(n, '{side} lag') % 14400000)::bigint, 5000) as lag
-from range({days} * {activities}) t(n) where hash(n, '{side} missing') % 100 <> 0
+select n, '{side}' as source, printf('SUP-%03d', hash(n || 'supplier') % 12) as supplier_id, 'BK-' || n as activity_id,
+  (hash(n || 'amount') % 100000 + if('{side}' = 'SUPPLIER' and hash(n || 'off') % 20 = 0,
+    (hash(n || 'amount') % 100000) * ((hash(n || 'by') % 600)::bigint - 300) / 10000, 0))::bigint as amount_minor,
+  if(hash(n || 'thb') % 100 = 0, 'THB', ['USD', 'EUR', 'JPY'][1 + (hash(n || 'currency') % 3)::int]) as currency,
+  if('{side}' = 'SUPPLIER' and hash(n || 'status') % 100 = 0, 'PAID', 'BOOKED') as status,
+  {midnight} + (n // {activities}) * 86400000 + (hash(n || 'time') % 86400000)::bigint
+    + if('{side}' = 'SUPPLIER', (hash(n || 'skew') % if(hash(n || 'skewed') % 20 = 0, 3600000, 1000))::bigint, 0) as at_ms,
+  if(hash(n || '{side} late') % 50 = 0, (hash(n || '{side} lag') % 14400000)::bigint, 5000) as lag
+from range({days} * {activities}) t(n) where hash(n || '{side} missing') % 100 <> 0
 """
 _SILVER = """
 select source[1] || n || if(copy = 1, '-again', '') as event_id, source, supplier_id, activity_id,
@@ -35,7 +35,7 @@ select source[1] || n || if(copy = 1, '-again', '') as event_id, source, supplie
   0::bigint as policy_version, lower(source) || '.raw.activity' as topic, 0::int as partition,
   row_number() over () as "offset", make_timestamptz((at_ms + 14500000) * 1000) as ingested_at,
   event_time::date as event_date, hour(event_time)::int as event_hour
-from (select *, unnest(range(if(hash(n, source, 'twice') % 200 = 0, 2, 1))) as copy
+from (select *, unnest(range(if(hash(n || source || 'twice') % 200 = 0, 2, 1))) as copy
   from ({agoda} union all {supplier}))
 """
 
