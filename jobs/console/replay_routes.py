@@ -9,18 +9,18 @@ from pydantic import BaseModel, Field
 
 from jobs.console import reading
 from jobs.console.context import Acting, Context, Known, Ours, render, require_all, require_operator
-from jobs.console.replays import Replayed, State
+from jobs.console.replays import Replayed, ReplayState
 from jobs.console.security import Caller, csrf_holds
 
 pages = APIRouter(include_in_schema=False)
 api = APIRouter()
 
 
-class Told(BaseModel):
+class ReplayTold(BaseModel):
     """The last replay of a close since this console started; NONE where there was none."""
 
     close_id: str
-    state: State
+    state: ReplayState
     by: str | None = Field(description="who asked for it")
     started_at: datetime | None
     finished_at: datetime | None
@@ -31,14 +31,14 @@ class Told(BaseModel):
 
 
 @api.get("/closes/{close_id}/replay")
-def told(ours: Ours, caller: Known, close_id: str) -> Told:
+def told(ours: Ours, caller: Known, close_id: str) -> ReplayTold:
     """How the last replay of that close stands: RUNNING, PROVED (the same hash), DIFFERS, FAILED, or NONE."""
     _require_close(ours, caller, close_id)
     return _told(ours.replays.last(close_id))
 
 
 @api.post("/closes/{close_id}/replay", status_code=202)
-def started(request: Request, ours: Ours, caller: Acting, close_id: str) -> Told:
+def started(request: Request, ours: Ours, caller: Acting, close_id: str) -> ReplayTold:
     """Replay that close in the background; one that runs already goes on, 409 where it is of another close."""
     return _told(_start(request, ours, caller, close_id))
 
@@ -50,7 +50,7 @@ def part(request: Request, ours: Ours, caller: Known, close_id: str) -> Response
     if "hx-request" not in request.headers:
         return RedirectResponse(f"/closes/{close_id}#proof", 303)
     last = ours.replays.last(close_id)
-    return Response(status_code=204) if last.state is State.RUNNING else shown(request, ours, last)
+    return Response(status_code=204) if last.state is ReplayState.RUNNING else shown(request, ours, last)
 
 
 @pages.post("/closes/{close_id}/replay")
@@ -89,5 +89,5 @@ def _require_close(ours: Context, caller: Caller, close_id: str) -> None:
         raise HTTPException(404, "There is no such close.")
 
 
-def _told(last: Replayed) -> Told:
-    return Told.model_validate(last, from_attributes=True)
+def _told(last: Replayed) -> ReplayTold:
+    return ReplayTold.model_validate(last, from_attributes=True)

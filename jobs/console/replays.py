@@ -13,7 +13,7 @@ from jobs.console.background import Background, Ended
 from jobs.console.text import moment
 
 
-class State(StrEnum):
+class ReplayState(StrEnum):
     """How the last replay of a close stands. NONE: there was none since this console started."""
 
     NONE = "NONE"
@@ -31,7 +31,7 @@ class Replayed:
     """
 
     close_id: str
-    state: State = State.NONE
+    state: ReplayState = ReplayState.NONE
     by: str | None = None
     started_at: datetime | None = None
     finished_at: datetime | None = None
@@ -67,9 +67,9 @@ class Replays:
 
         with self._lock:
             last = self._last.get(close_id)
-            if last is not None and last.state is State.RUNNING:
+            if last is not None and last.state is ReplayState.RUNNING:
                 return last, False
-            begun = Replayed(close_id, State.RUNNING, user, datetime.now(UTC))
+            begun = Replayed(close_id, ReplayState.RUNNING, user, datetime.now(UTC))
             what = f"Close {close_id} is being replayed for {user} since {moment(begun.started_at)}"
             self._background.start(what, ["replay", close_id], {}, then)
             self._last[close_id] = begun
@@ -80,10 +80,10 @@ def _read(begun: Replayed, ended: Ended) -> Replayed:
     try:
         told: dict[str, Any] = json.loads(ended.out)
     except ValueError:
-        return replace(begun, state=State.FAILED, says=ended.failed.splitlines())
+        return replace(begun, state=ReplayState.FAILED, says=ended.failed.splitlines())
     return replace(
         begun,
-        state=State.PROVED if ended.code == DONE and told["equal"] else State.DIFFERS,
+        state=ReplayState.PROVED if ended.code == DONE and told["equal"] else ReplayState.DIFFERS,
         recorded_hash=told["recorded_hash"],
         replayed_hash=told["replayed_hash"],
         says=told["says"],

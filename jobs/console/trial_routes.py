@@ -12,14 +12,14 @@ from jobs.console import backtests, reading
 from jobs.console.context import Acting, Context, Known, Ours, render, require_all, require_operator
 from jobs.console.security import Caller, csrf_holds
 from jobs.console.text import whole
-from jobs.console.trials import MOST_DAYS, MOST_TEXT, State, Trial, as_file
+from jobs.console.trials import MOST_DAYS, MOST_TEXT, Trial, TrialState, as_file
 
 pages = APIRouter(include_in_schema=False)
 api = APIRouter()
 _NAME = 100
 
 
-class Asked(BaseModel):
+class Proposed(BaseModel):
     """Proposed policies, and on how many of the last closed days they are tried."""
 
     model_config = ConfigDict(extra="forbid")
@@ -29,10 +29,10 @@ class Asked(BaseModel):
     name: str = Field(default="", max_length=_NAME, description="what the result calls the file")
 
 
-class Told(BaseModel):
+class TrialTold(BaseModel):
     """The last backtest that was started here; NONE where there was none since this console started."""
 
-    state: State
+    state: TrialState
     by: str | None = Field(description="who asked for it")
     name: str
     days: int
@@ -43,14 +43,14 @@ class Told(BaseModel):
 
 
 @api.get("/what-if")
-def told(ours: Ours, caller: Known) -> Told:
+def told(ours: Ours, caller: Known) -> TrialTold:
     """How the last backtest that was started here stands: RUNNING, DONE, FAILED, or NONE."""
     require_all(caller)
     return _told(ours.trials.last())
 
 
 @api.post("/what-if", status_code=202)
-def started(request: Request, ours: Ours, caller: Acting, asked: Asked) -> Told:
+def started(request: Request, ours: Ours, caller: Acting, asked: Proposed) -> TrialTold:
     """Try proposed policies on the last closed days, in the background; nothing is applied. 409 while a job runs."""
     return _told(_start(request, ours, caller, asked))
 
@@ -76,7 +76,7 @@ def part(request: Request, ours: Ours, caller: Known) -> Response:
     if "hx-request" not in request.headers:
         return RedirectResponse("/what-if", 303)
     trial = ours.trials.last()
-    if trial.state is State.RUNNING:
+    if trial.state is TrialState.RUNNING:
         return Response(status_code=204)
     return render(request, "trial.html", trial=trial)
 
@@ -95,11 +95,11 @@ def pressed(
     if not csrf_holds(caller, csrf):
         raise HTTPException(403, "This form was too old; load the page again.")
     require_operator(caller)
-    _start(request, ours, caller, Asked(policies=policies, days=days, name=name))
+    _start(request, ours, caller, Proposed(policies=policies, days=days, name=name))
     return RedirectResponse("/what-if#trial", 303)
 
 
-def _start(request: Request, ours: Context, caller: Caller, asked: Asked) -> Trial:
+def _start(request: Request, ours: Context, caller: Caller, asked: Proposed) -> Trial:
     require_all(caller)
     user, address = caller.user.name, ours.gate.address(request)
     name = printable(whole(" ".join(asked.name.split()))) or f"tried by {user}"
@@ -113,5 +113,5 @@ def _start(request: Request, ours: Context, caller: Caller, asked: Asked) -> Tri
     return begun
 
 
-def _told(trial: Trial) -> Told:
-    return Told.model_validate(trial, from_attributes=True)
+def _told(trial: Trial) -> TrialTold:
+    return TrialTold.model_validate(trial, from_attributes=True)

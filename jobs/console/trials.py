@@ -23,7 +23,7 @@ MOST_DAYS, MOST_TEXT = 90, 500_000
 _FILE = "policies.yaml"
 
 
-class State(StrEnum):
+class TrialState(StrEnum):
     """How the last backtest stands. NONE: there was none since this console started."""
 
     NONE = "NONE"
@@ -36,7 +36,7 @@ class State(StrEnum):
 class Trial:
     """A backtest that somebody asked for. `text` is the file; says: what the command said where it failed."""
 
-    state: State = State.NONE
+    state: TrialState = TrialState.NONE
     by: str | None = None
     name: str = ""
     days: int = 7
@@ -75,7 +75,7 @@ class Trials:
 
         with self._lock:
             now = datetime.now(UTC)
-            begun = Trial(State.RUNNING, user, name, days, now, text=text.replace("\r\n", "\n"))
+            begun = Trial(TrialState.RUNNING, user, name, days, now, text=text.replace("\r\n", "\n"))
             words = ["policies", "backtest", _FILE, "--days", str(days), "--save", f"--name={name}"]
             what = f"Policies are being tried for {user} since {moment(now)}"
             self._background.start(what, words, {_FILE: begun.text}, then)
@@ -87,10 +87,10 @@ def _read(begun: Trial, ended: Ended) -> Trial:
     try:
         told: dict[str, Any] = json.loads(ended.out)
     except ValueError:
-        return replace(begun, state=State.FAILED, says=ended.failed.splitlines())
+        return replace(begun, state=TrialState.FAILED, says=ended.failed.splitlines())
     if not told["saved"]:
-        return replace(begun, state=State.FAILED, says=ended.failed.splitlines())
-    return replace(begun, state=State.DONE, backtest_id=told["backtest_id"], says=told["notes"])
+        return replace(begun, state=TrialState.FAILED, says=ended.failed.splitlines())
+    return replace(begun, state=TrialState.DONE, backtest_id=told["backtest_id"], says=told["notes"])
 
 
 def as_file(known: Policies) -> str:

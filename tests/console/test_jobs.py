@@ -16,7 +16,7 @@ from jobs.common.lake import open_table
 from jobs.common.policies import parse_policies
 from jobs.common.settings import Settings
 from jobs.console.background import Background
-from jobs.console.replays import Replayed, Replays, State
+from jobs.console.replays import Replayed, Replays, ReplayState
 from jobs.console.trials import as_file
 from jobs.daily.close import close_day
 from tests.console.conftest import Ask, asking, make_users, serving, settings_of, sign_in
@@ -137,13 +137,13 @@ def test_it_has_a_limit_of_time(lake: Settings) -> None:
     replays = Replays(Background(lake.model_copy(update={"console": console})))
     told: list[Replayed] = []
     begun, is_new = replays.start(CLOSE, "ann", told.append)
-    assert (begun.state, is_new) == (State.RUNNING, True)
+    assert (begun.state, is_new) == (ReplayState.RUNNING, True)
     deadline = time.monotonic() + 60
     while not told:
         assert time.monotonic() < deadline
         time.sleep(0.02)
     (found,) = told
-    assert found.state is State.FAILED
+    assert found.state is ReplayState.FAILED
     assert found.says[0].startswith("It took longer than 0.001 minutes and was ended: console.job_minutes is the limit")
 
 

@@ -23,7 +23,8 @@ select n, '{side}' as source, printf('SUP-%03d', hash(n || 'supplier') % 12) as 
   if(hash(n || 'thb') % 100 = 0, 'THB', ['USD', 'EUR', 'JPY'][1 + (hash(n || 'currency') % 3)::int]) as currency,
   if('{side}' = 'SUPPLIER' and hash(n || 'status') % 100 = 0, 'PAID', 'BOOKED') as status,
   {midnight} + (n // {activities}) * 86400000 + (hash(n || 'time') % 86400000)::bigint
-    + if('{side}' = 'SUPPLIER', (hash(n || 'skew') % if(hash(n || 'skewed') % 20 = 0, 3600000, 1000))::bigint, 0) as at_ms,
+    + if('{side}' = 'SUPPLIER', (hash(n || 'skew') % if(hash(n || 'skewed') % 20 = 0, 3600000, 1000))::bigint, 0)
+    as at_ms,
   if(hash(n || '{side} late') % 50 = 0, (hash(n || '{side} lag') % 14400000)::bigint, 5000) as lag
 from range({days} * {activities}) t(n) where hash(n || '{side} missing') % 100 <> 0
 """
