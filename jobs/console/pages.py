@@ -141,7 +141,8 @@ def act(
 @router.get("/closes")
 def closes(request: Request, ours: Ours, caller: Known) -> HTMLResponse:
     """Every close."""
-    return render(request, "closes.html", closes=reading.closes(ours.tables, caller.user))
+    found = reading.closes(ours.tables, caller.user)
+    return render(request, "closes.html", closes=found, replayed=ours.replays.last)
 
 
 @router.get("/closes/{close_id}")

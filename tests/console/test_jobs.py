@@ -108,6 +108,8 @@ def test_another_hash_and_a_close_that_cannot_be_replayed_say_why(served: tuple[
     assert (found["state"], found["recorded_hash"]) == ("DIFFERS", "0" * 64)
     assert "it was closed by version 0.0.1" in found["says"][1]
     assert "another hash" in ask("vera", "GET", f"/closes/{FORGED}").text
+    assert "another hash" in ask("vera", "GET", "/closes").text
+    assert "another hash" not in ask("olga", "GET", "/closes").text
     ask("ann", "POST", f"/api/v1/closes/{GONE}/replay")
     found = ended(ask, GONE)
     assert found["state"] == "FAILED"
