@@ -129,9 +129,7 @@ def latency(settings: Settings, rate: int, seconds: int) -> dict[str, float]:
     thread = threading.Thread(target=relay.Relay(settings, open_outbox(settings.outbox), stopping).run)
     thread.start()
     committed: dict[str, float] = {}
-    insert = (
-        "insert into outbox (id, aggregatetype, aggregateid, type, payload) values (%s, 'agoda', %s, 'BOOKING', '{}')"
-    )
+    insert = "insert into outbox (id, aggregatetype, aggregateid, type, payload) values (%s, 'agoda', %s, 'BOOKING', '{}')"
     with psycopg.connect(settings.outbox.dsn, autocommit=True) as connection:
         connection.execute(insert, (uuid.uuid4(), "first"))
         _wait_until_published(connection)  # a relay that is still connecting is not what is measured
