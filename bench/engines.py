@@ -1,4 +1,4 @@
-"""`python -m bench --engines`: a close on one machine as whole processes, by DuckDB, by Spark, and by bare DuckDB.
+"""`python -m bench --engines`: a close on one machine as whole processes, by each engine, and by other tools.
 
 The bare job does the same work in plain SQL: latest version of each side, both sides beside each other, rates, price,
 status and skew, facts and anomalies to Parquet. It knows no midnight, history, policies, duplicates or delays, writes
@@ -136,10 +136,13 @@ def _rounds(settings: Settings, rounds: int, size: int) -> dict[str, list[Taken]
     close = [sys.executable, "-m", "jobs.cli.main", "daily", "--date", str(DAY), "--json", "--engine"]
     out = Path(root, "bare")
     out.mkdir()
+    others = [sys.executable, "-m", "bench.engines_others"]
     commands = {
         OURS: [*close, "duckdb"],
         BARE: [sys.executable, "-m", "bench.engines", root, str(out)],
         SPARK: [*close, "spark"],
+        "Polars": [*others, "polars", root, str(out)],
+        "datacompy on pandas": [*others, "datacompy", root, str(out)],
     }
     taken: dict[str, list[Taken]] = {name: [] for name in commands}
     hashes = set()

@@ -28,6 +28,8 @@ from jobs.ingest.relay_command import create
 from jobs.ingest.stopping import Stopping
 
 OURS, BARE = "reco relay", "bare loop"
+_INSERT = """insert into outbox (id, aggregatetype, aggregateid, type, payload)
+values (%s, 'agoda', %s, 'BOOKING', '{}')"""
 RESULTS = Path(__file__).parent / "results" / "relay.json"
 _FILL = """
 insert into outbox (aggregatetype, aggregateid, type, payload)
@@ -129,14 +131,13 @@ def latency(settings: Settings, rate: int, seconds: int) -> dict[str, float]:
     thread = threading.Thread(target=relay.Relay(settings, open_outbox(settings.outbox), stopping).run)
     thread.start()
     committed: dict[str, float] = {}
-    insert = "insert into outbox (id, aggregatetype, aggregateid, type, payload) values (%s, 'agoda', %s, 'BOOKING', '{}')"
     with psycopg.connect(settings.outbox.dsn, autocommit=True) as connection:
-        connection.execute(insert, (uuid.uuid4(), "first"))
+        connection.execute(_INSERT, (uuid.uuid4(), "first"))
         _wait_until_published(connection)  # a relay that is still connecting is not what is measured
         started = time.monotonic()
         for number in range(rate * seconds):
             event = uuid.uuid4()
-            connection.execute(insert, (event, f"L-{number}"))
+            connection.execute(_INSERT, (event, f"L-{number}"))
             committed[str(event)] = time.time()
             time.sleep(max(0.0, started + (number + 1) / rate - time.monotonic()))
         real = len(committed) / (time.monotonic() - started)

@@ -38,10 +38,21 @@ def as_lake_root(value: Any) -> Any:
         raise ValueError("must not be empty; give a folder, or a URI like s3a://bucket/lake")
     scheme = SCHEME.match(value)
     if scheme is None:
-        return str(Path(value).expanduser().absolute())
+        return _readable(str(Path(value).expanduser().absolute()))
     if scheme.group(1).lower() == "file":
-        return str(Path("/" + value[len("file:") :].lstrip("/")))
+        return _readable(str(Path("/" + value[len("file:") :].lstrip("/"))))
     return value.rstrip("/")
+
+
+def _readable(path: str) -> str:
+    # deltalake spells these otherwise in the address of a file, and it and Polars then look for that spelling.
+    if strange := sorted(set(re.findall(r"""[^!$&'()*+,\-./0-9:;@A-Z_a-z~]""", path))):
+        shown = ", ".join("a space" if sign == " " else sign for sign in strange)
+        raise ValueError(
+            f"the folder {path} has {shown} in its path, with which readers without a JVM do not find the tables' "
+            "files; give a folder whose path has only letters a to z, digits and . _ - / (RECO_LAKE__ROOT)"
+        )
+    return path
 
 
 def _as_path(value: Any) -> Any:

@@ -78,6 +78,7 @@ def test_the_environment_beats_the_file_key_by_key(tmp_path: Path, monkeypatch: 
         ("lake:\n  rot: x", 2, "lake.rot: unknown key; did you mean lake.root?"),
         ("\nlakes: {}", 2, "lakes: unknown key"),
         ("lake: {root: ''}", 1, "lake.root: must not be empty"),
+        ("lake: {root: /my lake}", 1, "lake.root: the folder /my lake has a space in its path, with which"),
         ("lake: {root: 5}", 1, "lake.root: must be text; put it in quotes"),
         ("lake: 5", 1, "lake: must be a mapping"),
         ("lake:", 1, "lake: must be a mapping"),

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from deltalake import CommitProperties, DeltaTable, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
+from deltalake.transaction import AddAction
 
 from jobs.common.arrow import delta_schema
 from jobs.common.errors import FAILED, UserError
@@ -105,6 +106,25 @@ def replace(table: DeltaTable, rows: Any, where: str, note: str) -> None:
     """Put an Arrow stream in the place of the rows where a predicate holds, in one commit that bears the note."""
     noted = CommitProperties(custom_metadata={"userMetadata": note})
     _write(table, rows, mode="overwrite", predicate=where, commit_properties=noted)
+
+
+def replace_partition(table: DeltaTable, partition: tuple[str, str], file: AddAction | None, note: str) -> None:
+    """Put a file that lies in the table's folder in the place of a partition, in one commit that bears the note.
+
+    None: the partition has no rows any more.
+    """
+    noted, (column, value) = CommitProperties(custom_metadata={"userMetadata": note}), partition
+    try:
+        table.create_write_transaction(
+            [file] if file else [],
+            "overwrite",
+            table.schema(),
+            [column],
+            [(column, "=", value)],
+            commit_properties=noted,
+        )
+    except CommitFailedError as error:
+        raise _raced(table) from error
 
 
 def upsert(table: DeltaTable, rows: Any, key: str) -> None:

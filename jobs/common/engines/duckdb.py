@@ -21,6 +21,7 @@ from sqlglot import exp
 
 from jobs.common.engines import delta
 from jobs.common.engines.digest import HASH_SUMS, digested, digests
+from jobs.common.engines.duckdb_files import whole_partition, written
 from jobs.common.engines.duckdb_frames import DuckSession
 from jobs.common.engines.duckdb_functions import Names
 from jobs.common.engines.duckdb_types import sql_type
@@ -33,6 +34,8 @@ from schemas.tables import TABLES
 
 Release = Callable[[], object]
 _SCRATCH = "reco-duckdb-"
+#: Of the others a day has few rows, which deltalake writes as soon and checks against the predicate.
+_LARGE = {"reconciliation_facts"}
 
 
 @contextmanager
@@ -125,7 +128,14 @@ class DuckDBEngine:
         delta.append(delta.opened(path), self._stream(rows, name))
 
     def replace(self, rows: DataFrame, name: str, path: str, where: str, note: str) -> None:
-        delta.replace(delta.opened(path), self._stream(rows, name), where, note)
+        table = delta.opened(path)
+        partition = whole_partition(where, table.metadata().partition_columns)
+        if partition is None or name not in _LARGE:
+            delta.replace(table, self._stream(rows, name), where, note)
+        else:
+            text = _cast(self._text(rows), TABLES[name].schema.fields)
+            file = written(self._connection, text, path, partition, TABLES[name].skipping)
+            delta.replace_partition(table, partition, file, note)
 
     def overwrite(self, rows: DataFrame, name: str, path: str) -> None:
         shutil.rmtree(path, ignore_errors=True)
