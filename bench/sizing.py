@@ -43,8 +43,8 @@ _STATE = ("state_rows", "state_memory_bytes", "state_disk_bytes")
 def main() -> None:
     """Measure each size that is asked for, and keep it beside those of before."""
     options = _options()
-    if options.closes:
-        closes(options.sizes, options.folder)
+    if options.closes or options.relays:
+        (closes if options.closes else relays)(options.sizes, options.folder)
         return
     with (
         tempfile.TemporaryDirectory(prefix="reco-sizing-", dir=options.folder) as folder,
@@ -82,6 +82,39 @@ def closes(sizes: Sequence[int], folder: str | None) -> None:
             found = {"events": events, "tables": _tables(settings)}
             _keep(size, found | {"cpu": {"close-duckdb": taken.cpu}, "peak": {"close-duckdb": taken.peak}})
             print(f"{events:,} events close-duckdb: {taken}", flush=True)
+
+
+def relays(sizes: Sequence[int], folder: str | None) -> None:
+    """The relay alone: without a JVM but the broker's."""
+    with (
+        tempfile.TemporaryDirectory(prefix="reco-sizing-", dir=folder) as scratch,
+        Broker(Path(scratch) / "broker") as broker,
+    ):
+        settings = _at(Settings(kafka=Kafka(bootstrap_servers=broker.bootstrap_servers)), Path(scratch) / "lake")
+        create_topics(broker.bootstrap_servers, settings)
+        for size in sizes:
+            events = _events(size)
+            cpu, peak = _relayed(settings, Path(scratch) / f"postgres-{size}", events)
+            _keep(size, {"cpu": {"relay": cpu}, "peak": {"relay": peak}})
+            print(f"{events:,} events relay: {cpu:.1f} s, {peak / 1e9:.1f} GB", flush=True)
+
+
+def _events(activities: int) -> int:
+    """Of so many activities a side; those that were measured before had so many."""
+    kept = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    return int(kept.get(str(activities), {}).get("events", 2 * activities - 2 * (activities // 100)))
+
+
+def _relayed(settings: Settings, folder: Path, events: int) -> tuple[float, int]:
+    """Seconds of processors and most bytes of a `reco relay` that empties an outbox of as many rows."""
+    server = get_server(folder, cleanup_mode="delete")
+    outbox = Outbox(dsn=server.get_uri(), sides=["agoda", "supplier"])
+    told = settings.model_copy(update={"outbox": outbox})
+    create(told)
+    _fill(told, events)
+    taken = _ran(settings, settings.lake.root, "relay", "--until-empty", RECO_OUTBOX__DSN=outbox.dsn)
+    server.cleanup()
+    return taken
 
 
 class Measuring:
@@ -136,25 +169,18 @@ class Measuring:
 
     def maintain(self) -> None:
         """`reco maintain`, and the tables after it."""
-        self._ran("maintain", self.lake.lake.root, "maintain")
+        self._note("maintain", *_ran(self.lake, self.lake.lake.root, "maintain"))
         self.found["maintained"] = _tables(self.lake)
 
     def relay(self) -> None:
         """`reco relay` over an outbox of as many rows."""
-        server = get_server(self.folder / "postgres", cleanup_mode="delete")
-        outbox = Outbox(dsn=server.get_uri(), sides=["agoda", "supplier"])
-        told = self.lake.model_copy(update={"outbox": outbox})
-        create(told)
-        _fill(told, self.found["events"])
-        more = {"RECO_OUTBOX__DSN": outbox.dsn, "RECO_OUTBOX__BATCH_SIZE": "5000"}
-        self._ran("relay", self.lake.lake.root, "relay", "--until-empty", **more)
-        server.cleanup()
+        self._note("relay", *_relayed(self.lake, self.folder / "postgres", self.found["events"]))
 
     def _close(self, engine: str) -> None:
         root = self.folder / f"closed-{engine}"
         _linked(self.lake, root)
         day = ("--date", f"{self.published:%Y-%m-%d}", "--provisional", "--engine", engine)
-        self._ran(f"close-{engine}", str(root), "daily", *day)
+        self._note(f"close-{engine}", *_ran(self.lake, str(root), "daily", *day))
         closed = _tables(_at(self.lake, root))
         self.found["tables"] |= {name: one for name, one in closed.items() if TABLES[name].owner == "close"}
 
@@ -165,20 +191,22 @@ class Measuring:
         self._note(step, _ticks(self.spark) - before, peak_of_jvm(self.spark))
         return query
 
-    def _ran(self, step: str, root: str, *command: str, **more: str) -> None:
-        servers = {"RECO_KAFKA__BOOTSTRAP_SERVERS": self.lake.kafka.bootstrap_servers}
-        told = {**servers, "RECO_OUTBOX__SIDES": '["agoda", "supplier"]', **more}
-        os.environ.update(told)
-        try:
-            taken, _ = measured([sys.executable, "-m", "jobs.cli.main", *command], root)
-        finally:
-            for name in told:
-                os.environ.pop(name)
-        self._note(step, taken.cpu, taken.peak)
-
     def _note(self, step: str, cpu: float, peak: int) -> None:
         self.found["cpu"][step], self.found["peak"][step] = round(cpu, 2), peak
         print(f"{self.found['events']:,} events {step}: {cpu:.1f} s, {peak / 1e9:.1f} GB", flush=True)
+
+
+def _ran(settings: Settings, root: str, *command: str, **more: str) -> tuple[float, int]:
+    """Seconds of processors and most bytes of a command as a process of its own."""
+    servers = {"RECO_KAFKA__BOOTSTRAP_SERVERS": settings.kafka.bootstrap_servers}
+    told = {**servers, "RECO_OUTBOX__SIDES": '["agoda", "supplier"]', **more}
+    os.environ.update(told)
+    try:
+        taken, _ = measured([sys.executable, "-m", "jobs.cli.main", *command], root)
+    finally:
+        for name in told:
+            os.environ.pop(name)
+    return round(taken.cpu, 2), taken.peak
 
 
 def _at(settings: Settings, root: Path, **stream: Any) -> Settings:
@@ -238,6 +266,7 @@ def _options() -> argparse.Namespace:
     steps = ["close_duckdb", "maintain", "groups", "relay", "close_spark"]
     parser.add_argument("--steps", nargs="*", choices=steps, default=steps, help="besides normalise and match")
     parser.add_argument("--closes", action="store_true", help="the close by DuckDB alone")
+    parser.add_argument("--relays", action="store_true", help="the relay alone")
     parser.add_argument("--folder", default=None, help="where the scratch data goes")
     return parser.parse_args()
 

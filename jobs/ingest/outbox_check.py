@@ -14,12 +14,12 @@ _NONE = "where 1 = 0"
 
 
 def check_tables(outbox: "OutboxTable") -> None:
-    """Raises UserError where a table, a column, a right or a time zone is missing, or the archive cannot be written."""
+    """Raises UserError where a table, a column or a right is missing, or cannot be used as it is; the archive too."""
     name = outbox.settings.table
-    for table, shown, statements in (
-        (outbox.table, name, _of_outbox(outbox.table)),
-        (outbox.dead, f"{name}_dead", _of_dead(outbox.dead)),
-        (outbox.beats, f"{name}_heartbeat", _of_beats(outbox.beats)),
+    for shown, statements in (
+        (name, _of_outbox(outbox.table)),
+        (f"{name}_dead", _of_dead(outbox.dead)),
+        (f"{name}_heartbeat", _of_beats(outbox.beats)),
     ):
         for statement in statements:
             try:
@@ -30,13 +30,30 @@ def check_tables(outbox: "OutboxTable") -> None:
                 raise UserError(
                     f"The table {shown} of outbox.dsn cannot be used ({error}): {_remedy(outbox, error)}."
                 ) from error
-        if table == outbox.table and not outbox.has_zone("created_at"):
-            raise UserError(
-                f"The column created_at of {name} has no time zone, so nobody can know when a row was created: "
-                "docs/outbox.md has the DDL."
-            )
+    _check_columns(outbox, name)
     if outbox.settings.archive_table:
         _check_archive(outbox, outbox.settings.archive_table)
+
+
+def _check_columns(outbox: "OutboxTable", table: str) -> None:
+    columns = outbox.columns()
+    for name, allowed in outbox.types.items():
+        kind = columns[name][0]
+        if kind in allowed:
+            continue
+        if name == "created_at":
+            raise UserError(
+                f"The column created_at of {table} has no time zone, so nobody can know when a row was created: "
+                "docs/outbox.md has the DDL."
+            )
+        *others, last = allowed
+        these = f"{', '.join(others)} or {last}" if others else last
+        raise UserError(f"The column {name} of {table} is {kind}, and must be {these}: docs/outbox.md has the DDL.")
+    for name in COLUMNS.split(", "):
+        if columns[name][1]:
+            raise UserError(
+                f"The column {name} of {table} may be null: make it not null, as docs/outbox.md has the DDL."
+            )
 
 
 # Statements that change nothing: columns and rights are looked at before rows are.

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from hashlib import sha256
-from typing import Any
+from pathlib import Path
+from typing import Any, ClassVar
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import pymysql
@@ -36,7 +37,9 @@ _MAY_SEE = """
 select 1 from information_schema.user_privileges
 where privilege_type = 'PROCESS' and replace(grantee, '''', '') = current_user()
 """
-_OPTIONS = ("unix_socket", "charset", "ssl_ca", "ssl_cert", "ssl_key")
+_FILES = ("ssl_ca", "ssl_cert", "ssl_key")
+# Not the charset: in any but the one below the server would give us ? for letters that it has not.
+_OPTIONS = ("unix_socket", *_FILES)
 
 
 class MysqlOutbox(OutboxTable):
@@ -45,6 +48,11 @@ class MysqlOutbox(OutboxTable):
     kind = "mysql"
     quote = "`"
     here = "database()"
+    types: ClassVar = {
+        "id": ("char", "varchar", "uuid"),
+        "payload": ("json", "longtext", "mediumtext", "text", "varchar"),
+        "created_at": ("timestamp",),
+    }
     payload = "payload"
     created = "cast(floor(unix_timestamp(created_at) * 1000) as signed)"
 
@@ -69,6 +77,9 @@ class MysqlOutbox(OutboxTable):
                     f"The database of outbox.dsn refuses us: {one_line(Exception(error.args[-1]))}."
                 ) from error
             raise
+        except OSError as error:  # of the network they are the driver's own
+            named = ", ".join(_FILES)
+            raise UserError(f"outbox.dsn: the driver cannot use {named}: {error.strerror or error}.") from error
         if (version := too_old(connection.get_server_info())) is not None:
             connection.close()
             raise UserError(
@@ -93,14 +104,11 @@ class MysqlOutbox(OutboxTable):
         """Whether it is the whole table."""
         return _has_code(error, ER.NO_SUCH_TABLE)
 
-    def has_zone(self, column: str) -> bool:
-        """Whether a column's times are moments, whatever the clock of the session that writes."""
-        *schema, name = self.settings.table.split(".")
-        asked = (
-            "select data_type = 'timestamp' from information_schema.columns where table_name = %s and column_name = %s "
-            "and table_schema = " + ("%s" if schema else "database()")
-        )
-        return bool(self.ask(asked, (name, column, *schema))[0][0])
+    def columns(self) -> dict[str, tuple[str, bool]]:
+        """The outbox's columns: the type's name, and whether it may be null."""
+        # Not from information_schema, which takes OutBox for outbox.
+        told = self.ask(f"show columns from {self.table}")
+        return {name.lower(): (kind.partition("(")[0].lower(), null == "YES") for name, kind, null, *_ in told}
 
     def claim(self) -> list[Row]:
         """Lock and return the oldest rows that nobody else has locked, at most outbox.batch_size, by seq."""
@@ -232,6 +240,11 @@ def _arguments(dsn: str) -> dict[str, Any]:
     options = dict(parse_qsl(url.query))
     if unknown := sorted(set(options) - set(_OPTIONS)):
         raise UserError(f"outbox.dsn: MySQL's client knows no option {unknown[0]}; there are {', '.join(_OPTIONS)}.")
+    for name in options.keys() & set(_FILES):
+        try:
+            Path(options[name]).read_bytes()
+        except OSError as error:
+            raise UserError(f"outbox.dsn: {name} {options[name]} cannot be read: {error.strerror}.") from error
     if not url.path.strip("/"):
         raise UserError("outbox.dsn names no database: mysql://user:password@host:3306/database.")
     return {

@@ -1,15 +1,16 @@
 """The outbox on PostgreSQL."""
 
+import re
 from collections import deque
 from datetime import datetime, timedelta
 from hashlib import sha256
-from typing import Any
+from typing import Any, ClassVar
 
 import psycopg
 
 from jobs.common.command import one_line
 from jobs.common.errors import UserError
-from jobs.ingest.outbox import AwayError, Row, utc
+from jobs.ingest.outbox import Row, utc
 from jobs.ingest.outbox_check import ALL_COLUMNS
 from jobs.ingest.outbox_table import OutboxTable
 
@@ -18,6 +19,9 @@ CHANNEL = "reco_outbox"
 _PATIENCE: dict[str, Any] = {"connect_timeout": 10, "keepalives_idle": 15, "tcp_user_timeout": 30_000}
 #: Said by a server that will answer soon.
 _SOON = ("starting up", "shutting down", "recovery", "too many", "connection slots")
+#: What the client says of an option's value before it connects to anything, and where it shows the value.
+_OPTION = re.compile(r"connection is bad: ((?:invalid |definition of service ).*)")
+_VALUE = re.compile(r'(?<=value):? "[^"]*"')
 # What the backends of this database do. One that may not be looked at tells no beginning; one that cleans up or ships
 # the log writes no row.
 _ACTIVITY = """
@@ -36,6 +40,11 @@ class PostgresOutbox(OutboxTable):
     kind = "postgresql"
     quote = '"'
     here = "current_schema()"
+    types: ClassVar = {
+        "id": ("uuid",),
+        "payload": ("jsonb", "json", "text", "character varying"),
+        "created_at": ("timestamp with time zone",),
+    }
     # As bytes, so that no text that Python cannot decode stops a batch.
     payload = "convert_to(payload::text, 'UTF8')"
     created = "(extract(epoch from date_trunc('milliseconds', created_at)) * 1000)::bigint"
@@ -51,9 +60,12 @@ class PostgresOutbox(OutboxTable):
             connection = psycopg.connect(
                 self.dsn, autocommit=True, application_name="reco relay", client_encoding="UTF8", **_PATIENCE
             )
-        except psycopg.ProgrammingError as error:
-            raise UserError("outbox.dsn is no URL that PostgreSQL's client understands.") from error
+        except psycopg.ProgrammingError:
+            # Not `from error`: with --debug that would show what it did not understand, which may be the password.
+            raise UserError("outbox.dsn is no URL that PostgreSQL's client understands.") from None
         except psycopg.OperationalError as error:
+            if (wrong := _OPTION.search(one_line(error))) is not None:
+                raise UserError(f"outbox.dsn: {_VALUE.sub('', wrong[1]).rstrip('.')}.") from error
             if "FATAL" in str(error) and not any(word in str(error) for word in _SOON):
                 raise UserError(f"The database of outbox.dsn refuses us: {one_line(error)}.") from error
             raise
@@ -78,16 +90,8 @@ class PostgresOutbox(OutboxTable):
         return connection
 
     def check(self) -> None:
-        """Raises UserError where a table or a column is missing, or where text is bytes of an unknown encoding."""
+        """Raises UserError where the tables cannot be used, or where text is bytes of an unknown encoding."""
         super().check()
-        try:
-            self.ask(f"select 1 from {self.table} where id = any(array[]::uuid[])")
-        except AwayError as error:
-            if not self.is_refusal(error.__cause__):
-                raise
-            raise UserError(
-                f"The column id of {self.settings.table} is no uuid: docs/outbox.md has the DDL."
-            ) from error
         if self.ask("show server_encoding") == [("SQL_ASCII",)]:
             raise UserError("The database of outbox.dsn has the encoding SQL_ASCII; the outbox needs UTF8.")
 
@@ -107,12 +111,13 @@ class PostgresOutbox(OutboxTable):
         """Whether it is the whole table."""
         return isinstance(error, psycopg.errors.UndefinedTable)
 
-    def has_zone(self, column: str) -> bool:
-        """Whether a column's times are moments, whatever the clock of the session that writes."""
+    def columns(self) -> dict[str, tuple[str, bool]]:
+        """The outbox's columns: the type's name, and whether it may be null."""
         asked = (
-            "select atttypid = 'timestamptz'::regtype from pg_attribute where attrelid = %s::regclass and attname = %s"
+            "select attname, format_type(atttypid, null), not attnotnull from pg_attribute "
+            "where attrelid = %s::regclass and attnum > 0"
         )
-        return bool(self.ask(asked, (self.table, column))[0][0])
+        return {name: (kind, may_be_null) for name, kind, may_be_null in self.ask(asked, (self.table,))}
 
     def claim(self) -> list[Row]:
         """Lock and return the oldest rows that nobody else has locked, at most outbox.batch_size, by seq."""

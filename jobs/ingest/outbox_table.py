@@ -4,7 +4,7 @@ Two connections: one whose transactions claim and settle, one that watches.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from operator import attrgetter
@@ -32,6 +32,8 @@ class OutboxTable(OutboxNames, ABC):
     created: ClassVar[str]
     #: Where a table without a schema is.
     here: ClassVar[str]
+    #: The types that columns may have, where not any will do.
+    types: ClassVar[Mapping[str, tuple[str, ...]]]
 
     def __init__(self, dsn: str, settings: Outbox) -> None:
         super().__init__(settings)
@@ -87,7 +89,7 @@ class OutboxTable(OutboxNames, ABC):
             raise AwayError(one_line(Exception(*error.args[-1:]))) from error
 
     def check(self) -> None:
-        """Raises UserError where a table, a column or a right is missing, or the archive cannot be written."""
+        """Raises UserError where the tables cannot be used as they are, or the archive cannot be written."""
         check_tables(self)
 
     @abstractmethod
@@ -103,8 +105,8 @@ class OutboxTable(OutboxNames, ABC):
         """Whether it is the whole table."""
 
     @abstractmethod
-    def has_zone(self, column: str) -> bool:
-        """Whether a column's times are moments, whatever the clock of the session that writes."""
+    def columns(self) -> dict[str, tuple[str, bool]]:
+        """The outbox's columns: the type's name, and whether it may be null."""
 
     # -- claim and settle ----------------------------------------------------------------------------------------
 

@@ -302,7 +302,9 @@ def test_an_id_of_another_type_is_refused(postgres: Postgres) -> None:
         outbox.create()
         with postgres.connect() as connection:
             connection.execute("alter table worded alter id drop default, alter id type varchar(36)")
-        with pytest.raises(UserError, match=r"The column id of worded is no uuid: docs/outbox.md"):
+        with pytest.raises(
+            UserError, match=r"The column id of worded is character varying, and must be uuid: docs/outbox.md"
+        ):
             outbox.check()
     finally:
         outbox.close()
@@ -336,6 +338,14 @@ def test_names_may_have_a_schema(postgres: Postgres) -> None:
         ("mysql://relay:hun@ter2@db/shop", "write %40 for @"),
         ("postgresql://relay:hun/ter2@db/shop", "%2F for /"),
         ("mysql://relay:1?ter2@db/shop", "%3F for ?"),
+        ("mysql://db/shop?ssl_ca=/nowhere/ca.pem", "outbox.dsn: ssl_ca /nowhere/ca.pem cannot be read"),
+        ("mysql://db/shop?charset=latin1", "knows no option charset"),
+        ("postgresql://relay@127.0.0.1:1/shop?sslmode=ter2", "outbox.dsn: invalid sslmode value"),
+        (
+            "postgresql:///shop?host=/nowhere&port=ter2",
+            'outbox.dsn: invalid integer value for connection option "port"',
+        ),
+        ("postgresql://relay@127.0.0.1:1/shop?servic=x", "no URL that PostgreSQL's client understands"),
     ],
 )
 def test_a_dsn_that_makes_no_sense_is_said_so(dsn: str, message: str) -> None:

@@ -1,6 +1,7 @@
 """How the poller shows a supplier who it is; secrets are looked up when needed, so that new ones are taken up."""
 
 import json
+import math
 import time
 from base64 import b64encode
 
@@ -57,11 +58,7 @@ class Identity:
                 may_pass = status >= 500 or status in (408, 429)
                 raise PollFailedError(f"{place} gives no token: it answers {status}.", lasting=not may_pass)
             body = await read_body(response, _TOKEN_BYTES)
-        try:
-            told = json.loads(body)
-            self._token, life = str(told["access_token"]), float(told.get("expires_in", _USUAL_LIFE))
-        except (ValueError, TypeError, KeyError, AttributeError):
-            raise PollFailedError(f"{place} answers without an access_token.") from None
+        self._token, life = _token(body, place)
         self._ends = time.monotonic() + max(life - _MARGIN, life / 2)
 
     def _secret(self, reference: str, name: str) -> str:
@@ -76,6 +73,23 @@ class Identity:
                 lasting=True,
             )
         return found
+
+
+def _token(body: bytes | bytearray, place: str) -> tuple[str, float]:
+    """The token of an answer, and for how many seconds it holds. Raises PollFailedError, which never shows it."""
+    try:
+        told = json.loads(body)
+        token = told["access_token"]
+    except (ValueError, TypeError, KeyError, RecursionError):
+        token = None
+    # What would not go into a header, the client's own error would show.
+    if not isinstance(token, str) or not token.isascii() or not token.isprintable() or not token.strip():
+        raise PollFailedError(f"{place} answers without an access_token that a header may have.")
+    try:
+        life = float(told["expires_in"])
+    except (ValueError, TypeError, KeyError, OverflowError):
+        life = _USUAL_LIFE
+    return token, life if math.isfinite(life) else _USUAL_LIFE
 
 
 def _basic(user: str, password: str) -> str:

@@ -149,7 +149,10 @@ class Delivery:
 
 
 def _stamped(item: Item) -> Outgoing:
-    """The record with the time of its item's change; the time of a clock that is ahead of ours is not taken."""
+    """The record with the time of its item's change.
+
+    The time of a clock that is ahead of ours is not taken, nor one before 1970, which stands for none.
+    """
     if item.updated is None:
         return item.record
-    return item.record._replace(stamp=min(ms(item.updated), int(time.time() * 1000)))
+    return item.record._replace(stamp=max(min(ms(item.updated), int(time.time() * 1000)), 0))

@@ -20,6 +20,8 @@ _LONGEST_ID = 128
 #: Microseconds of the units in which times since 1970 are told.
 _EPOCH_UNITS = {"epoch_seconds": 1_000_000, "epoch_millis": 1_000}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+#: No time is farther from 1970, in seconds or milliseconds.
+_FARTHEST = 10**15
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +101,10 @@ def _updated(value: Any, api: SupplierApi) -> datetime | None:
     found = look_up(value, paging.updated)
     try:
         if isinstance(found, str) and paging.time in _EPOCH_UNITS:
-            return _EPOCH + timedelta(microseconds=int(Decimal(found) * _EPOCH_UNITS[paging.time]))
+            told = Decimal(found)
+            # Such as 1e999999 is no time, and would take minutes to write out.
+            if -_FARTHEST < told < _FARTHEST:
+                return _EPOCH + timedelta(microseconds=int(told * _EPOCH_UNITS[paging.time]))
         if isinstance(found, str) and not isinstance(found, Number):
             return _in_utc(datetime.fromisoformat(found), paging.zone)
     except (ValueError, OverflowError, InvalidOperation):
