@@ -1,4 +1,4 @@
-"""A micro-batch of `match` over the tables of one day and over those of thirty, in turn, in one warm JVM."""
+"""A micro-batch of `match` over the tables of one day and over those of many, in turn, in one warm JVM."""
 
 import statistics
 import time
@@ -18,8 +18,7 @@ from jobs.maintain.main import maintain
 from jobs.streaming.main import start_match, start_normalise
 from jobs.streaming.settle import Settler
 
-YOUNG, OLD = "tables of one day", "tables of thirty days"
-MAINTAINED = f"{OLD}, maintained"
+YOUNG = "tables of one day"
 #: Commits that a day leaves in a table of the stream, as far as maintenance has not put files together.
 FILES_A_DAY = 20
 
@@ -40,9 +39,11 @@ def rounds(
     The first day has `events` activities; the older lake has as many on each of the days before. `maintained`: it was
     put in order by `reco maintain`, once.
     """
-    old = MAINTAINED if maintained else OLD
+    old = f"tables of {days} days{', maintained' if maintained else ''}"
     lakes = {old: days, YOUNG: 1}
-    told = {name: _lake(spark, settings, broker, scratch / f"days{n}", events, n) for name, n in lakes.items()}
+    # Maintenance puts a day's files together, however many they were.
+    files = 2 if maintained else FILES_A_DAY
+    told = {name: _lake(spark, settings, broker, scratch / f"days{n}", events, n, files) for name, n in lakes.items()}
     if maintained:
         for report in maintain(told[old], datetime.now(UTC), vacuum_hours=0):
             print(f"ageing: {report.table} {report.before.files} files, then {report.after.files}", flush=True)
@@ -63,7 +64,9 @@ def rounds(
     return seconds
 
 
-def _lake(spark: SparkSession, settings: Settings, broker: Broker, root: Path, events: int, days: int) -> Settings:
+def _lake(
+    spark: SparkSession, settings: Settings, broker: Broker, root: Path, events: int, days: int, files: int
+) -> Settings:
     """A lake whose last day went through the stream; each day before is the same, under other keys."""
     told = fresh(settings, broker, root, f"ageing{days}")
     produce(told, events, datetime.now(UTC) - timedelta(hours=2))
@@ -71,8 +74,7 @@ def _lake(spark: SparkSession, settings: Settings, broker: Broker, root: Path, e
     _normalise(spark, told)
     start_match(spark, told, available_now=True).awaitTermination()
     for name in ("activity", "nrt_results", "nrt_exceptions"):
-        for day in range(1, days):
-            _repeat(spark, told, name, day)
+        _repeat(spark, told, name, days, files)
     return told
 
 
@@ -81,22 +83,24 @@ def _normalise(spark: SparkSession, settings: Settings) -> None:
     start_normalise(spark, settings, topic_partitions(settings), available_now=True, clock=clock).awaitTermination()
 
 
-def _repeat(spark: SparkSession, settings: Settings, name: str, day: int) -> None:
-    """Append the first version's rows once more, so many days earlier; exceptions were resolved then."""
-    path = settings.table_path(name)
-    # Appended without an application id, so that the stream's own appends go on undisturbed.
-    rows = spark.read.format("delta").load(path).where(~F.col("activity_id").like("D%"))
-    moved = rows.withColumn("activity_id", F.concat(F.lit(f"D{day}-"), "activity_id"))
-    for field in moved.schema.fields:
+def _repeat(spark: SparkSession, settings: Settings, name: str, days: int, files: int) -> None:
+    """Append the rows again for each day before, as of then, so many files a day; exceptions were resolved then."""
+    path, day = settings.table_path(name), F.col("days_before")
+    before = spark.range(1, days).select(F.col("id").cast("int").alias("days_before"))
+    moved = spark.read.format("delta").load(path).crossJoin(F.broadcast(before))
+    moved = moved.withColumn("activity_id", F.concat(F.lit("D"), day, F.lit("-"), "activity_id"))
+    for field in tables.read(spark, path).schema.fields:
         kind = field.dataType.simpleString()
         if kind == "timestamp":
-            moved = moved.withColumn(field.name, F.col(field.name) - F.make_dt_interval(days=F.lit(day)))
+            moved = moved.withColumn(field.name, F.col(field.name) - F.make_dt_interval(days=day))
         elif kind == "date":
             moved = moved.withColumn(field.name, F.date_sub(field.name, day))
     for key in ("result_id", "exception_id", "judged_by"):
         if key in moved.columns:
-            moved = moved.withColumn(key, F.sha2(F.concat(F.lit(f"{day}-"), key), 256))
+            moved = moved.withColumn(key, F.sha2(F.concat(day, F.lit("-"), key), 256))
     if name == "nrt_exceptions":
         moved = moved.withColumn("resolved_at", F.coalesce("resolved_at", "first_seen_at"))
         moved = moved.withColumn("state", F.lit("RESOLVED"))
-    tables.conformed(moved, name).repartition(FILES_A_DAY).write.format("delta").mode("append").save(path)
+    spread = moved.repartition(64, day, F.pmod(F.xxhash64("activity_id"), F.lit(files)))
+    # Appended without an application id, so that the stream's own appends go on undisturbed.
+    tables.conformed(spread, name).write.format("delta").mode("append").save(path)
