@@ -90,6 +90,8 @@ class MysqlOutbox(OutboxTable):
             cursor.execute("set session transaction isolation level read committed")
             silence = 300 if transactions else self.longest_silence()
             cursor.execute("set session time_zone = '+00:00', session wait_timeout = %s", (silence,))
+            # Whatever the server's own defaults are: a look that is cut short would not see what stands before a row.
+            cursor.execute("set session sql_safe_updates = 0, session sql_select_limit = 18446744073709551615")
         return connection
 
     def is_refusal(self, error: BaseException | None) -> bool:

@@ -75,7 +75,8 @@ class PostgresOutbox(OutboxTable):
             raise UserError(
                 f"The database of outbox.dsn is PostgreSQL {version // 10_000}, and the relay needs 12 or later."
             )
-        limits = {"idle_in_transaction_session_timeout": "120s", "tcp_keepalives_idle": "30"}
+        # The driver reads no other dates.
+        limits = {"idle_in_transaction_session_timeout": "120s", "tcp_keepalives_idle": "30", "datestyle": "ISO"}
         if not transactions and version >= 140_000:
             limits["idle_session_timeout"] = f"{self.longest_silence()}s"
         for name, value in limits.items():

@@ -56,3 +56,30 @@ def test_an_id_must_have_a_text(shop: Shop, kind: str, is_known: bool) -> None:
         return
     with pytest.raises(UserError, match=rf"The column id of {shop.table} is binary, and must be char, varchar or uuid"):
         shop.outbox().check()
+
+
+def test_what_the_database_has_as_its_defaults_changes_nothing(shop: Shop) -> None:
+    """Dates as Germans write them; selects cut short, and updates refused that name no key."""
+    is_postgres = shop.database.kind == "postgresql"
+    changed = ["alter database shop set datestyle = 'German, DMY'"] if is_postgres else _GLOBALS
+    back = ["alter database shop reset datestyle"] if is_postgres else _DEFAULTS
+    try:
+        for statement in changed:
+            shop.database.run(statement)
+        shop.outbox().check()
+        shop.add("A-1", "A-1", "A-2")
+        locked = shop.outbox(batch_size=1)
+        assert len(locked.claim()) == 1
+        other = shop.outbox()
+        assert [row.aggregateid for row in other.in_order(other.claim())] == ["A-2"]
+        locked.close()
+        other.close()
+        done = shop.drain()
+        assert (done.published, done.heartbeats > 0) == (3, True)
+    finally:
+        for statement in back:
+            shop.database.run(statement)
+
+
+_GLOBALS = ["set global sql_safe_updates = 1", "set global sql_select_limit = 1"]
+_DEFAULTS = ["set global sql_safe_updates = default", "set global sql_select_limit = default"]
