@@ -4,7 +4,7 @@ SHELL := /bin/bash
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
 # Two processes, each with a Spark session, that take a file of tests at a time: what a file prepares is prepared once.
-SIDE_BY_SIDE := -n 2 --dist loadfile --no-loadscope-reorder
+SIDE_BY_SIDE := -n $(or $(WORKERS),2) --dist loadfile --no-loadscope-reorder
 
 .PHONY: help setup demo test test-long lint notebooks bench bench-relay test-spark40 test-duckdb test-alerts test-s3 test-deploy test-airflow mutate clean
 
