@@ -125,7 +125,9 @@ def test_several_match_applications_within_what_sizing_tells(broker: Broker, fau
         reco(settings, faults, "stream", "--available-now", **env, RECO_STREAM__MATCH_GROUP=group)
     reco(settings, faults, "stream", "--only", "gather", "--available-now", **env)
     refused = {key for _, key in iam.refused("stream", f"{ROOT}/groups", faults.calls())}
-    assert [key for key in refused if not key.startswith(f"{ROOT}/groups/groups")] == []
+    # Hadoop looks for a file in the place of the folder that the lake is in; where that is refused it goes on.
+    above = {ROOT, f"{ROOT}/"}
+    assert [key for key in refused - above if not key.startswith(f"{ROOT}/groups/groups")] == []
     found = rows(settings, "nrt_results")
     assert {(row["supplier_id"], row["outcome"]) for row in found} == {
         ("FAST", "MATCHED"),
