@@ -167,7 +167,8 @@ class Measuring:
 
     def _ran(self, step: str, root: str, *command: str, **more: str) -> None:
         servers = {"RECO_KAFKA__BOOTSTRAP_SERVERS": self.lake.kafka.bootstrap_servers}
-        told = {**servers, "RECO_OUTBOX__SIDES": '["agoda", "supplier"]', **more}
+        topics = {f"RECO_TOPICS__{name.upper()}": str(value) for name, value in self.lake.topics.model_dump().items()}
+        told = {**servers, **topics, "RECO_OUTBOX__SIDES": '["agoda", "supplier"]', **more}
         os.environ.update(told)
         try:
             taken, _ = measured([sys.executable, "-m", "jobs.cli.main", *command], root)
