@@ -35,7 +35,7 @@ def test_a_plan_is_sums_that_can_be_done_by_hand() -> None:
     assert plan.partitions == 4
     assert Plan(1_000, {}).partitions is None
     assert plan.kafka("agoda_nrt") == pytest.approx(12e6)
-    assert plan.stored("activity") == pytest.approx(43.2e9)
+    assert plan.stored("activity") == pytest.approx(69.12e9)
     assert plan.close_hours("spark") == pytest.approx(8.64)
     assert PLANS == (100_000_000, 5_000_000_000)
 

@@ -8,7 +8,7 @@ import pytest
 from deltalake import DeltaTable
 from pyspark.sql import SparkSession
 
-from jobs.common.engines.choice import EngineName, Work, chosen, largest_day, session_for
+from jobs.common.engines.choice import Day, EngineName, Work, chosen, largest_day, memory_of, session_for
 from jobs.common.engines.duckdb import duckdb_session
 from jobs.common.errors import UserError
 from jobs.common.settings import Daily, Lake, Settings
@@ -43,7 +43,7 @@ def test_a_day_that_fits_is_duckdbs(settings: Settings) -> None:
 def test_a_day_that_does_not_fit_is_sparks_and_the_log_says_why(settings: Settings) -> None:
     name, why = chosen(limited(settings, "300m"), AUTO, WORK)
     assert name is SPARK
-    assert "kB of files of a day take some 1.0 GB of memory, more than the 314.6 MB" in why
+    assert "kB of files, take some 1.0 GB of memory, more than the 314.6 MB" in why
     assert chosen(limited(settings, "300m"), AUTO, None)[0] is DUCKDB
 
 
@@ -64,7 +64,18 @@ def test_a_lake_elsewhere_and_a_submitted_program_are_sparks(monkeypatch: pytest
 
 def test_the_largest_of_the_days_counts(settings: Settings) -> None:
     before, both = largest_day(settings, [DAY - timedelta(days=1)]), largest_day(settings, [])
-    assert 0 < before < both == largest_day(settings, [DAY])
+    assert before.size > 0
+    assert (before.size, before.rows) < (both.size, both.rows)
+    assert both == largest_day(settings, [DAY])
+    with duckdb_session(settings) as session:
+        rows = session.engine.read(settings.table_path("activity"))
+        assert both.rows == rows.where(f"event_date = '{DAY}'").count()
+
+
+def test_many_rows_in_few_bytes_take_the_memory_of_the_rows() -> None:
+    assert memory_of(Day(size=100_000_000, rows=1_000_000)) == 2_200_000_000
+    assert memory_of(Day(size=10_000_000, rows=2_000_000)) == 2_200_000_000
+    assert memory_of(Day()) == 1_000_000_000
 
 
 def test_what_runs_out_of_memory_says_the_command_of_spark(settings: Settings) -> None:

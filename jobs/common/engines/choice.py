@@ -20,9 +20,11 @@ from jobs.common.lake import open_table
 from jobs.common.session import spark_session
 from jobs.common.settings import Settings
 
-#: What a close by DuckDB takes for each byte of its day's files in silver/activity, and takes anyway: measured by
-#: `python -m bench --engines`, docs/duckdb.md.
+#: What a close by DuckDB takes for each byte of its day's files in silver/activity or for each of their rows, whichever
+#: is more, and takes anyway: measured by `python -m bench --engines`, docs/duckdb.md. Files that were put together, or
+#: whose values repeat, are small for what they hold.
 MEMORY_PER_BYTE = 12
+MEMORY_PER_ROW = 600
 MEMORY_ANYWAY = 1_000_000_000
 
 
@@ -89,9 +91,9 @@ def chosen(settings: Settings, asked: EngineName, work: Work | None) -> tuple[En
     if work is None:
         return EngineName.DUCKDB, "it reads little of a lake on this machine"
     limits = limits_of(settings)
-    size = largest_day(settings, work.days)
-    need = MEMORY_ANYWAY + MEMORY_PER_BYTE * size
-    what = f"{text_of(size)} of files of a day take some {text_of(need)}"
+    day = largest_day(settings, work.days)
+    need = memory_of(day)
+    what = f"{day.rows:,} rows of a day, {text_of(day.size)} of files, take some {text_of(need)}"
     if asked is EngineName.DUCKDB:
         _require_room(work, what, need, limits)
         return EngineName.DUCKDB, "asked for"
@@ -100,19 +102,32 @@ def chosen(settings: Settings, asked: EngineName, work: Work | None) -> tuple[En
     return EngineName.DUCKDB, f"{what} of memory, of the {text_of(limits.memory)} that DuckDB may take"
 
 
-def largest_day(settings: Settings, days: Sequence[date]) -> int:
-    """Bytes of the files of the largest of these days in silver/activity, of all days where none is named."""
+class Day(NamedTuple):
+    """What silver/activity has of a day: bytes of its files, and their rows as far as the log tells."""
+
+    size: int = 0
+    rows: int = 0
+
+
+def memory_of(day: Day) -> int:
+    """Bytes that a close of the day by DuckDB takes."""
+    return MEMORY_ANYWAY + max(MEMORY_PER_BYTE * day.size, MEMORY_PER_ROW * day.rows)
+
+
+def largest_day(settings: Settings, days: Sequence[date]) -> Day:
+    """The one of these days that takes the most memory, of all days where none is named."""
     table = open_table(settings, "activity")
     if table is None:
-        return 0
+        return Day()
     files = pl.DataFrame(table.get_add_actions(flatten=True))
     name = "partition.event_date"
     if name not in files.columns:
-        return 0
-    by_day = files.group_by(pl.col(name).cast(pl.Date)).agg(pl.col("size_bytes").sum())
+        return Day()
+    by_day = files.group_by(pl.col(name).cast(pl.Date)).agg(pl.col("size_bytes").sum(), pl.col("num_records").sum())
     if days:
         by_day = by_day.filter(pl.col(name).is_in(list(days)))
-    return max(by_day["size_bytes"].to_list(), default=0)
+    found = [Day(size, rows) for size, rows in by_day.select("size_bytes", "num_records").iter_rows()]
+    return max(found, key=memory_of, default=Day())
 
 
 def _require_room(work: Work, what: str, need: int, limits: Limits) -> None:
