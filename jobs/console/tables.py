@@ -125,9 +125,12 @@ class Tables:
         return found
 
     def last(self, what: str) -> Any:
-        """What was made last under that name; None where nothing was."""
-        held = self._made.get(what)
-        return None if held is None else held[1]
+        """What was made last under that name; None where nothing was. Whoever makes it is waited for."""
+        with self._lock:
+            making = self._locks.setdefault(what, RLock())
+        with making:  # it lets go what there was before
+            held = self._made.get(what)
+            return None if held is None else held[1]
 
     def held(self, what: str) -> tuple[int, Any]:
         """What was made last under that name, and its number."""

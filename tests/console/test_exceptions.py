@@ -6,6 +6,8 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
+from threading import Event
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -16,7 +18,7 @@ from polars.testing import assert_frame_equal
 
 from jobs.common.errors import UserError
 from jobs.common.settings import Settings
-from jobs.console import actions, search
+from jobs.console import actions, exceptions, search
 from jobs.console.actions import Action, Request
 from jobs.console.exceptions import cube, everything, visible, whole
 from jobs.console.ranks import Order, in_order
@@ -297,15 +299,34 @@ def test_nobody_is_shown_what_is_too_old(settings: Settings, tables: Tables, mon
     assert everything(tables).height == before + 1
 
 
+def slow_until_it_is_asked_for(monkeypatch: pytest.MonkeyPatch, what: str) -> None:
+    """Who folds actions in first goes on when the thread behind looks for what there was."""
+    looked, last, folded = Event(), Tables.last, exceptions._with_actions
+
+    def looks(tables: Tables, name: str) -> object:
+        if name == what:
+            looked.set()
+        return last(tables, name)
+
+    def waits(*given: pl.DataFrame) -> pl.DataFrame:
+        assert looked.wait(20)
+        return folded(*given)
+
+    monkeypatch.setattr(Tables, "last", looks)
+    monkeypatch.setattr("jobs.console.exceptions._with_actions", waits)
+
+
 def test_nobody_waits_for_what_rests_on_a_frame_that_is_made_again(
     settings: Settings, tables: Tables, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("jobs.console.exceptions.datetime", SimpleNamespace(now=lambda _: AT))  # sums are as of minutes
     asked = [Query(sort="severity"), Query(sort="state", order="asc")]
     for query in asked:
         search.answer(tables, ANN, query)
     before = cube(tables)["exceptions"].sum()
     act(tables, PRICE, request(Action.ACKNOWLEDGE))
     put(settings, "nrt_exceptions", [streamed(OURS, "BK-new", KIND)])
+    slow_until_it_is_asked_for(monkeypatch, "exceptions")
     search.answer(tables, ANN, asked[1])
     after(lambda: bool(tables.last("exceptions of jobs").ahead))
 
