@@ -85,16 +85,16 @@ def payload(records: DataFrame, formats: Formats | None) -> DataFrame:
     begins = F.substring(F.ltrim(text, F.lit(" \t\r\n")), 1, 1) == "{"
     as_text = records.select(
         "*", too_large.alias("is_too_large"), F.when(F.is_valid_utf8(text) & begins, text).alias("text")
-    )
+    ).withColumn("is_simple", F.col("text").rlike(_SIMPLE))
     halved = F.contains(F.col("text"), F.lit("\\u")) & F.col("text").rlike(_LONE_SURROGATE)
     # Spark reads the first value of a text and ignores what follows it. Nothing does where the only closing brace is
     # the last character; else, inside an array, what follows must be our mark, which takes three times as long.
-    is_simple = F.col("text").rlike(_SIMPLE)
+    is_simple = F.col("is_simple")
     wrapped = F.try_parse_json(F.when(~is_simple & ~halved, F.concat(F.lit("["), F.col("text"), F.lit(f',"{_END}"]'))))
     ended = F.try_variant_get("wrapped", "$[1]", "string") == _END
     within = F.when(ended, F.try_variant_get("wrapped", "$[0]", "variant"))
     json = F.when(is_simple, F.try_parse_json("text")).otherwise(within)
-    read = as_text.withColumn("wrapped", wrapped).withColumn("json", json).drop("wrapped")
+    read = as_text.withColumn("wrapped", wrapped).withColumn("json", json).drop("wrapped", "is_simple")
     if not formats:
         return read
     plain = F.when(F.col("format").isNull(), F.col("text"))
