@@ -75,16 +75,18 @@ class Normaliser:
 
     def _rows(self, batch: DataFrame, pins: Pins, policies: InForce, formats: Formats | None) -> DataFrame:
         """Parsed and stamped records; what they became was read before anything was masked."""
-        clock = F.lit(pins.clock)
         source = F.when(F.col("topic") == self._settings.topics.agoda_raw, F.lit(Side.AGODA.value)).otherwise(
             F.lit(Side.SUPPLIER.value)
         )
-        raw = batch.select(
+        # A literal would be written into the code of the plan, which is then compiled anew for every batch.
+        pinned = F.inline(F.array(F.struct(F.lit(pins.clock).alias("ingested_at"))))
+        clock = F.col("ingested_at")
+        raw = batch.select("*", pinned).select(
             source.alias("source"),
             *["topic", "partition", "offset"],
             F.col("timestamp").alias("kafka_time"),
             *["key", "value", "headers"],
-            clock.alias("ingested_at"),
+            clock,
             F.to_date(clock).alias("ingest_date"),
             F.hour(clock).alias("ingest_hour"),
         )

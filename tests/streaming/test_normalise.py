@@ -2,19 +2,24 @@
 
 import json
 from collections import Counter
+from datetime import timedelta
 from pathlib import Path
 from random import Random
 
 import pytest
-from pyspark.sql import SparkSession
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
 
 from jobs.cli.broker import Broker
 from jobs.common.kafka import topic_partitions
 from jobs.common.lake import open_table, read
 from jobs.common.law import measure
 from jobs.common.policies import apply
-from jobs.common.settings import Settings
+from jobs.common.session import compiled_plans
+from jobs.common.settings import Lake, Settings
+from jobs.streaming.in_force import policies_in_force
 from jobs.streaming.main import start_normalise
+from jobs.streaming.normalise import Normaliser, Pins
 from tests.oracle.normalise import Raw, normalise
 from tests.streaming.feed import assert_tables_are_the_oracles, consume, new_settings, produce
 from tests.workloads.generate import generate_workloads, pack
@@ -151,3 +156,25 @@ def _reasons(record: Raw) -> tuple[str, ...]:
 
 def _iso(time: object) -> str:
     return f"{time:%Y-%m-%dT%H:%M:%S.%f}"[:-3] + "Z"
+
+
+def test_two_batches_are_one_code(spark: SparkSession, tmp_path: Path) -> None:
+    # Else each batch is compiled anew, and begins interpreted.
+    settings = Settings(lake=Lake(root=str(tmp_path)))
+    normaliser = Normaliser(spark, settings, {}, lambda: CLOCK)
+    record = {"timestamp": F.lit(CLOCK), "headers": F.lit(None).cast("array<struct<key: string, value: binary>>")}
+    fields = [F.lit(b"").alias("key"), F.lit(b"").alias("value"), F.lit("agoda.raw.activity").alias("topic")]
+    fields += [F.lit(0).alias("partition"), F.col("id").alias("offset"), *[c.alias(n) for n, c in record.items()]]
+    batch = spark.range(1).select(*fields)
+    policies = policies_in_force(spark, settings, None)
+    clocks = [CLOCK, CLOCK + timedelta(hours=7, seconds=1)]
+    with compiled_plans(spark):
+        first, second = [_code(normaliser._rows(batch, Pins(clock, 0), policies, None)) for clock in clocks]
+    assert "processNext" in first
+    assert first == second
+
+
+def _code(frame: DataFrame) -> str:
+    executed = frame._jdf.queryExecution()
+    written = executed.debug().codegenToSeq()
+    return "".join(str(written.apply(n)._2()) for n in range(written.size()))
