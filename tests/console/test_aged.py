@@ -1,6 +1,7 @@
 """Of a lake that is old, a page opens the files of the days that it shows: what the others hold costs it nothing."""
 
 from datetime import date, timedelta
+from decimal import Decimal
 from pathlib import Path
 
 import polars as pl
@@ -13,7 +14,7 @@ from tests.cli.lake_rows import put
 from tests.console.conftest import Ask, asking, make_users, serving, settings_of
 from tests.console.lake import OURS, close_row
 
-LAST, DAYS = date(2026, 3, 9), 60
+LAST, DAYS = date(2026, 3, 9), 100
 
 
 def aged(settings: Settings) -> None:
@@ -22,7 +23,12 @@ def aged(settings: Settings) -> None:
     ended = close_row()["finished_at"]
     told = [{"close_id": f"{day}-r1", "reco_date": day, "finished_at": ended - (LAST - day)} for day in days]
     put(settings, "closes", [close_row() | one for one in told])
-    for name, more in (("verdict_drift", {"cause": "AGREES", "verdicts": 7}), ("close_changes", {"change": "ADDED"})):
+    broken = {"anomaly_type": "PRICE_MISMATCH", "severity": "HIGH", "amount_at_risk_usd": Decimal(5)}
+    for name, more in {
+        "verdict_drift": {"cause": "AGREES", "verdicts": 7},
+        "close_changes": {"change": "ADDED"},
+        "anomalies": broken,
+    }.items():
         described = TABLES[name]
         rows = [{"reco_date": day, "supplier_id": OURS, "close_id": f"{day}-r1", **more} for day in days]
         frame = pl.DataFrame(rows, schema=polars_schema(described.schema), orient="row")
@@ -53,6 +59,8 @@ def test_pages_of_closes_open_only_the_days_that_they_show(tmp_path: Path) -> No
         assert [row["change"] for row in told["changes"]] == ["ADDED"]
         overview = ask("ann", "GET", "/")
         assert overview.status_code == 200, overview.text
+        assert (overview.text.count('<tr data-day="'), overview.text.count(f'data-day="{LAST}"')) == (90, 1)
+        assert len(ask("ann", "GET", "/api/v1/overview").json()["over_time"]) == DAYS
         assert _days(ask, "/closes") == 50
         assert _days(ask, "/closes?page=2") == _days(ask, "/closes?page=99") == DAYS - 50
         assert f"/closes/{LAST}-r1" in ask("ann", "GET", "/closes?page=-1").text
