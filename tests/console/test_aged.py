@@ -3,6 +3,7 @@
 from datetime import date, timedelta
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 from deltalake import write_deltalake
@@ -23,12 +24,12 @@ def aged(settings: Settings) -> None:
     ended = close_row()["finished_at"]
     told = [{"close_id": f"{day}-r1", "reco_date": day, "finished_at": ended - (LAST - day)} for day in days]
     put(settings, "closes", [close_row() | one for one in told])
-    broken = {"anomaly_type": "PRICE_MISMATCH", "severity": "HIGH", "amount_at_risk_usd": Decimal(5)}
-    for name, more in {
+    said: dict[str, dict[str, Any]] = {
         "verdict_drift": {"cause": "AGREES", "verdicts": 7},
         "close_changes": {"change": "ADDED"},
-        "anomalies": broken,
-    }.items():
+        "anomalies": {"anomaly_type": "PRICE_MISMATCH", "severity": "HIGH", "amount_at_risk_usd": Decimal(5)},
+    }
+    for name, more in said.items():
         described = TABLES[name]
         rows = [{"reco_date": day, "supplier_id": OURS, "close_id": f"{day}-r1", **more} for day in days]
         frame = pl.DataFrame(rows, schema=polars_schema(described.schema), orient="row")
