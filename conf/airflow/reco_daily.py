@@ -79,7 +79,7 @@ with DAG(
     expectations = step("expectations", f"{_ASK} check {DAY} {_SETTINGS}", hours=1, trigger_rule="none_failed")
     export = step(
         "export",
-        f'[ -n "${{RECO_AIRFLOW_EXPORT:-}}" ] || exit {NO}; eval "$RECO_AIRFLOW_EXPORT"',
+        f'[ -n "${{RECO_AIRFLOW_EXPORT:-}}" ] || exit {NO}; export RECO_AIRFLOW_DAY={DAY}; eval "$RECO_AIRFLOW_EXPORT"',
         trigger_rule="none_failed",
     )
     digest = step("digest", f"{_ASK} digest {DAY} {_SETTINGS}", hours=1, trigger_rule="none_failed")

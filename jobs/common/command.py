@@ -11,7 +11,7 @@ from typing import Any
 import typer
 
 from jobs.common import log
-from jobs.common.errors import DONE, FAILED, UserError
+from jobs.common.errors import DONE, FAILED, UserError, in_a_line
 
 INTERRUPTED = 130
 #: The extra of setup.py that brings a package which only some commands need.
@@ -98,7 +98,7 @@ def run(build: Callable[[], typer.Typer], argv: Sequence[str], prog: str, comman
 
 def one_line(error: BaseException, limit: int = 300) -> str:
     """The reason without its stack trace: the first line that says something, secrets hidden."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    lines = [line.strip() for line in in_a_line(str(error)).splitlines() if line.strip()]
     text = lines[0] if lines else type(error).__name__
     if text.startswith("An error occurred while calling") and len(lines) > 1:  # py4j: the cause is the next line
         text = lines[1].removeprefix(": ")

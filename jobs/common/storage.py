@@ -1,7 +1,7 @@
 """Files of the lake, in a folder or an object store, without a JVM: listed, read, written, copied, removed."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -42,22 +42,37 @@ class Storage:
             elif make or Path(root).is_dir():
                 self._store = LocalStore(root, mkdir=make)
         except (BaseError, OSError, ValueError) as error:
-            raise UserError(f"The place {root} cannot be used: {error}; see docs/s3.md.", FAILED) from error
+            raise self._refused(error) from error
+
+    def _refused(self, error: Exception) -> UserError:
+        return UserError(f"The place {self.root} cannot be used: {error}; see docs/s3.md.", FAILED)
+
+    @contextmanager
+    def _reached(self) -> Iterator[None]:
+        """UserError where the store refuses or does not answer; that a file is there or not is the caller's."""
+        try:
+            yield
+        except (NotFoundError, AlreadyExistsError):
+            raise
+        except BaseError as error:
+            raise self._refused(error) from error
 
     def files(self, prefix: str = "") -> Iterator[File]:
         """Every file under a prefix that is a folder, none where it is absent; in no order."""
         if self._store is None:
             return
-        for batch in obstore.list(self._store, prefix or None, chunk_size=1000):
-            for one in batch:
-                yield File(one["path"], one["size"], one["last_modified"])
+        with self._reached():
+            for batch in obstore.list(self._store, prefix or None, chunk_size=1000):
+                for one in batch:
+                    yield File(one["path"], one["size"], one["last_modified"])
 
     def is_there(self, path: str) -> bool:
         """Whether a file is there."""
         if self._store is None:
             return False
         try:
-            obstore.head(self._store, path)
+            with self._reached():
+                obstore.head(self._store, path)
         except (NotFoundError, FileNotFoundError):
             return False
         return True
@@ -67,20 +82,23 @@ class Storage:
         if self._store is None:
             return None
         try:
-            return bytes(obstore.get(self._store, path).bytes())
+            with self._reached():
+                return bytes(obstore.get(self._store, path).bytes())
         except (NotFoundError, FileNotFoundError):
             return None
 
     def write(self, path: str, content: bytes) -> None:
         """Write a file whole, in place of the one there; nobody sees half of it."""
         assert self._store is not None
-        obstore.put(self._store, path, content)
+        with self._reached():
+            obstore.put(self._store, path, content)
 
     def create(self, path: str, content: bytes) -> bool:
         """Write a file whole where there is none; whether it was written. Of two who try at once, one is told so."""
         assert self._store is not None
         try:
-            obstore.put(self._store, path, content, mode="create")
+            with self._reached():
+                obstore.put(self._store, path, content, mode="create")
         except (AlreadyExistsError, FileExistsError):
             return False
         return True
@@ -93,20 +111,23 @@ class Storage:
         for first in range(0, len(paths), _BATCH):
             batch = paths[first : first + _BATCH]
             try:
-                obstore.delete(self._store, batch)
+                with self._reached():
+                    obstore.delete(self._store, batch)
             except (NotFoundError, FileNotFoundError):
                 for path in batch:
-                    with suppress(NotFoundError, FileNotFoundError):
+                    with suppress(NotFoundError, FileNotFoundError), self._reached():
                         obstore.delete(self._store, path)
 
     def copy_to(self, path: str, target: "Storage") -> None:
         """Copy one file to the same path of another place, in pieces."""
         assert self._store is not None
         assert target._store is not None
-        found = obstore.get(self._store, path)
-        if found.meta["size"] <= _PIECE:
-            obstore.put(target._store, path, bytes(found.bytes()))
-            return
-        with obstore.open_writer(target._store, path) as writer:
-            for piece in found.stream(min_chunk_size=_PIECE):
-                writer.write(piece)
+        with self._reached():
+            found = obstore.get(self._store, path)
+        with target._reached():
+            if found.meta["size"] <= _PIECE:
+                obstore.put(target._store, path, bytes(found.bytes()))
+                return
+            with obstore.open_writer(target._store, path) as writer:
+                for piece in found.stream(min_chunk_size=_PIECE):
+                    writer.write(piece)

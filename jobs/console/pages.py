@@ -37,10 +37,12 @@ VIEWS = (
 def overview(request: Request, ours: Ours, caller: Known, by: over_time.Part = "severity") -> HTMLResponse:
     """Money at risk, feeds, stream, closes, drift."""
     user = caller.user
+    told = reading.overview(ours.tables, user, by)
     page = render(
         request,
         "overview.html",
-        told=reading.overview(ours.tables, user, by),
+        told={**told, "over_time": told["over_time"][-DAYS:]},
+        days=len(told["over_time"]),
         by=by,
         parts=over_time.PARTS,
         feeds=reading.feeds(ours.tables, user),
@@ -54,6 +56,8 @@ def overview(request: Request, ours: Ours, caller: Known, by: over_time.Part = "
     return page
 
 
+#: Closes on a page, and the newest closed days on the overview's chart and table.
+CLOSES, DAYS = 50, 90
 CHART_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; "
     "connect-src 'self'; font-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
@@ -139,10 +143,13 @@ def act(
 
 
 @router.get("/closes")
-def closes(request: Request, ours: Ours, caller: Known) -> HTMLResponse:
-    """Every close."""
+def closes(request: Request, ours: Ours, caller: Known, page: int = 1) -> HTMLResponse:
+    """Every close, the newest first."""
     found = reading.closes(ours.tables, caller.user)
-    return render(request, "closes.html", closes=found, replayed=ours.replays.last)
+    pages = max(1, -(-len(found) // CLOSES))
+    page = min(max(page, 1), pages)
+    shown = found[(page - 1) * CLOSES : page * CLOSES]
+    return render(request, "closes.html", closes=shown, page=page, pages=pages, replayed=ours.replays.last)
 
 
 @router.get("/closes/{close_id}")

@@ -111,8 +111,8 @@ def close(tables: Tables, user: User, close_id: str) -> dict[str, Any] | None:
     return {
         **row,
         "sides": _by_side(row["control_totals"] or []),
-        "changes": _of_close(tables, user, "close_changes", close_id),
-        "drift": _of_close(tables, user, "verdict_drift", close_id),
+        "changes": _of_close(tables, user, "close_changes", row),
+        "drift": _of_close(tables, user, "verdict_drift", row),
         "docs": user.sees_all and docs_folder(tables, row["reco_date"]) is not None,
     }
 
@@ -130,11 +130,13 @@ def _by_side(totals: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     return [sides[name] for name in sorted(sides)]
 
 
-def _of_close(tables: Tables, user: User, name: str, close_id: str) -> list[dict[str, Any]]:
+def _of_close(tables: Tables, user: User, name: str, close: dict[str, Any]) -> list[dict[str, Any]]:
     found = tables.scan(name)
     if found is None:
         return []
-    return limited(found.filter(pl.col("close_id") == close_id), user).head(1_000).collect().to_dicts()
+    # By its day too, or a file of each day would be opened.
+    of_close = found.filter(reco_date=close["reco_date"], close_id=close["close_id"])
+    return limited(of_close, user).head(1_000).collect().to_dicts()
 
 
 def docs_folder(tables: Tables, day: date) -> Path | None:
@@ -146,14 +148,21 @@ def docs_folder(tables: Tables, day: date) -> Path | None:
 
 
 def drift(tables: Tables, user: User, days: int = 7) -> list[dict[str, Any]]:
-    """Verdicts of the stream by cause, beside the closes of the newest days."""
-    found = tables.scan("verdict_drift")
-    if found is None:
-        return []
-    rows = limited(found, user).group_by("reco_date", "cause").agg(pl.col("verdicts").sum()).collect()
-    newest = rows["reco_date"].unique().sort(descending=True).head(days)
-    chosen = rows.filter(pl.col("reco_date").is_in(newest.implode()))
-    return chosen.sort("reco_date", "verdicts", descending=True).to_dicts()
+    """Verdicts of the stream by cause, beside the closes of so many newest days."""
+    made = tables.made(f"drift of {days}", ("closes", "verdict_drift"), lambda: _drift(tables, days))
+    rows = limited(made.lazy(), user).group_by("reco_date", "cause").agg(pl.col("verdicts").sum()).collect()
+    return rows.sort("reco_date", "verdicts", descending=True).to_dicts()
+
+
+def _drift(tables: Tables, days: int) -> pl.DataFrame:
+    found, closed = tables.scan("verdict_drift"), tables.scan("closes")
+    if found is None or closed is None:
+        names = dict.fromkeys(("supplier_id", "cause"), pl.String())
+        return pl.DataFrame(schema=pl.Schema({"reco_date": pl.Date(), **names, "verdicts": pl.Int64()}))
+    newest = closed.select("reco_date").unique().collect()["reco_date"].top_k(days)
+    # A range, by which the files of all other days are left out; there is one a day, for years.
+    chosen = found.filter(pl.col("reco_date") >= newest.min())
+    return chosen.group_by("reco_date", "supplier_id", "cause").agg(pl.col("verdicts").sum()).collect()
 
 
 def policy(tables: Tables, supplier: str | None) -> dict[str, Any]:

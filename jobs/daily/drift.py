@@ -71,7 +71,8 @@ def _ahead(this: Callable[[str], Column], other: Callable[[str], Column]) -> Col
     found = F.lit(False)
     for side in Side:
         mine, theirs = (
-            F.struct(*[of(f"{side.prefix}_{name}") for name in ("version", "event_time", "event_id")])
+            # Named: to DuckDB a field of a struct has no name that another struct would take over.
+            F.struct(*[of(f"{side.prefix}_{name}").alias(name) for name in ("version", "event_time", "event_id")])
             for of in (this, other)
         )
         knows = this(f"{side.prefix}_version").isNotNull()

@@ -10,6 +10,7 @@ import typer
 from jobs.common import log
 from jobs.common.engines.choice import EngineName, EngineOption, Work, session_for
 from jobs.common.errors import BREAKS_FOUND, DONE, UserError
+from jobs.common.lake import open_table
 from jobs.common.options import AsJson, Debug, SettingsFile
 from jobs.common.output import print_json, print_table, say
 from jobs.common.ownership import claim
@@ -58,9 +59,9 @@ def command(
             reports.extend(run(chosen, days, now, dry_run=dry_run, engine=engine))
     except BaseException:
         if reports:  # days that were closed before the one that failed
-            show(reports, as_json)
+            show(chosen, reports, as_json)
         raise
-    show(reports, as_json)
+    show(chosen, reports, as_json)
     return exit_code(reports, fail_on)
 
 
@@ -123,13 +124,16 @@ def exit_code(reports: Sequence[Report], fail_on: Severity | None) -> int:
     return BREAKS_FOUND if found else DONE
 
 
-def show(reports: Sequence[Report], as_json: bool) -> None:
+def show(settings: Settings, reports: Sequence[Report], as_json: bool) -> None:
     """Print what was closed: a JSON document, or a table and a sentence for whatever needs a look."""
     if as_json:
         print_json([asdict(report) for report in reports])
         return
     if not reports:
-        say("No closed date is stale: nothing arrived for one since its last close.")
+        if open_table(settings, "closes") is None:
+            say(f"Nothing was closed yet under {settings.lake.root}, so no date is stale.")
+        else:
+            say("No closed date is stale: nothing arrived for one since its last close.")
         return
     outcomes = ["MATCHED", "MISMATCHED", "MISSING_SUPPLIER", "MISSING_AGODA"]
     rows = [

@@ -1,5 +1,6 @@
 """`reco deploy`: the code and its settings to a platform, and a job started there."""
 
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -91,4 +92,17 @@ def _of_the_job(job: Job, arguments: list[str]) -> list[str]:
     days = ("--date", "--stale")
     if job is Job.DAILY and not any(word.partition("=")[0] in days for word in arguments):
         raise UserError("Say after -- which days to close: -- --date YYYY-MM-DD, or -- --stale.")
+    for place, word in enumerate(arguments if job is Job.DAILY else []):
+        name, is_joined, value = word.partition("=")
+        if name == "--date":
+            _require_day(value if is_joined else "".join(arguments[place + 1 : place + 2]))
     return arguments
+
+
+def _require_day(text: str) -> None:
+    if text == "yesterday":
+        return
+    try:
+        date.fromisoformat(text)
+    except ValueError:
+        raise UserError(f"--date {text or '(nothing)'} is no date: write it as YYYY-MM-DD, like 2026-03-09.") from None

@@ -122,11 +122,18 @@ def wanted_of(
 def erase(
     settings: Settings, wanted: Wanted, request: str, reason: str, user: str, now: datetime, *, dry_run: bool = False
 ) -> Report:
-    """Erase what is wanted, noted in gold/erasures before and after. UserError where a table cannot be written.
+    """Erase what is wanted, noted in gold/erasures before and after.
+
+    UserError where a table cannot be written, and where the lake has neither: nothing was looked at then.
 
     Broken off anywhere, it is completed by the same call: what bears a mark is not looked for again, and the last note
     is made of the marks themselves.
     """
+    if all(open_table(settings, name) is None for name in tables.NAMES):
+        raise UserError(
+            f"There is neither bronze nor quarantine under {settings.lake.root}: nothing was looked at and nothing "
+            "noted; set lake.root to the lake you mean."
+        )
     places = tables.find(settings, wanted)
     bronze, quarantine = counts = [tables.left(settings, name, places).height for name in tables.NAMES]
     totals = [tables.marked(settings, name, request) for name in tables.NAMES]

@@ -16,6 +16,9 @@ from jobs.common.storage import Storage
 from jobs.maintain.points import Point, copy, log_version, points, require_readable
 from schemas.tables import TABLES
 
+#: In a lake that is being restored: of what point. Whoever finds it there knows that the restore was broken off.
+_MARK = "_restoring.json"
+
 
 def command(
     src: Annotated[str, typer.Argument(metavar="SRC", help="What `reco backup` wrote: a folder or URI.")],
@@ -49,16 +52,25 @@ def command(
 def restore(settings: Settings, src: str, *, at: datetime | None = None, number: int | None = None) -> dict[str, int]:
     """Copy the tables as of a time or of a backup's number into the lake; returns their versions.
 
-    UserError where the lake is not empty, the point is not there, or not whole.
+    Broken off anywhere, it is completed by the same call. UserError where the lake is not empty, the point is not
+    there, or not whole.
     """
     source, root = Storage(src.rstrip("/")), settings.lake.root
-    if next(iter(Storage(root).files()), None) is not None:
+    begun = Storage(root).read(_MARK)
+    if begun is None and next(iter(Storage(root).files()), None) is not None:
         raise UserError(f"The lake {root} is not empty: nothing is overwritten; set lake.root to an empty place.")
     known = points(source)
     if not known:
         raise UserError(f"{src} is no backup, or none that came to its end: give what `reco backup` was given.")
     versions = _chosen(source.root, known, at, number)
     require_readable(source.root, versions)
+    told = json.dumps({"from": source.root, "versions": versions}, sort_keys=True).encode()
+    if begun not in (None, told):
+        raise UserError(
+            f"A restore of another point into {root} was broken off: say the source and the --version or --at of then, "
+            "or remove what is there."
+        )
+    Storage(root, make=True).write(_MARK, told)
     for name, version in versions.items():
         path = TABLES[name].path
         here, there = Storage(f"{source.root}/{path}"), Storage(f"{root}/{path}", make=True)
@@ -74,6 +86,7 @@ def restore(settings: Settings, src: str, *, at: datetime | None = None, number:
         copy(data, here, there, lambda *_: None)
         copy(files[len(data) :], here, there, lambda *_: None)
     require_readable(root, versions)
+    Storage(root).remove([_MARK])
     return versions
 
 

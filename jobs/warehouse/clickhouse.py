@@ -1,6 +1,7 @@
 """A ClickHouse server as the export sees it: rows in, with a token against repeats, and how far each table is."""
 
 import io
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +19,9 @@ from jobs.common.errors import FAILED, UserError
 from jobs.common.secrets import secret
 from jobs.common.service_sections import Warehouse
 from jobs.warehouse import ddl
+
+# It says in a line of its own what its errors say, and ours say it in a sentence.
+logging.getLogger("clickhouse_connect").addHandler(logging.NullHandler())
 
 _GENERATION = 1 << 32
 #: What Date32 and DateTime64 hold; what lies before or after is written as the nearest they have.
@@ -122,10 +126,20 @@ def told(url: str, database: str) -> Iterator[None]:
                 "`reco export clickhouse --init`."
             ) from error
         raise UserError(
-            f"ClickHouse at {url}, database {database}: {one_line(error)}; what was not written yet is written by the "
+            f"ClickHouse at {url}, database {database}: {_why(error)}; what was not written yet is written by the "
             "next run.",
             FAILED,
         ) from error
+
+
+def _why(error: ClickHouseError) -> str:
+    """The network's reason where no server answered, else the server's own words."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.strerror:
+            return f"it cannot be reached ({cause.strerror})"
+        cause = cause.__cause__
+    return one_line(error)
 
 
 def _connected(section: Warehouse) -> Client:

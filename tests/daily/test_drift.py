@@ -3,9 +3,12 @@
 from datetime import UTC, datetime
 from typing import Any
 
+import pytest
 from pyspark.sql import SparkSession
 
-from jobs.common.local_rows import local_rows
+from jobs.common.engines import Session, engine_of
+from jobs.common.engines.duckdb import duckdb_session
+from jobs.common.settings import Settings
 from jobs.daily.drift import drift
 from schemas.gold import FACTS
 from schemas.nrt import NRT_RESULTS
@@ -39,7 +42,18 @@ STORIES: dict[str, tuple[dict[str, Any], list[dict[str, Any]], str]] = {
 }
 
 
-def test_every_cause(spark: SparkSession) -> None:
+@pytest.mark.parametrize("name", ["spark", "duckdb"])
+def test_every_cause(name: str, request: pytest.FixtureRequest) -> None:
+    if name == "spark":
+        spark: SparkSession = request.getfixturevalue("spark")
+        assert_every_cause(spark)
+        return
+    with duckdb_session(Settings()) as session:
+        assert_every_cause(session)
+
+
+def assert_every_cause(session: Session) -> None:
+    local_rows = engine_of(session).local_rows
     facts, results = [], []
     for number, (fact, verdicts, _) in enumerate(STORIES.values()):
         key = {"supplier_id": f"{number}", "activity_id": "BK-1"}
@@ -47,7 +61,7 @@ def test_every_cause(spark: SparkSession) -> None:
         for place, verdict in enumerate(verdicts):
             given = {"policy_version": 3, "published_at": T, "verdict_at": T, "batch_id": place}
             results.append(_row(NRT_RESULTS.schema.names, key | given | verdict))
-    rows = drift(local_rows(spark, facts, FACTS.schema), local_rows(spark, results, NRT_RESULTS.schema), 3).collect()
+    rows = drift(local_rows(facts, FACTS.schema), local_rows(results, NRT_RESULTS.schema), 3).collect()
     assert {int(row["supplier_id"]): (row["cause"], row["verdicts"]) for row in rows} == {
         number: (cause, 1) for number, (_, _, cause) in enumerate(STORIES.values())
     }

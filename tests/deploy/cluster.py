@@ -82,7 +82,8 @@ class Cluster:
         command = ["bash", str(ROOT / "spark-submit.sh"), "--target", "standalone", "--master", self.url, *_SMALL]
         command += [word for key, value in _CONF.items() for word in ("--conf", f"{key}={value}")]
         command += [*options, job, "--settings", str(settings), *words]
-        own = clean_environment(PYSPARK_PYTHON=sys.executable, SPARK_LOCAL_IP="127.0.0.1", **env)
+        home = {"SPARK_HOME": str(_HOME), "PYSPARK_PYTHON": sys.executable, "SPARK_LOCAL_IP": "127.0.0.1"}
+        own = clean_environment(**home, **env)
         with log.open("wb") as out:
             return subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, env=own, cwd=log.parent)
 

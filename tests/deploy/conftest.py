@@ -51,8 +51,6 @@ def _url(log: Path, process: "subprocess.Popen[bytes]") -> str:
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """A cluster of a master and two workers."""
-    if not (ROOT / ".venv/bin/spark-submit").exists():
-        pytest.skip("spark-submit.sh needs .venv; `make setup` makes it")
     env = clean_environment(PYSPARK_PYTHON=sys.executable)
     with cluster(tmp_path_factory.mktemp("cluster"), 2, env) as there:
         yield there

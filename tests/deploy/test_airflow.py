@@ -102,10 +102,10 @@ def test_a_day_that_is_closed_is_checked_and_told_and_not_closed_again(database:
         "RECO_HOME": str(ROOT),
         "RECO_AIRFLOW_SETTINGS": str(database / "settings.yaml"),
         "RECO_AIRFLOW_SUBMIT": f"echo >> {calls}",
-        "RECO_AIRFLOW_EXPORT": f"echo exported >> {calls}",
+        "RECO_AIRFLOW_EXPORT": f"echo exported $RECO_AIRFLOW_DAY >> {calls}",
     }
     states = asked(database, DAY, **env)["states"]
     skipped = {name for name, state in states.items() if state == "skipped"}
     assert skipped == {"close"}
     assert {state for name, state in states.items() if name not in skipped} == {"success"}
-    assert [line.split()[-1] for line in calls.read_text().splitlines()] == ["--stale", "exported"]
+    assert [line.split()[-1] for line in calls.read_text().splitlines()] == ["--stale", DAY]

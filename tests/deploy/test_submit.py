@@ -117,3 +117,12 @@ def test_a_target_with_an_interface_prints_its_request(deployment: Callable[...,
 
     told = submit("--target=databricks", "--to", to, "--dry-run", "streaming")
     assert json.loads(told.stdout)["continuous"] == {"pause_status": "UNPAUSED"}
+
+
+@pytest.mark.parametrize("words", [("--date", "2026-99-09"), ("--date=09.03.2026",), ("--stale", "--date")])
+def test_a_day_that_is_none_is_refused_before_a_cluster_is_asked(
+    reco: Callable[..., tuple[int, str, str]], deployment: Callable[..., str], words: tuple[str, ...]
+) -> None:
+    code, out, told = reco("emr-serverless", "daily", "--to", deployment(), "--request", "--", *words)
+    assert (code, out) == (2, "")
+    assert "is no date: write it as YYYY-MM-DD" in told

@@ -262,6 +262,8 @@ def test_jobs_in_the_way_for_ever_are_named(
         ask(settings, tmp_path)
 
 
-def test_nothing_there_is_no_error(tmp_path: Path) -> None:
-    empty = Settings(lake=Lake(root=str(tmp_path / "lake")))
-    assert ask(empty, tmp_path).bronze_records == 0
+def test_a_lake_that_is_not_there_is_refused_and_nothing_is_noted(tmp_path: Path) -> None:
+    elsewhere = Settings(lake=Lake(root=str(tmp_path / "lake")))
+    with pytest.raises(UserError, match=r"neither bronze nor quarantine under .*lake: nothing was looked at"):
+        ask(elsewhere, tmp_path)
+    assert not (tmp_path / "lake").exists()

@@ -13,6 +13,7 @@ from jobs.common.lake import open_table
 from jobs.common.settings import Lake, Settings
 from jobs.maintain.backup import backup
 from jobs.maintain.main import maintain
+from jobs.maintain.points import copy
 from jobs.maintain.restore import restore
 from tests.daily import small_lake
 from tests.daily.small_lake import DAY
@@ -55,6 +56,34 @@ def test_each_point_comes_back_as_it_was(tmp_path: Path) -> None:
     small_lake.append(back, small_lake.pair("BK-OTHERWISE"), 70_000)
     with pytest.raises(UserError, match="a history of silver/activity that this lake does not have"):
         backup(back, dest, datetime.now(UTC))
+
+
+def test_a_restore_that_was_killed_is_completed_by_the_same_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings, dest, back = grown(tmp_path / "lake", 3), str(tmp_path / "copy"), lake(tmp_path / "back")
+    closed(settings, DAY, version(settings))
+    backup(settings, dest, datetime.now(UTC))
+    small_lake.append(settings, small_lake.pair("BK-NEXT"), 50_000)
+    backup(settings, dest, datetime.now(UTC))
+    calls: list[object] = []
+
+    def killed(*words: object) -> int:
+        calls.append(words)
+        if len(calls) > 2:  # one table is there, of the next one the files without a log
+            raise KeyboardInterrupt
+        return copy(*words)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patched:
+        patched.setattr("jobs.maintain.restore.copy", killed)
+        with pytest.raises(KeyboardInterrupt):
+            restore(back, dest, number=1)
+    with pytest.raises(UserError, match=r"of another point into .* was broken off"):
+        restore(back, dest)
+    versions = restore(back, dest, number=1)
+    assert {name: version(back, name) for name in versions} == versions
+    with pytest.raises(UserError, match="is not empty"):
+        restore(back, dest, number=1)
 
 
 def test_closes_never_point_beyond_a_backup_that_is_made_beside_jobs(tmp_path: Path) -> None:

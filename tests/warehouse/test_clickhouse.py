@@ -222,7 +222,7 @@ def test_what_is_told_when_something_is_wrong(settings: Settings, warehouse: Cli
     assert full.value.exit_code == FAILED
     export(settings, warehouse)
     require_equal(settings)
-    with pytest.raises(UserError, match=r"ClickHouse at http://127.0.0.1:1,"):
+    with pytest.raises(UserError, match=r"127.0.0.1:1, database \w+: it cannot be reached \(Connection refused\);"):
         ClickHouse(replace_section(settings, url="http://127.0.0.1:1").warehouse)
 
 
