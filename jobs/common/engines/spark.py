@@ -113,7 +113,8 @@ class SparkEngine:
 
     def fixed(self, frame: DataFrame) -> tuple[DataFrame, Release]:
         # An executor may be lost with what it holds: twice held, the batch goes on; else it fails and is run again.
-        level = StorageLevel.MEMORY_AND_DISK if self._is_alone() else StorageLevel.MEMORY_AND_DISK_2
+        # As they are: pyspark's own levels put each row through Java's serialization, at each reading too.
+        level = StorageLevel(True, True, False, True, 1 if self._is_alone() else 2)
         held = frame.localCheckpoint(eager=False, storageLevel=level)
         return held, lambda: held._jdf.queryExecution().logical().rdd().unpersist(False)
 
