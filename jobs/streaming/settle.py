@@ -15,7 +15,7 @@ from jobs.common.session import quick_plans
 from jobs.common.settings import Settings
 from jobs.streaming import observe, verdicts
 from jobs.streaming.arrivals import Arrivals
-from jobs.streaming.batch import Batch, batch_moment, has_dropped
+from jobs.streaming.batch import BROADCAST, Batch, batch_moment, has_dropped
 from jobs.streaming.hourly import HourlySummary
 from jobs.streaming.in_force import References
 from jobs.streaming.match import events_of
@@ -31,8 +31,6 @@ log = get_logger(__name__)
 
 #: Up to so many rows a batch's plans are interpreted: they hold its times, and would be compiled for it alone.
 FEW = 20_000
-#: Up to so many keys are sent to every task that looks for their events.
-_BROADCAST = 500_000
 
 
 class Settler:
@@ -90,7 +88,7 @@ class Settler:
             clean, others = self._clean_pairs(events, batch)
         asked = kept.fixed(self._asked(others, clean, arrived, batch))
         first, keys = asked.agg(F.min("known_since"), F.count(F.lit(1))).collect()[0]
-        few_asked = F.broadcast(asked) if keys <= _BROADCAST else asked
+        few_asked = F.broadcast(asked) if keys <= BROADCAST else asked
         parts = [] if clean is None else [clean.join(few_asked, on=list(KEY), how="left_anti")]
         sinces = [_since(part, batch) for part in parts]
         if keys:
@@ -102,8 +100,8 @@ class Settler:
             results = verdicts.as_results(reduce(DataFrame.unionByName, parts), batch.moment, batch.names)
             since = min(filter(None, sinces), default=None)
             known = exceptions_of(spark, self._settings, results, batch)
-            new = new_verdicts(spark, self._settings, results, known, since, batch)
-            if not new.isEmpty():
+            new, count = new_verdicts(spark, self._settings, results, known, since, batch)
+            if count:
                 told = self._write(spark, new, known, batch)
         self._silence.keep(spark, batch.moment, batch.names)
         if batch.is_due:
@@ -185,9 +183,9 @@ class Settler:
         stays known for as long as the horizon reaches: who answered days late is not found missing a grace later.
         """
         spark = rows.sparkSession
-        asked = [rows, *self._sweeper.keys(spark, batch.moment, batch.is_due)]
         horizon = timedelta(hours=self._settings.stream.nrt_horizon_hours)
-        remembered = remembered_keys(spark, self._settings, batch.moment.at - horizon)
+        remembered = batch.kept.fixed(remembered_keys(spark, self._settings, batch.moment.at - horizon))
+        asked = [rows, *self._sweeper.keys(spark, remembered, batch)]
         awaited = remembered.where("is_unresolved")
         if arrived is not None:
             if clean is not None:  # what looks plain by itself may answer what is open
