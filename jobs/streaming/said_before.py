@@ -13,12 +13,12 @@ from reco_rules.identity import digest
 from reco_rules.vocabulary import KEY
 
 
-def exceptions_of(spark: SparkSession, settings: Settings, results: DataFrame, batch: Batch) -> DataFrame:
-    """The rows of gold/nrt_exceptions on these verdicts' keys at least; held where they are a part of it."""
+def exceptions_of(spark: SparkSession, settings: Settings, keys: DataFrame, batch: Batch) -> DataFrame:
+    """The rows of gold/nrt_exceptions on these keys at least; held where they are a part of it."""
     exceptions = tables.read(spark, settings.table_path("nrt_exceptions")).where(F.col("judged_by").isNotNull())
     if batch.is_large:  # there are more verdicts than exceptions
         return exceptions
-    return batch.kept.fixed(exceptions.join(F.broadcast(results.select(*KEY)), on=list(KEY), how="left_semi"))
+    return batch.kept.fixed(exceptions.join(F.broadcast(keys), on=list(KEY), how="left_semi"))
 
 
 def new_verdicts(
