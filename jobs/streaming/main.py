@@ -38,7 +38,7 @@ from jobs.streaming.settle import Settler
 #: How long a stop waits for the batch in hand, seconds; past it, it is interrupted and comes again at the next start.
 STOP_SECONDS = 60
 _STORES = "org.apache.spark.sql.execution.streaming.state"
-_STATE_STORE = {
+STATE_STORE = {
     "rocksdb": {
         "spark.sql.streaming.stateStore.providerClass": f"{_STORES}.RocksDBStateStoreProvider",
         "spark.sql.streaming.stateStore.rocksdb.changelogCheckpointing.enabled": "true",
@@ -132,7 +132,7 @@ def start_match(
     spark: SparkSession, settings: Settings, *, available_now: bool, settler: Settler | None = None
 ) -> StreamingQuery:
     """Start the query `match`. `settler`: one that goes on from an earlier run of it."""
-    for name, value in _STATE_STORE[settings.stream.state_store].items():
+    for name, value in STATE_STORE[settings.stream.state_store].items():
         spark.conf.set(name, value)
     checkpoint = f"{checkpoint_root(settings)}/match"
     writer = (
