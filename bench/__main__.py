@@ -67,6 +67,7 @@ def _match(
     at_rate = f"publication to verdict at {options.rate:,} events a second and side"
     return {
         f"match, {options.events:,} a side": {name: found.seconds for name, found in caught.items()},
+        "its processor seconds": {name: found.cpu_seconds for name, found in caught.items()},
         "its state, GB": {name: [size / 1e9 for size in found.state_bytes] for name, found in caught.items()},
         **{f"{at_rate}, {n}": {name: [found[n]] for name, found in lags.items()} for n in ("p50", "p95", "p99")},
     }

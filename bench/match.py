@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import polars as pl
+import psutil
 from confluent_kafka import Producer
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -29,9 +30,12 @@ _FIELDS = (
 
 @dataclass
 class Measured:
-    """One contender's rounds: seconds to catch up, and bytes of the state it then held."""
+    """One contender's rounds: seconds to catch up, processor seconds of the JVM (user and system), which other work on
+    the machine changes little, and bytes of the state it then held.
+    """
 
     seconds: list[float]
+    cpu_seconds: list[float]
     state_bytes: list[int]
 
 
@@ -43,23 +47,26 @@ def catch_up(
     produce(told, events, datetime.now(UTC) - timedelta(minutes=30))
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)  # noqa: E731
     start_normalise(spark, told, topic_partitions(told), available_now=True, clock=clock).awaitTermination()
-    found = {name: Measured([], []) for name in (OURS, BARE)}
+    found = {name: Measured([], [], []) for name in (OURS, BARE)}
     for number in range(rounds + 1):
         for name, start in ((OURS, _ours), (BARE, bare)):
             place = scratch / f"{name.replace(' ', '-')}-{number}"
             place.mkdir()
             (place / "silver").symlink_to(Path(told.lake.root) / "silver")
             mine = told.model_copy(update={"lake": Lake(root=str(place)), "stream": _stream(told, place)})
-            started = time.monotonic()
+            started, begun = time.monotonic(), cpu_seconds(spark)
             query = start(spark, mine)
             query.awaitTermination()
-            taken = time.monotonic() - started
+            taken, used = time.monotonic() - started, cpu_seconds(spark) - begun
             rows, size = _state(query)
             print(
-                f"catch up {events:,} round {number} {name}: {taken:.1f} s, state {rows:,} rows {size:,} B", flush=True
+                f"catch up {events:,} round {number} {name}: {taken:.1f} s, {used:.1f} processor seconds, "
+                f"state {rows:,} rows {size:,} B",
+                flush=True,
             )
             if number:  # the first round warms the JVM
                 found[name].seconds.append(taken)
+                found[name].cpu_seconds.append(used)
                 found[name].state_bytes.append(size)
     return found
 
@@ -177,6 +184,14 @@ def _bare_side(spark: SparkSession, settings: Settings, side: Side) -> DataFrame
     records = spark.readStream.format("kafka").options(**source_options(settings, topic)).load()
     parsed = records.select(F.from_json(F.col("value").cast("string"), _FIELDS).alias("event")).select("event.*")
     return parsed.withWatermark("publishedAt", "0 seconds").drop("heartbeat")
+
+
+def cpu_seconds(spark: SparkSession) -> float:
+    """Processor seconds of the session's JVM so far, user and system."""
+    gateway = spark.sparkContext._gateway
+    assert gateway is not None
+    times = psutil.Process(gateway.proc.pid).cpu_times()
+    return float(times.user + times.system)
 
 
 def fresh(settings: Settings, broker: Broker, root: Path, prefix: str) -> Settings:

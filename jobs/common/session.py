@@ -21,7 +21,7 @@ SQL_CONF = {
     "spark.sql.optimizer.windowGroupLimitThreshold": "-1",
     # Per-key aggregates hold objects; they run on rows already sorted by key, so hashing them again only costs.
     "spark.sql.execution.useObjectHashAggregateExec": "false",
-    # HotSpot compiles no method of more bytes; a stage with one runs faster operator by operator, each of them compiled.
+    # HotSpot compiles no longer method (in bytes); a stage that has one runs faster operator by operator, all compiled.
     "spark.sql.codegen.hugeMethodLimit": "8000",
     # What the text of a plan never shows of the options of its sources: by their names, and by what they hold.
     "spark.sql.redaction.options.regex": "(?i)url|secret|password|token|jaas|keystore",

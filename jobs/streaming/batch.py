@@ -10,6 +10,9 @@ from jobs.common import tables
 from jobs.common.kept import Kept
 from jobs.streaming.verdicts import Moment
 
+#: Up to so many keys are sent to every task that looks for their events.
+BROADCAST = 500_000
+
 
 @dataclass(frozen=True)
 class Batch:

@@ -47,7 +47,9 @@ def triggers(spark: SparkSession, settings: Settings) -> DataFrame:
 
 def events_of(batch: DataFrame) -> DataFrame:
     """The key and both events as structs (of `HELD`), from rows of `triggers`; without heartbeats."""
-    lists = batch.selectExpr(*[f"from_json({s.prefix}, 'array<string>') as {s.prefix}" for s in Side])
+    # Before they are taken apart: a condition on what was would do it twice.
+    events = batch.where(" or ".join(f"{s.prefix} is not null" for s in Side))
+    lists = events.selectExpr(*[f"from_json({s.prefix}, 'array<string>') as {s.prefix}" for s in Side])
     parts = {
         s: ", ".join(f"cast(get({s.prefix}, {n}) as {kind}) as {name}" for n, (name, kind) in enumerate(HELD.items()))
         for s in Side
@@ -57,7 +59,7 @@ def events_of(batch: DataFrame) -> DataFrame:
         f"coalesce({', '.join(f'get({s.prefix}, {n})' for s in Side)}) as {key}"
         for n, key in enumerate(("supplier_id", "activity_id"))
     ]
-    return lists.where(" or ".join(f"{s.prefix} is not null" for s in Side)).selectExpr(*keys, *structs)
+    return lists.selectExpr(*keys, *structs)
 
 
 def _condition() -> Column:

@@ -29,34 +29,28 @@ LIFE = [
 ]
 
 
-def unresolved_keys(spark: SparkSession, settings: Settings) -> DataFrame:
-    """The keys that have an exception which is not resolved, with `known_since`."""
-    return _keys(spark, settings, IS_UNRESOLVED).drop("is_unresolved")
-
-
 def remembered_keys(spark: SparkSession, settings: Settings, since: datetime) -> DataFrame:
-    """The keys that have an exception, not resolved or resolved since then: `known_since`, `is_unresolved`."""
-    return _keys(spark, settings, F.expr(IS_UNRESOLVED) | (F.col("resolved_at") >= F.lit(since)))
-
-
-def _keys(spark: SparkSession, settings: Settings, condition: Column | str) -> DataFrame:
-    rows = tables.read(spark, settings.table_path("nrt_exceptions"))
-    by_key = rows.where(condition).where(F.col("activity_id").isNotNull()).groupBy(*KEY)
-    return by_key.agg(
-        F.min("known_since").alias("known_since"), F.bool_or(F.expr(IS_UNRESOLVED)).alias("is_unresolved")
+    """The keys that have an exception, not resolved or resolved since then: `known_since`, `is_unresolved`, and
+    `pending_until`: until when the first that is PENDING pends, null where none is.
+    """
+    rows = tables.read(spark, settings.table_path("nrt_exceptions")).where(F.col("activity_id").isNotNull())
+    lately = rows.where(F.expr(IS_UNRESOLVED) | (F.col("resolved_at") >= F.lit(since)))
+    return lately.groupBy(*KEY).agg(
+        F.min("known_since").alias("known_since"),
+        F.bool_or(F.expr(IS_UNRESOLVED)).alias("is_unresolved"),
+        F.min(F.when(F.col("state") == "PENDING", F.col("pending_until"))).alias("pending_until"),
     )
 
 
 def changed_exceptions(
     existing: DataFrame, results: DataFrame, at: datetime, held_by: Callable[[Column], Column]
 ) -> DataFrame:
-    """The exceptions that these verdicts (one a key) judge, all columns of the table and `is_changed`.
+    """The exceptions that these verdicts (one a key) judge, all columns of the table, `is_changed` and `is_known`.
 
     `existing`: rows of gold/nrt_exceptions. A break in the verdict lives in the verdict's state; one of the same key
     that is not in the verdict is resolved; one that comes back after that is opened again, with its first days kept.
     `held_by`: from when it is known since, the FEED_SILENT exception that explains it, or null.
     """
-    keys = results.select(*KEY, F.col("result_id").alias("by"), said().alias("said"))
     one = F.explode("breaks").alias("one")
     told = [F.col(name).alias(f"new_{name}") for name in ("pending_until", "known_since")]
     broken = results.where(F.size("breaks") > 0).select(
@@ -72,8 +66,12 @@ def changed_exceptions(
         "new_known_since",
         *[F.col(f"one.{name}").alias(f"new_{name}") for name in _JUDGED],
     )
-    known = existing.join(keys, on=list(KEY), how="inner").select(
-        *_BREAK, *LIFE, "result_id", "judged_by", "by", "said"
+    # What a verdict says is hashed after the join: most have no exception.
+    heard = results.drop(*LIFE, "anomaly_type", "judged_by").withColumnRenamed("result_id", "by")
+    known = (
+        existing.select(*_BREAK, *LIFE, "result_id", "judged_by", F.lit(True).alias("is_known"))
+        .join(heard, on=list(KEY), how="inner")
+        .select(*_BREAK, *LIFE, "result_id", "judged_by", "is_known", "by", said().alias("said"))
     )
     both = known.join(now, on=_BREAK, how="full_outer").withColumns(
         {name: F.coalesce(name, f"new_{name}") for name in ("by", "said")}
@@ -90,6 +88,7 @@ def changed_exceptions(
         F.when(same, F.col("result_id")).otherwise(F.col("by")).alias("result_id"),
         F.col("said").alias("judged_by"),
         (~same).alias("is_changed"),
+        F.coalesce("is_known", F.lit(False)).alias("is_known"),
     )
 
 
@@ -127,16 +126,25 @@ def keep_exceptions(
     """
     path = settings.table_path("nrt_exceptions")
     known = tables.read(spark, path) if existing is None else existing
-    judged = changed_exceptions(known, results, at, held_by).localCheckpoint()
-    merge(spark, path, tables.conformed(judged, "nrt_exceptions"))
+    judged = changed_exceptions(known, results, at, held_by).localCheckpoint(eager=False)
+    oldest, replaces = judged.agg(F.min("first_seen_at"), F.bool_or("is_known")).collect()[0]
+    rows = tables.conformed(judged, "nrt_exceptions")
+    if replaces:
+        _merge(spark, path, rows, oldest)
+    elif oldest is not None:
+        # None of them is in the table, by the table itself: a MERGE would look for them again, in several jobs.
+        rows.write.format("delta").mode("append").save(path)
     return tables.conformed(judged.where("is_changed"), "nrt_exceptions")
 
 
 def merge(spark: SparkSession, path: str, rows: DataFrame) -> None:
     """Put these rows, one an exception, in the place of those that gold/nrt_exceptions has; held rows."""
     oldest = rows.agg(F.min("first_seen_at")).collect()[0][0]
-    if oldest is None:
-        return
+    if oldest is not None:
+        _merge(spark, path, rows, oldest)
+
+
+def _merge(spark: SparkSession, path: str, rows: DataFrame, oldest: datetime) -> None:
     rows.createOrReplaceTempView("changed_nrt_exceptions")
     # An exception keeps its first day, so older files need not be looked into.
     since = f"TIMESTAMP '{oldest.astimezone(UTC).isoformat(sep=' ', timespec='microseconds')}'"

@@ -13,12 +13,12 @@ from reco_rules.identity import digest
 from reco_rules.vocabulary import KEY
 
 
-def exceptions_of(spark: SparkSession, settings: Settings, results: DataFrame, batch: Batch) -> DataFrame:
-    """The rows of gold/nrt_exceptions on these verdicts' keys at least; held where they are a part of it."""
+def exceptions_of(spark: SparkSession, settings: Settings, keys: DataFrame, batch: Batch) -> DataFrame:
+    """The rows of gold/nrt_exceptions on these keys at least; held where they are a part of it."""
     exceptions = tables.read(spark, settings.table_path("nrt_exceptions")).where(F.col("judged_by").isNotNull())
     if batch.is_large:  # there are more verdicts than exceptions
         return exceptions
-    return batch.kept.fixed(exceptions.join(F.broadcast(results.select(*KEY)), on=list(KEY), how="left_semi"))
+    return batch.kept.fixed(exceptions.join(F.broadcast(keys), on=list(KEY), how="left_semi"))
 
 
 def new_verdicts(
@@ -28,8 +28,9 @@ def new_verdicts(
     exceptions: DataFrame,
     since: datetime | None,
     batch: Batch,
-) -> DataFrame:
-    """Those of `results` that are not their key's last verdict already, held; all columns of gold/nrt_results.
+) -> tuple[DataFrame, int]:
+    """Those of `results` that are not their key's last verdict already, held, and how many they are; all columns of
+    gold/nrt_results.
 
     `exceptions`: of `exceptions_of`; they remember what their key was told last. Of any other key the table is asked,
     where the same verdict can only have a newest event that was published `since` then: redeliveries have moved it
@@ -45,12 +46,14 @@ def new_verdicts(
     # Without a new event, only other rates or policies bring a break back.
     may_be_again = F.col("last_said").isNotNull() & (F.col("was_resolved") | F.lit(batch.judges_anew))
     breaks = may_be_again & (F.size("breaks") > 0)
-    first = new.agg(F.min(F.when(breaks, F.col("published_at")))).collect()[0][0]
+    first, count = new.agg(F.min(F.when(breaks, F.col("published_at"))), F.count(F.lit(1))).collect()[0]
     again = _mark_given(spark, settings, new, first, "is_given_too")
     name = digest(F.col("result_id"), F.array_join("ended", " "))
     is_again = F.col("last_said").isNotNull() & (F.col("is_given") | F.col("is_given_too"))
     named = again.withColumn("result_id", F.when(is_again, name).otherwise(F.col("result_id")))
-    return batch.kept.fixed(tables.conformed(named, "nrt_results"))
+    rows = tables.conformed(named, "nrt_results")
+    # Where the table was not asked again they follow from held rows alone.
+    return rows if first is None else batch.kept.fixed(rows), count
 
 
 def _last_told(exceptions: DataFrame) -> DataFrame:

@@ -1,10 +1,11 @@
 """One micro-batch of `match`: what the join gave calls for verdicts; they are written, then exceptions, then told."""
 
+from collections.abc import Sequence
 from contextlib import nullcontext
 from datetime import UTC, date, datetime, timedelta
 from functools import reduce
 
-from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
 
 from jobs.common import tables
@@ -15,11 +16,12 @@ from jobs.common.session import quick_plans
 from jobs.common.settings import Settings
 from jobs.streaming import observe, verdicts
 from jobs.streaming.arrivals import Arrivals
-from jobs.streaming.batch import Batch, batch_moment, has_dropped
+from jobs.streaming.batch import BROADCAST, Batch, batch_moment, has_dropped
 from jobs.streaming.hourly import HourlySummary
 from jobs.streaming.in_force import References
 from jobs.streaming.match import events_of
 from jobs.streaming.nrt_exceptions import keep_exceptions, remembered_keys
+from jobs.streaming.plain import plain_pairs, published
 from jobs.streaming.results import tell
 from jobs.streaming.said_before import exceptions_of, new_verdicts
 from jobs.streaming.silence import Silence
@@ -31,8 +33,6 @@ log = get_logger(__name__)
 
 #: Up to so many rows a batch's plans are interpreted: they hold its times, and would be compiled for it alone.
 FEW = 20_000
-#: Up to so many keys are sent to every task that looks for their events.
-_BROADCAST = 500_000
 
 
 class Settler:
@@ -62,7 +62,7 @@ class Settler:
         query = str(spark.sparkContext.getLocalProperty("sql.streaming.queryId"))
         with Kept() as kept:
             events = kept.fixed(events_of(rows))
-            count = events.count()
+            count, *days = _one(events.agg(F.count(F.lit(1)), *[_dates_of_pairs(side) for side in Side]))
             with nullcontext() if count > FEW else quick_plans(spark):
                 watermark, at = batch_moment(spark, self._checkpoint, batch_id)
                 watermark = max(watermark, self._reached)
@@ -72,11 +72,12 @@ class Settler:
                 if is_new or is_due or self._silence.is_due(watermark):
                     moment = Moment(watermark, at, self._references.policies(spark), versions)
                     anew = self._sweeper.judges_anew(versions)
-                    self._settle(events, Batch(query, batch_id, moment, count > FEW, is_due, anew, kept))
+                    batch = Batch(query, batch_id, moment, count > FEW, is_due, anew, kept)
+                    self._settle(events, [day for each in days for day in each], batch)
         self._attempted = batch_id
         self._summary.keep(spark, at)
 
-    def _settle(self, events: DataFrame, batch: Batch) -> None:
+    def _settle(self, events: DataFrame, days: Sequence[date], batch: Batch) -> None:
         spark, kept = events.sparkSession, batch.kept
         arrived = self._arrivals.keys(spark)
         self._silence.look(spark, arrived, batch.moment)
@@ -85,25 +86,31 @@ class Settler:
         if is_after_failure and self._finish_last(spark, batch):
             self._silence.keep(spark, batch.moment, batch.names)
             return  # what was found besides, the next batch finds, for nothing was noted as done
-        clean, others = None, events.select(*KEY, _published().alias("known_since"))
-        if batch.is_large:
-            clean, others = self._clean_pairs(events, batch)
-        asked = kept.fixed(self._asked(others, clean, arrived, batch))
-        first, keys = asked.agg(F.min("known_since"), F.count(F.lit(1))).collect()[0]
-        few_asked = F.broadcast(asked) if keys <= _BROADCAST else asked
-        parts = [] if clean is None else [clean.join(few_asked, on=list(KEY), how="left_anti")]
-        sinces = [_since(part, batch) for part in parts]
+        pairs, others = None, events.select(*KEY, published().alias("known_since"))
+        if days:  # there are pairs
+            rates = self._references.rates(spark, days)
+            pairs, others = plain_pairs(spark, self._settings, events, rates, batch)
+        asked = kept.fixed(self._asked(others, pairs, arrived, batch))
+        first, keys, since = _counted(asked, pairs, batch)
+        clean, broken = [], []
         if keys:
-            facts, rates = self._judged(few_asked, first, batch)
-            parts.append(verdicts.with_breaks(facts, batch.moment, rates))
-            sinces.append(_since(facts, batch))
+            few = F.broadcast(asked) if keys <= BROADCAST else asked
+            facts, rates = self._judged(few, first, batch)
+            broken.append(facts)
+            since = min(filter(None, (since, _one(_since(facts, batch))["at"])), default=None)
+            pairs = None if pairs is None else pairs.join(few, on=list(KEY), how="left_anti")
+        if pairs is not None:
+            is_clean = F.size("anomaly_types") == 0
+            clean.append(pairs.where(is_clean).withColumn("breaks", verdicts.no_breaks()))
+            broken.append(pairs.where(~is_clean))
         told: dict[str, object] = {"verdicts": 0}
-        if parts:
-            results = verdicts.as_results(reduce(DataFrame.unionByName, parts), batch.moment, batch.names)
-            since = min(filter(None, sinces), default=None)
-            known = exceptions_of(spark, self._settings, results, batch)
-            new = new_verdicts(spark, self._settings, results, known, since, batch)
-            if not new.isEmpty():
+        if broken:
+            judged = verdicts.with_breaks(reduce(DataFrame.unionByName, broken), batch.moment, rates)
+            results = verdicts.as_results(reduce(DataFrame.unionByName, [*clean, judged]), batch.moment, batch.names)
+            keys_of = [frame.select(*KEY) for frame in (*clean, *broken)]
+            known = exceptions_of(spark, self._settings, reduce(DataFrame.unionByName, keys_of), batch)
+            new, count = new_verdicts(spark, self._settings, results, known, since, batch)
+            if count:
                 told = self._write(spark, new, known, batch)
         self._silence.keep(spark, batch.moment, batch.names)
         if batch.is_due:
@@ -146,25 +153,6 @@ class Settler:
         writer = writer.option("txnAppId", f"nrt_results-{batch.query}").option("txnVersion", batch.number)
         writer.save(self._settings.table_path("nrt_results"))
 
-    def _clean_pairs(self, rows: DataFrame, batch: Batch) -> tuple[DataFrame, DataFrame]:
-        """Verdicts on plain pairs that have no break, of a large batch most of all there is; and all other rows.
-
-        Plain is a pair of two first versions, none of which was there before, whose key has nothing else in the batch.
-        """
-        twice = rows.groupBy(*KEY).count().where(F.col("count") > 1).select(*KEY, F.lit(True).alias("is_twice"))
-        marked = rows.join(F.broadcast(twice), on=list(KEY), how="left")
-        first = (F.col("agoda.version") == 1) & (F.col("supplier.version") == 1)
-        # Up to the watermark all is read: what was published later comes with this batch.
-        is_new = _published() > F.lit(batch.moment.watermark)
-        is_plain = F.coalesce(first & is_new, F.lit(False)) & F.col("is_twice").isNull()
-        rates = self._references.rates(rows.sparkSession, _dates(rows))
-        plain = verdicts.sides_of_pair(marked.where(is_plain).drop("is_twice"))
-        judged = batch.kept.fixed(verdicts.judged(plain, batch.moment, rates))
-        is_clean = F.size("anomaly_types") == 0
-        others = marked.where(~is_plain).select(*KEY, _published().alias("known_since"))
-        broken = judged.where(~is_clean).select(*KEY, "known_since")
-        return judged.where(is_clean).withColumn("breaks", verdicts.no_breaks()), others.unionByName(broken)
-
     def _judged(self, keys: DataFrame, first: datetime, batch: Batch) -> tuple[DataFrame, DataFrame]:
         """The rules' word on keys by all that is known of them, held; and the rates."""
         spark, kept = keys.sparkSession, batch.kept
@@ -185,9 +173,9 @@ class Settler:
         stays known for as long as the horizon reaches: who answered days late is not found missing a grace later.
         """
         spark = rows.sparkSession
-        asked = [rows, *self._sweeper.keys(spark, batch.moment, batch.is_due)]
         horizon = timedelta(hours=self._settings.stream.nrt_horizon_hours)
-        remembered = remembered_keys(spark, self._settings, batch.moment.at - horizon)
+        remembered = batch.kept.fixed(remembered_keys(spark, self._settings, batch.moment.at - horizon))
+        asked = [rows, *self._sweeper.keys(spark, remembered, batch)]
         awaited = remembered.where("is_unresolved")
         if arrived is not None:
             if clean is not None:  # what looks plain by itself may answer what is open
@@ -199,24 +187,33 @@ class Settler:
         return both.select(*KEY, F.least("called_at", "known_since").alias("known_since"))
 
 
-def _since(facts: DataFrame, batch: Batch) -> datetime | None:
-    """No verdict that is not a break can have been given before; of a query's first batch, no verdict at all."""
+def _counted(asked: DataFrame, pairs: DataFrame | None, batch: Batch) -> tuple[datetime, int, datetime | None]:
+    """Since when the first of the keys is known, how many they are, and `_since` of the pairs; in one job."""
+    keys = asked.agg(F.min("known_since").alias("at"), F.count(F.lit(1)).alias("keys"))
+    if pairs is None:
+        first, count = _one(keys)
+        return first, count, None
+    both = keys.unionByName(_since(pairs, batch).withColumn("keys", F.lit(None))).collect()
+    told = {row["keys"] is None: row for row in both}
+    return told[False]["at"], told[False]["keys"], told[True]["at"]
+
+
+def _since(facts: DataFrame, batch: Batch) -> DataFrame:
+    """One row, `at`: no verdict that is not a break can have been given before; of a query's first batch, none."""
     asked = facts if batch.number == 0 else facts.where(F.size("anomaly_types") == 0)
-    since: datetime | None = asked.agg(F.min("not_before")).collect()[0][0]
-    return since
+    return asked.agg(F.min("not_before").alias("at"))
+
+
+def _one(frame: DataFrame) -> Row:
+    return frame.collect()[0]
+
+
+def _dates_of_pairs(side: Side) -> Column:
+    is_pair = reduce(Column.__and__, [F.col(one.prefix).isNotNull() for one in Side])
+    return F.collect_set(F.when(is_pair, F.to_date(f"{side.prefix}.eventTime")))
 
 
 def _days(events: DataFrame, is_old: Column) -> tuple[list[date], list[date]]:
     """The events' dates, and those of the old ones."""
     day = F.col("event_date")
     return events.agg(F.collect_set(day), F.collect_set(F.when(is_old, day))).collect()[0]
-
-
-def _dates(rows: DataFrame) -> list[date]:
-    dates = F.explode(F.array_compact(F.array(*[F.to_date(f"{s.prefix}.eventTime") for s in Side]))).alias("day")
-    return [row["day"] for row in rows.select(dates).distinct().collect()]
-
-
-def _published() -> Column:
-    """When the first of a row's events was published."""
-    return F.least(*[F.col(side.prefix)["publishedAt"] for side in Side])

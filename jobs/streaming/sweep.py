@@ -6,9 +6,11 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from jobs.common import tables
+from jobs.common.kept import Kept
 from jobs.common.settings import Settings
+from jobs.streaming.batch import BROADCAST, Batch
 from jobs.streaming.groups import only_mine
-from jobs.streaming.nrt_exceptions import unresolved_keys
+from jobs.streaming.match import LONGEST_GRACE
 from jobs.streaming.verdicts import Moment
 from reco_rules.latest import VERSION_ORDER
 from reco_rules.vocabulary import KEY, Mode
@@ -38,19 +40,18 @@ class Sweeper:
         """Whether the last batch of this process, if there was one, judged by other policies or rates."""
         return references != self._references
 
-    def keys(self, spark: SparkSession, moment: Moment, is_due: bool) -> list[DataFrame]:
-        """Keys to judge anew, with `known_since`.
+    def keys(self, spark: SparkSession, remembered: DataFrame, batch: Batch) -> list[DataFrame]:
+        """Keys to judge anew, with `known_since`. `remembered`: what `remembered_keys` gives.
 
         What is pending past its time; all exceptions that are not resolved, where they were last judged by other
         policies or rates, or by another process; and, on a sweep, what silver has that no verdict knows.
         """
-        rows = tables.read(spark, self._settings.table_path("nrt_exceptions"))
-        if self.judges_anew(moment.references):
-            found = [unresolved_keys(spark, self._settings)]
+        if self.judges_anew(batch.moment.references):
+            found = [remembered.where("is_unresolved")]
         else:
-            found = [rows.where((F.col("state") == "PENDING") & (F.col("pending_until") <= F.lit(moment.watermark)))]
-        if is_due:
-            found.append(self._forgotten(spark, moment))
+            found = [remembered.where(F.col("pending_until") <= F.lit(batch.moment.watermark))]
+        if batch.is_due:
+            found += self._forgotten(spark, batch.moment, batch.kept)
         return [frame.select(*KEY, "known_since") for frame in found]
 
     def done(self, moment: Moment, was_due: bool) -> None:
@@ -59,28 +60,37 @@ class Sweeper:
             self._swept_at, self._watermark = moment.at, moment.watermark
         self._references = moment.references
 
-    def _forgotten(self, spark: SparkSession, moment: Moment) -> DataFrame:
-        """Near-real-time keys with an event that no verdict knows, its grace ended since the last sweep."""
+    def _forgotten(self, spark: SparkSession, moment: Moment, kept: Kept) -> list[DataFrame]:
+        """Near-real-time keys with an event that no verdict knows, its grace ended since the last sweep; if any."""
         horizon = moment.watermark - timedelta(hours=self._settings.stream.nrt_horizon_hours)
         since = max(self._watermark, horizon) if self._watermark else horizon
         silver = only_mine(self._settings, tables.read(spark, self._settings.table_path("activity")))
         ends = deadline(F.col("kafka_time"), F.col("grace_seconds"))
         is_due = (F.col("mode") == Mode.NRT_HOURLY.value) & (ends > F.lit(since)) & (ends <= F.lit(moment.watermark))
         recent = silver.where(F.col("kafka_time") >= F.lit(horizon))
-        events = recent.groupBy(*KEY, "source", *VERSION_ORDER).agg(
-            F.min("kafka_time").alias("published"), F.min(F.when(is_due, F.col("kafka_time"))).alias("called_at")
-        )
-        due = events.groupBy(*KEY).agg(
-            F.min("called_at").alias("known_since"),
-            F.max("published").alias("newest"),
-            F.count(F.lit(1)).alias("events"),
+        # No grace is longer, so files of any other time need not be read for these.
+        is_near = F.col("kafka_time").between(F.lit(since - timedelta(seconds=LONGEST_GRACE)), F.lit(moment.watermark))
+        due = kept.fixed(recent.where(is_near & is_due).groupBy(*KEY).agg(F.min("kafka_time").alias("known_since")))
+        count = due.count()
+        if not count:
+            return []
+        few = F.broadcast(due) if count <= BROADCAST else due
+        first = recent.join(few, on=list(KEY), how="inner").groupBy(*KEY, "known_since", "source", *VERSION_ORDER)
+        events = first.agg(F.min("kafka_time").alias("published"))
+        counted = events.groupBy(*KEY, "known_since").agg(
+            F.max("published").alias("newest"), F.count(F.lit(1)).alias("events")
         )
         results = tables.read(spark, self._settings.table_path("nrt_results"))
-        given = results.where(F.col("published_at") >= F.lit(horizon)).groupBy(*KEY)
-        known = given.agg(
-            F.max(F.col("agoda_events") + F.col("supplier_events")).alias("known"), F.max("published_at").alias("until")
+        given = results.where(F.col("published_at") >= F.lit(horizon))
+        known = (
+            given.join(few.select(*KEY), on=list(KEY), how="left_semi")
+            .groupBy(*KEY)
+            .agg(
+                F.max(F.col("agoda_events") + F.col("supplier_events")).alias("known"),
+                F.max("published_at").alias("until"),
+            )
         )
-        both = due.where(F.col("known_since").isNotNull()).join(known, on=list(KEY), how="left")
+        both = counted.join(known, on=list(KEY), how="left")
         # A verdict may have counted events from before the horizon: its newest tells what it cannot know.
         is_newer = F.col("newest") > F.col("until")
-        return both.where(F.col("known").isNull() | is_newer | (F.col("events") > F.col("known")))
+        return [both.where(F.col("known").isNull() | is_newer | (F.col("events") > F.col("known")))]

@@ -22,3 +22,10 @@ def test_fixed_rows_outlast_what_is_written_to_their_table(
         new.write.format("delta").mode("append").save(path)
         assert sorted(row.id for row in new.collect()) == [3, 4]
     assert spark.read.format("delta").load(path).count() == 5
+
+
+def test_what_is_fixed_is_held_as_it_is(spark: SparkSession) -> None:
+    with Kept() as kept:
+        level = kept.fixed(spark.range(5))._jdf.queryExecution().logical().rdd().getStorageLevel()
+        assert level.deserialized(), "else each reading puts every row through Java's serialization"
+        assert level.useDisk()

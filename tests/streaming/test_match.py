@@ -218,6 +218,13 @@ def test_status_is_told_without_a_jvm(told: Told) -> None:
     assert normalised["watermark"] is None
 
 
+def test_a_plain_pair_is_judged_without_a_look_at_all_of_silver(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(settle.Settler, "_judged")
+    told.stream.take(*both("plain", 900), *both("paid", 900, status="PAID"), *beats(900.5))
+    assert [told.stream.outcomes("plain"), told.stream.outcomes("paid")] == [["MATCHED"], ["MISMATCHED"]]
+    assert told.stream.exceptions("plain", "paid") == {("paid", "STATUS_MISMATCH"): "OPEN"}
+
+
 def test_what_is_told_can_be_told_apart(told: Told) -> None:
     stream = told.stream
     kinds: dict[str, list[dict[str, Any]]] = {"VERDICT": [], "EXCEPTION": []}
