@@ -1,7 +1,7 @@
 """A handful of rows from the driver as a DataFrame that needs no Python worker."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
@@ -21,6 +21,15 @@ def local_rows(spark: SparkSession, rows: Sequence[Sequence[Any]], schema: Struc
     assert isinstance(kind, StructType)
     read = F.from_json(F.lit(as_json(rows, kind)), ArrayType(kind), {"mode": "FAILFAST"})
     return spark.sql("SELECT 1 AS one").select(F.inline(read))
+
+
+def with_constants(frame: DataFrame, values: Mapping[str, Any]) -> DataFrame:
+    """Add constants as columns, in the place of those that have their names.
+
+    As literals they would stand in the code of the plan, which is then compiled anew for each other value.
+    """
+    one = F.struct(*[F.lit(value).alias(name) for name, value in values.items()])
+    return frame.drop(*values).select("*", F.inline(F.array(one)))
 
 
 def as_json(rows: Sequence[Sequence[Any]], kind: StructType) -> str:

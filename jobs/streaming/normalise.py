@@ -14,6 +14,7 @@ from jobs.common.currencies import minor_units
 from jobs.common.formats.mapping import Formats
 from jobs.common.kafka import source_options, spark_options
 from jobs.common.kept import Kept
+from jobs.common.local_rows import with_constants
 from jobs.common.log import get_logger
 from jobs.common.settings import Settings
 from jobs.streaming import observe
@@ -78,10 +79,8 @@ class Normaliser:
         source = F.when(F.col("topic") == self._settings.topics.agoda_raw, F.lit(Side.AGODA.value)).otherwise(
             F.lit(Side.SUPPLIER.value)
         )
-        # A literal would be written into the code of the plan, which is then compiled anew for every batch.
-        pinned = F.inline(F.array(F.struct(F.lit(pins.clock).alias("ingested_at"))))
         clock = F.col("ingested_at")
-        raw = batch.select("*", pinned).select(
+        raw = with_constants(batch, {"ingested_at": pins.clock}).select(
             source.alias("source"),
             *["topic", "partition", "offset"],
             F.col("timestamp").alias("kafka_time"),

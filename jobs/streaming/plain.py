@@ -4,6 +4,7 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from jobs.common import tables
+from jobs.common.local_rows import with_constants
 from jobs.common.settings import Settings
 from jobs.streaming import verdicts
 from jobs.streaming.batch import Batch
@@ -21,12 +22,13 @@ def plain_pairs(
     looks delayed may have been sent before. What was sent again by both sides, after the join let go of the first, is
     found by the sweeper.
     """
-    marked = rows.join(F.broadcast(_several(spark, settings, rows, batch)), on=list(KEY), how="left")
+    several = rows.join(F.broadcast(_several(spark, settings, rows, batch)), on=list(KEY), how="left")
+    marked = with_constants(several, {"watermark": batch.moment.watermark})
     first = (F.col("agoda.version") == 1) & (F.col("supplier.version") == 1)
     # Up to the watermark all is read: what was published later comes with this batch.
-    is_new = published() > F.lit(batch.moment.watermark)
+    is_new = published() > F.col("watermark")
     is_plain = F.coalesce(first & is_new, F.lit(False)) & F.col("is_several").isNull()
-    plain = verdicts.sides_of_pair(marked.where(is_plain).drop("is_several"))
+    plain = verdicts.sides_of_pair(marked.where(is_plain).drop("is_several", "watermark"))
     judged = batch.kept.fixed(verdicts.judged(plain, batch.moment, rates))
     is_sided = F.arrays_overlap("anomaly_types", F.array(*[F.lit(kind.value) for kind in ONE_SIDED]))
     others = marked.where(~is_plain).select(*KEY, published().alias("known_since"))

@@ -9,6 +9,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import ArrayType
 
 from jobs.common import tables
+from jobs.common.local_rows import with_constants
 from jobs.common.settings import Settings
 from jobs.streaming.in_force import InForce
 from jobs.streaming.parse import MAX_FUTURE_SECONDS
@@ -133,11 +134,11 @@ def with_breaks(facts: DataFrame, moment: Moment, rates: DataFrame) -> DataFrame
     dated = facts.withColumn("reco_date", F.col("fx_date"))
     parts = {
         "anomaly_type": F.col("anomaly_type"),
-        "state": state(F.col("anomaly_type"), F.col("pending_until"), F.lit(moment.watermark)),
+        "state": state(F.col("anomaly_type"), F.col("pending_until"), F.col("watermark")),
         **{name: F.col(name) for name in ("severity", "amount_at_risk_usd", "explanation")},
     }
     broken = dated.where(F.size("anomaly_types") > 0)
-    pending = broken.select(*KEY, "pending_until")
+    pending = with_constants(broken.select(*KEY, "pending_until"), {"watermark": moment.watermark})
     found = anomalies_of(broken, F.broadcast(rates)).join(pending, on=list(KEY), how="inner")
     one = F.struct(*[value.alias(name) for name, value in parts.items()])
     listed = found.groupBy(*KEY).agg(F.sort_array(F.collect_list(one)).alias("breaks"))
@@ -155,16 +156,9 @@ def as_results(facts: DataFrame, moment: Moment, names: Mapping[str, object]) ->
 
     `facts`: judged rows with `breaks`. `names`: query_id and batch_id.
     """
-    at = F.lit(moment.at)
-    computed = {
-        "policy_version": F.lit(moment.policies.version),
-        "watermark": F.lit(moment.watermark),
-        "verdict_at": at,
-        "verdict_date": F.to_date(at),
-        "verdict_hour": F.hour(at),
-        **{name: F.lit(value) for name, value in names.items()},
-    }
-    named = facts.withColumns(computed)
+    of_batch = {"policy_version": moment.policies.version, "watermark": moment.watermark, "verdict_at": moment.at}
+    dated = {"verdict_date": F.to_date("verdict_at"), "verdict_hour": F.hour("verdict_at")}
+    named = with_constants(facts, {**of_batch, **names}).withColumns(dated)
     rows = tables.conformed(named.withColumn("result_id", F.lit(None)), "nrt_results")
     return rows.withColumn("result_id", said())
 
