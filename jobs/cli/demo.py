@@ -133,7 +133,8 @@ def _run(
         truth = home / "truth.json"
         told = _send(steps, settings, workload, truth, given, console, match)
         with steps.step(f"Close of {len(dates)} days"):
-            steps.spark("daily", "daily", *(part for day in dates for part in ("--date", f"{day}")), *given)
+            # As a user's command, whose engine is what fits this machine.
+            steps.child("daily", "jobs.cli.main", "daily", *(p for day in dates for p in ("--date", f"{day}")), *given)
         with steps.step("Found beside planted"):
             report = demo_report.build(settings, truth, dates)
             report["ways"], report["no_outbox"] = demo_road.build(settings, told, truth, dates), told["why"]
