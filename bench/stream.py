@@ -1,4 +1,8 @@
-"""Normalise against a bare Kafka → Delta append of parsed rows, from one broker."""
+"""Normalise against a bare Kafka → Delta append of parsed rows, from one broker.
+
+Between the two stands what merely writes: the same tables and messages as normalise from the same records, without a
+rule, a check, a policy or a count. It tells how much of the distance are the outputs that the contract asks for.
+"""
 
 import json
 import time
@@ -7,12 +11,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from confluent_kafka import Producer
-from pyspark.sql import SparkSession
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from bench.data import DAY
 from jobs.cli.broker import Broker
-from jobs.common.kafka import create_topics, topic_partitions
+from jobs.common.kafka import create_topics, spark_options, topic_partitions
 from jobs.common.settings import Lake, Settings
 from jobs.streaming.main import start_normalise
 from jobs.streaming.normalise import raw_stream
@@ -43,14 +47,16 @@ def produce(broker: Broker, settings: Settings, activities: int) -> None:
 
 def rounds(spark: SparkSession, settings: Settings, scratch: Path, count: int) -> dict[str, list[float]]:
     """Seconds of each round, the two in turn; every round with a new lake and checkpoint."""
-    seconds: dict[str, list[float]] = {"reco normalise": [], "bare Kafka to Delta": []}
+    contenders = {"reco normalise": _ours, "bare Kafka to Delta": _bare, "its outputs without its rules": _outputs}
+    seconds: dict[str, list[float]] = {name: [] for name in contenders}
     for number in range(count + 1):
-        for name, run in (("reco normalise", _ours), ("bare Kafka to Delta", _bare)):
+        for name, run in contenders.items():
             place = scratch / f"{name.replace(' ', '-')}-{number}"
             started = time.monotonic()
             run(spark, Settings(lake=Lake(root=str(place)), kafka=settings.kafka, spark=settings.spark))
             if number:  # the first round warms the JVM
                 seconds[name].append(time.monotonic() - started)
+            print(f"normalise round {number} {name}: {time.monotonic() - started:.1f} s", flush=True)
     return seconds
 
 
@@ -66,3 +72,28 @@ def _bare(spark: SparkSession, settings: Settings) -> None:
     rows = parsed.select("topic", "partition", "offset", "timestamp", "event.*")
     query = rows.writeStream.format("delta").option("checkpointLocation", f"{settings.lake.root}/_checkpoint")
     query.trigger(availableNow=True).start(f"{settings.lake.root}/events").awaitTermination()
+
+
+def _outputs(spark: SparkSession, settings: Settings) -> None:
+    names = [field.split()[0] for field in _FIELDS.split(", ")]
+
+    def write(batch: DataFrame, _: int) -> None:
+        event = F.from_json(F.col("value").cast("string"), _FIELDS)
+        rows = batch.withColumn("event", event).withColumn("ingested_at", F.current_timestamp()).persist()
+        raw = ["topic", "partition", "offset", "timestamp", "key", "value", "headers", "ingested_at"]
+        rows.select(*raw).write.format("delta").mode("append").save(f"{settings.lake.root}/raw")
+        at = F.col("event.eventTime")
+        dated = rows.withColumn("event_date", F.to_date(at)).withColumn("event_hour", F.hour(at))
+        kept = ["event.*", "timestamp", "topic", "partition", "offset", "ingested_at", "event_date", "event_hour"]
+        dated.select(*kept).write.format("delta").mode("append").save(f"{settings.lake.root}/events")
+        topics = F.when(F.col("topic") == settings.topics.agoda_raw, F.lit(settings.topics.agoda_canonical)).otherwise(
+            F.lit(settings.topics.supplier_canonical)
+        )
+        told = F.to_json(F.struct(*[F.col(f"event.{name}").alias(name) for name in names], "ingested_at"))
+        messages = rows.select(topics.alias("topic"), "key", told.alias("value"))
+        messages.write.format("kafka").options(**spark_options(settings)).save()
+        rows.unpersist()
+
+    query = raw_stream(spark, settings).writeStream.foreachBatch(write)
+    query = query.option("checkpointLocation", f"{settings.lake.root}/_checkpoint").trigger(availableNow=True)
+    query.start().awaitTermination()

@@ -45,6 +45,20 @@ def spark_options(settings: Settings) -> dict[str, str]:
     return {f"kafka.{key}": value for key, value in options.items()}
 
 
+def sink_options(settings: Settings) -> dict[str, str]:
+    """The same for what a stream writes: thousands of messages at a time, in batches of their kind.
+
+    With the client's batches of 16 KiB the broker is asked thousands of times for a second's worth of messages.
+    """
+    return {
+        "kafka.batch.size": str(512 * 1024),
+        "kafka.linger.ms": "5",
+        "kafka.buffer.memory": str(64 * 1024 * 1024),
+        "kafka.compression.type": "lz4",
+        **spark_options(settings),
+    }
+
+
 def source_options(settings: Settings, *topics: str) -> dict[str, str]:
     """Options of a stream that reads the topics from their beginning; a gap in the offsets fails the query."""
     return {

@@ -23,6 +23,11 @@ SQL_CONF = {
     "spark.sql.execution.useObjectHashAggregateExec": "false",
     # HotSpot compiles no longer method (in bytes); a stage that has one runs faster operator by operator, all compiled.
     "spark.sql.codegen.hugeMethodLimit": "8000",
+    # No join of ours prunes partitions: what is read of a table is said where it is read. To look for one, each key of
+    # a join is written out down to the columns of its table, and those of a parsed record take minutes.
+    "spark.sql.optimizer.dynamicPartitionPruning.enabled": "false",
+    # Without, all rows are sorted by the partition that they go to, which is one or few: a day, or an hour or two.
+    "spark.sql.maxConcurrentOutputFileWriters": "4",
     # What the text of a plan never shows of the options of its sources: by their names, and by what they hold.
     "spark.sql.redaction.options.regex": "(?i)url|secret|password|token|jaas|keystore",
     "spark.sql.redaction.string.regex": r'(?<=password=")(?:[^"\\]|\\.)*|-----BEGIN [A-Z ]*PRIVATE KEY-----[^-]*',

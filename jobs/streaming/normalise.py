@@ -12,7 +12,7 @@ from pyspark.sql import functions as F
 from jobs.common import tables
 from jobs.common.currencies import minor_units
 from jobs.common.formats.mapping import Formats
-from jobs.common.kafka import source_options, spark_options
+from jobs.common.kafka import sink_options, source_options
 from jobs.common.kept import Kept
 from jobs.common.local_rows import with_constants
 from jobs.common.log import get_logger
@@ -113,7 +113,7 @@ class Normaliser:
             self._append("quarantine", rows.where(F.col("kind") == "QUARANTINE"), note)
         if counts.get("EVENT") or counts.get("HEARTBEAT"):
             routed = messages(rows, self._settings.topics, self._partitions)
-            routed.write.format("kafka").options(**spark_options(self._settings)).save()
+            routed.write.format("kafka").options(**sink_options(self._settings)).save()
         log.info(
             "normalised",
             query="normalise",

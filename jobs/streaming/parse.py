@@ -25,6 +25,10 @@ _LONE_SURROGATE = (
 )
 #: One object without an escape, in which no other ends and after which nothing comes.
 _SIMPLE = r"\A[^}\\]*+\}\z"
+#: The same with as many quotes as the contract's nine names and seven texts have.
+_SHAPE = r'\A(?:[^}\\"]*+"){32}[^}\\"]*+\}\z'
+#: How a number or a list begins where it is read as a text.
+_NO_TEXT = (*"-0123456789[",)
 _STRINGS = ("eventId", "activityId", "supplierId", "activityType", "currency", "status", "eventTime")
 _INTEGERS = ("amountMinor", "version")
 #: What `schema_of_variant` says of an object that has just the contract's fields, with all in their JSON types.
@@ -42,7 +46,7 @@ def parse(records: DataFrame, currencies: Sequence[str], clock: Column, formats:
     header `supplierId` of SUPPLIER's record names one, `supplierId` must be that, and it is no heartbeat. `format` is
     the payload's, null for the contract's own; `is_json` tells whether the value was read as one JSON object.
     """
-    shaped = _with_fields(payload(records, formats), formats)
+    shaped = _with_fields(_with_json(_told(_with_text(records, formats), formats), formats), formats)
     in_time = _is_past("kafka_time", clock) & _is_past("eventAt", F.col("kafka_time"))
     # What a format gives has the right types, or is null.
     is_typed = F.col("is_plain") | F.col("format").isNotNull() if formats else F.col("is_plain")
@@ -67,15 +71,24 @@ def parse(records: DataFrame, currencies: Sequence[str], clock: Column, formats:
         F.coalesce("eventId", "header_id", F.concat_ws("-", "topic", "partition", "offset")).alias("eventId"),
         *[F.col(name) for name in fields],
         (F.col("format") if formats else F.lit(None).cast("string")).alias("format"),
-        (F.col("json").isNotNull() & (formats.is_json if formats else F.lit(True))).alias("is_json"),
+        (_is_object() & (formats.is_json if formats else F.lit(True))).alias("is_json"),
     )
 
 
-def payload(records: DataFrame, formats: Formats | None) -> DataFrame:
-    """Add `text` and `json`, the record's one JSON object as a variant; null where it is none, or too large to read.
+def _is_object() -> Column:
+    return F.col("is_told") | F.col("json").isNotNull()
 
-    With formats, add `format`, the name of the record's; its `text` is null, and `json` its payload's values.
+
+def payload(records: DataFrame, formats: Formats) -> DataFrame:
+    """Add `json`, the record's one JSON object, or its format's values, as a variant.
+
+    Null where there is none, or where it is too large to read. `format` is the name of the record's.
     """
+    return _with_json(_with_text(records, formats).withColumn("is_told", F.lit(False)), formats)
+
+
+def _with_text(records: DataFrame, formats: Formats | None) -> DataFrame:
+    """Add `text`, the value where it may be a JSON object, and with formats `format`, the name of the record's."""
     too_large = F.coalesce(F.octet_length("value") > MAX_BYTES, F.lit(False))
     is_read = ~too_large
     if formats:
@@ -83,22 +96,52 @@ def payload(records: DataFrame, formats: Formats | None) -> DataFrame:
         is_read = is_read & formats.is_json
     text = F.when(is_read, F.col("value").cast("string"))
     begins = F.substring(F.ltrim(text, F.lit(" \t\r\n")), 1, 1) == "{"
-    as_text = records.select(
+    return records.select(
         "*", too_large.alias("is_too_large"), F.when(F.is_valid_utf8(text) & begins, text).alias("text")
-    ).withColumn("is_simple", F.col("text").rlike(_SIMPLE))
-    halved = F.contains(F.col("text"), F.lit("\\u")) & F.col("text").rlike(_LONE_SURROGATE)
+    )
+
+
+def _told(records: DataFrame, formats: Formats | None) -> DataFrame:
+    """Add `read`, the fields as they are read from a text of the contract's JSON, `header_id`, and `is_told`.
+
+    `is_told`: the text is exactly a plain event: each of the contract's names once, in its JSON type, and no other.
+    Reading the fields tells so by itself where they are all there and as many quotes as they have: one name more, or
+    one twice, has two more. Where a text that was read might be none, as an id that is a number, it does not tell.
+    """
+    fields = ", ".join(f"{name} STRING" for name in _STRINGS) + ", " + ", ".join(f"{name} BIGINT" for name in _INTEGERS)
+    plain = F.when(F.col("format").isNull(), F.col("text")) if formats else F.col("text")
+    # As strict as the variant's reader.
+    strict = {"allowSingleQuotes": "false", "allowNonNumericNumbers": "false"}
+    header = F.get(F.filter("headers", _names_event), F.lit(0))["value"].cast("string")
+    # Both are no code that Spark can put into that of a stage: in a step of their own they cut it once.
+    read = records.select(
+        "*",
+        F.from_json(plain, fields, strict).alias("read"),
+        F.when(F.size("headers") > 0, header).alias("header_id"),
+    )
+    is_told = plain.rlike(_SHAPE)
+    for name in (*_STRINGS, *_INTEGERS):
+        is_told = is_told & F.col("read")[name].isNotNull()
+    for name in _STRINGS[:-1]:  # what is no text is no time
+        value = F.col("read")[name]
+        is_told = is_told & ~F.substring(value, 1, 1).isin(list(_NO_TEXT)) & ~value.isin("true", "false")
+    return read.withColumn("is_told", F.coalesce(is_told, F.lit(False)))
+
+
+def _with_json(records: DataFrame, formats: Formats | None) -> DataFrame:
+    """Add `json`, the record's one JSON object, or its format's values, as a variant; null where all is told."""
+    asked = F.when(~F.col("is_told"), F.col("text"))
+    simple = records.withColumn("asked", asked).withColumn("is_simple", F.col("asked").rlike(_SIMPLE))
+    halved = F.contains(F.col("asked"), F.lit("\\u")) & F.col("asked").rlike(_LONE_SURROGATE)
     # Spark reads the first value of a text and ignores what follows it. Nothing does where the only closing brace is
     # the last character; else, inside an array, what follows must be our mark, which takes three times as long.
     is_simple = F.col("is_simple")
-    wrapped = F.try_parse_json(F.when(~is_simple & ~halved, F.concat(F.lit("["), F.col("text"), F.lit(f',"{_END}"]'))))
+    wrapped = F.try_parse_json(F.when(~is_simple & ~halved, F.concat(F.lit("["), F.col("asked"), F.lit(f',"{_END}"]'))))
     ended = F.try_variant_get("wrapped", "$[1]", "string") == _END
     within = F.when(ended, F.try_variant_get("wrapped", "$[0]", "variant"))
-    json = F.when(is_simple, F.try_parse_json("text")).otherwise(within)
-    read = as_text.withColumn("wrapped", wrapped).withColumn("json", json).drop("wrapped", "is_simple")
-    if not formats:
-        return read
-    plain = F.when(F.col("format").isNull(), F.col("text"))
-    return read.withColumn("json", formats.payload).withColumn("text", plain)
+    json = F.when(is_simple, F.try_parse_json("asked")).otherwise(within)
+    found = simple.withColumn("wrapped", wrapped).withColumn("json", json).drop("wrapped", "is_simple", "asked", "text")
+    return found.withColumn("json", formats.payload) if formats else found
 
 
 def _with_fields(records: DataFrame, formats: Formats | None) -> DataFrame:
@@ -106,15 +149,10 @@ def _with_fields(records: DataFrame, formats: Formats | None) -> DataFrame:
 
     `is_plain`: the object has exactly the contract's fields in their JSON types, which one comparison tells.
     """
-    fields = ", ".join(f"{name} STRING" for name in _STRINGS) + ", " + ", ".join(f"{name} BIGINT" for name in _INTEGERS)
     is_plain = F.schema_of_variant("json") == _PLAIN
     if formats:
         is_plain = F.col("format").isNull() & is_plain
-    read = records.select(
-        "*",
-        F.coalesce(is_plain, F.lit(False)).alias("is_plain"),
-        F.from_json("text", fields).alias("read"),
-    )
+    read = records.withColumn("is_plain", F.col("is_told") | F.coalesce(is_plain, F.lit(False)))
     types = {
         name: F.when(~F.col("is_plain"), F.schema_of_variant(F.try_variant_get("json", f"$.{name}", "variant")))
         for name in (*_STRINGS, *_INTEGERS, "heartbeat")
@@ -128,12 +166,10 @@ def _with_fields(records: DataFrame, formats: Formats | None) -> DataFrame:
     of = F.when(F.col("source") == Side.SUPPLIER.value, F.col("header_supplier") if formats else header_supplier())
     # Of a plain event the type is null, and both sides of an `&` would be asked.
     beats = F.when(F.col("heartbeat_type") == "BOOLEAN", F.try_variant_get("json", "$.heartbeat", "boolean"))
-    header = F.get(F.filter("headers", _names_event), F.lit(0))["value"].cast("string")
     valued = typed.select(
-        *[F.col(name) for name in typed.columns if name not in ("read", "text")],
+        *[F.col(name) for name in typed.columns if name != "read"],
         *[of_type(name, "STRING") for name in _STRINGS],
         *[of_type(name, "BIGINT") for name in _INTEGERS],
-        F.when(F.size("headers") > 0, header).alias("header_id"),
         F.coalesce(beats & of.isNull(), F.lit(False)).alias("is_heartbeat"),
         F.coalesce(of != of_type("supplierId", "STRING"), F.lit(False)).alias("is_anothers"),
     )
@@ -171,7 +207,7 @@ def _reasons(currencies: Sequence[str], clock: Column, formats: Formats | None) 
     if formats:
         unread = unread.when(formats.is_broken, F.array(F.lit(BROKEN_FORMAT)))
         found.append(F.when(F.col("lacks_event_id"), F.lit(f"{Reason.MISSING_FIELD.value}:eventId")))
-    return unread.when(F.col("json").isNull(), F.array(F.lit(Reason.MALFORMED_JSON.value))).otherwise(
+    return unread.when(~_is_object(), F.array(F.lit(Reason.MALFORMED_JSON.value))).otherwise(
         F.array_sort(F.array_compact(F.array(*found)))
     )
 

@@ -5,7 +5,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import StructType
 
 from jobs.common import tables
-from jobs.common.kafka import spark_options
+from jobs.common.kafka import sink_options
 from jobs.common.settings import Settings
 from reco_rules.identity import digest
 from reco_rules.vocabulary import FEED_SILENT
@@ -46,7 +46,7 @@ def _changes(changed: DataFrame, *identity: str) -> DataFrame:
 
 
 def _send(settings: Settings, told: DataFrame) -> None:
-    told.write.format("kafka").options(**spark_options(settings)).option("topic", settings.topics.results).save()
+    told.write.format("kafka").options(**sink_options(settings)).option("topic", settings.topics.results).save()
 
 
 def _json(schema: StructType, computed: dict[str, Column]) -> Column:

@@ -8,7 +8,7 @@ import pytest
 import trustme
 
 from jobs.common.errors import UserError
-from jobs.common.kafka import client_options, spark_options
+from jobs.common.kafka import client_options, sink_options, spark_options
 from jobs.common.settings import Settings, load_settings
 
 PASSWORD = 'a"b\\c=d'
@@ -43,6 +43,12 @@ def test_without_security_nothing_is_added() -> None:
     settings = Settings.model_validate({"kafka": {"bootstrap_servers": "far:9092", "options": {"client.id": "x"}}})
     assert client_options(settings) == {"bootstrap.servers": "far:9092", "client.id": "x"}
     assert spark_options(settings) == {"kafka.bootstrap.servers": "far:9092", "kafka.client.id": "x"}
+
+
+def test_what_is_written_goes_as_the_settings_say() -> None:
+    assert sink_options(Settings())["kafka.compression.type"] == "lz4"
+    told = Settings.model_validate({"kafka": {"options": {"compression.type": "none"}}})
+    assert sink_options(told)["kafka.compression.type"] == "none"
 
 
 @pytest.mark.parametrize(
