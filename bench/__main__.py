@@ -2,7 +2,6 @@
 
 import argparse
 import gc
-import json
 import statistics
 import tempfile
 import time
@@ -53,8 +52,6 @@ def main() -> None:
                 )
         peak = report.peak_of_jvm(spark)
         spark.stop()
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "latest.json").write_text(json.dumps({"seconds": results, "jvm_peak_bytes": peak}, indent=1) + "\n")
     report.write(results, peak, RESULTS)
 
 

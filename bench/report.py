@@ -1,6 +1,8 @@
-"""The table and the plot."""
+"""The table and the plot. A part that a run left out stays as the last run that measured it found it."""
 
+import json
 import statistics
+from datetime import UTC, datetime
 from pathlib import Path
 
 import matplotlib as mpl
@@ -24,23 +26,32 @@ def peak_of_jvm(spark: SparkSession) -> int:
 
 
 def write(results: Results, peak: int, folder: Path) -> None:
-    """Print the table; keep it as latest.md and the plot as latest.svg."""
+    """Print the table; keep it as latest.md, what it is made from as latest.json, and the plot as latest.svg.
+
+    `results`: seconds by what was measured and contender. `peak`: bytes of memory of this run's JVM.
+    """
+    folder.mkdir(exist_ok=True)
+    file = folder / "latest.json"
+    kept = json.loads(file.read_text()) if file.exists() else {}
+    day = datetime.now(UTC).date().isoformat()
+    kept |= {what: {"on": day, "jvm_peak_bytes": peak, "seconds": seconds} for what, seconds in results.items()}
+    file.write_text(json.dumps(kept, indent=1) + "\n")
     lines = [
-        "| what | contender | median s | min s | max s | ours is … of its time |",
-        "|---|---|---:|---:|---:|---:|",
+        "| what | on | contender | median s | min s | max s | ours is … of its time | peak of the run's JVM, GiB |",
+        "|---|---|---|---:|---:|---:|---:|---:|",
     ]
-    for what, seconds in results.items():
-        ours = statistics.median(next(iter(seconds.values())))
-        for name, taken in seconds.items():
+    for what, found in kept.items():
+        ours = statistics.median(next(iter(found["seconds"].values())))
+        for name, taken in found["seconds"].items():
             median = statistics.median(taken)
             lines.append(
-                f"| {what} | {name} | {median:.2f} | {min(taken):.2f} | {max(taken):.2f} | {ours / median:.2f} |"
+                f"| {what} | {found['on']} | {name} | {median:.2f} | {min(taken):.2f} | {max(taken):.2f} "
+                f"| {ours / median:.2f} | {found['jvm_peak_bytes'] / 2**30:.2f} |"
             )
-    lines += ["", f"Peak resident memory of the JVM over everything above: {peak / 2**30:.2f} GiB."]
     text = "\n".join(lines) + "\n"
     print(text)
     (folder / "latest.md").write_text(text)
-    _plot(results, folder / "latest.svg")
+    _plot({what: found["seconds"] for what, found in kept.items()}, folder / "latest.svg")
 
 
 def _plot(results: Results, file: Path) -> None:
