@@ -10,6 +10,7 @@ from pyspark.sql import SparkSession
 from jobs.cli.broker import Broker
 from jobs.common.session import local_session
 from jobs.common.settings import Settings, Spark
+from tests.plans import conf_of_plans
 
 # Small data, many plans, in every JVM that a test starts: the second compiler would cost more than its code saves.
 # The code of all plans must fit, or compiled code is thrown away and compiled again all the time.
@@ -19,9 +20,6 @@ os.environ.setdefault("JDK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1 -XX:ReservedC
 #: What takes longest by itself: begun last, it would end alone while the other process has nothing left to do.
 _LONGEST = ("test_demo.py", "test_kills.py", "test_silence.py", "test_match.py", "test_match_against_oracle.py")
 _LONG = ("streaming", "daily", "properties", "cli")
-
-#: Of a handful of rows, interpreting a plan takes two thirds of the time of compiling it; RECO_COMPILED=1 compiles.
-_INTERPRETED = {"spark.sql.codegen.wholeStage": "false", "spark.sql.codegen.factoryMode": "NO_CODEGEN"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -39,9 +37,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
     """A session like the jobs' own, on two cores."""
     scratch: Path = tmp_path_factory.mktemp("spark")
-    conf = {"spark.sql.warehouse.dir": str(scratch), "spark.local.dir": str(scratch)}
-    if not os.environ.get("RECO_COMPILED"):
-        conf |= _INTERPRETED
+    conf = {"spark.sql.warehouse.dir": str(scratch), "spark.local.dir": str(scratch), **conf_of_plans()}
     session = local_session("tests", Settings(spark=Spark(master="local[2]", shuffle_partitions=2, conf=conf)))
     yield session
     session.stop()

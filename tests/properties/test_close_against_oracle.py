@@ -61,7 +61,12 @@ def test_a_close_does_not_depend_on_order_files_and_redeliveries(
     rng.shuffle(events)
     other = make_lake(tmp_path / "lake", repeated, events, files=5)
     day = DAYS[1]
-    hashes = [close_day(spark, settings, day, CLOCK).content_hash for settings in (lake, other)]
+    hashes = [close_day(spark, other, day, CLOCK).content_hash]
+    if os.environ.get("RECO_CLOSE_BY") == "spark":
+        hashes.append(close_day(spark, lake, day, CLOCK).content_hash)
+    else:  # a fraction of the time; that the engines differ would be seen just as well
+        with duckdb_session(lake) as duckdb:
+            hashes.append(close_day(duckdb, lake, day, CLOCK).content_hash)
     for settings in (lake, other):
         report = failing_suppliers(repeated, expected(WORKLOADS, [day]), verdicts_of(settings, [day]))
         assert not report, report
