@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pyspark.sql import SparkSession
@@ -17,8 +18,13 @@ from tests.plans import conf_of_plans
 os.environ.setdefault("JDK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=256m")
 
 
+#: Whose tests run the stream's queries in the session. Its first micro-batches take a minute of the processor, in each
+#: process that runs any.
+_OF_THE_STREAM = ("tests/streaming/", "tests/erase/", "tests/secure/", "tests/maintain/")
+#: These start processes, and run no query here.
+_BESIDE_IT = ("tests/streaming/test_kills.py", "tests/streaming/test_groups_beside.py")
 #: What takes longest by itself: begun last, it would end alone while the other process has nothing left to do.
-_LONGEST = ("test_demo.py", "test_kills.py", "test_silence.py", "test_match.py", "test_match_against_oracle.py")
+_LONGEST = ("test_match.py", "test_demo.py", "test_kills.py")
 _LONG = ("streaming", "daily", "properties", "cli")
 
 
@@ -31,6 +37,23 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return len(_LONGEST) + (item.path.parent.name not in _LONG)
 
     items.sort(key=place)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Of two processes, one runs all that is of the stream, in one piece; the rest is handed out file by file."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class Scheduling(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return "the stream" if _is_of_the_stream(nodeid) else super()._split_scope(nodeid)
+
+    is_ours = config.getoption("dist") == "loadfile" and config.getoption("numprocesses") == 2
+    return Scheduling(config, log) if is_ours else None
+
+
+def _is_of_the_stream(nodeid: str) -> bool:
+    return nodeid.startswith(_OF_THE_STREAM) and not nodeid.startswith(_BESIDE_IT)
 
 
 @pytest.fixture(scope="session")
