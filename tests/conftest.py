@@ -14,8 +14,11 @@ from jobs.common.settings import Settings, Spark
 from tests.plans import conf_of_plans
 
 # Small data, many plans, in every JVM that a test starts: the second compiler would cost more than its code saves.
-# The code of all plans must fit, or compiled code is thrown away and compiled again all the time.
-os.environ.setdefault("JDK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=256m")
+# The code of all plans must fit, or compiled code is thrown away and compiled again all the time; and what is known of
+# classes, or each time its room grows all memory is looked through.
+os.environ.setdefault(
+    "JDK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=256m -XX:MetaspaceSize=256m"
+)
 
 
 #: Whose tests run the stream's queries in the session. Its first micro-batches take a minute of the processor, in each
