@@ -1,4 +1,4 @@
-"""What needs no JVM, on S3: tables, maintenance, backup, also where the store fails every fifth request."""
+"""What needs no JVM, on S3: tables, maintenance, backup, also where the store fails every twentieth request."""
 
 from datetime import UTC, datetime
 
