@@ -35,7 +35,7 @@ def _incidents(settings: Settings) -> set[str]:
     end = time.monotonic() + _READ_SECONDS
     try:
         while time.monotonic() < end:
-            for record in consumer.consume(5_000, 1.0):
+            for record in consumer.consume(5_000, 0.1):
                 error, key = record.error(), record.key() or b""
                 if error is not None and error.code() == KafkaError._PARTITION_EOF:
                     return found

@@ -206,6 +206,9 @@ class Broker:
             "share.coordinator.state.topic.num.partitions": 1,
             "group.initial.rebalance.delay.ms": 0,
             "controlled.shutdown.enable": "false",
+            # A node that comes back is let in once its earlier session has run out, nine seconds by default.
+            "broker.session.timeout.ms": 3_000,
+            "broker.heartbeat.interval.ms": 500,
             "log.cleaner.threads": 1,
             "log.cleaner.dedupe.buffer.size": 8 * 2**20,
             "num.network.threads": 2,

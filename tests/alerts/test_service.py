@@ -51,7 +51,8 @@ def place(tmp_path: Path, broker: Broker, hook: FakeHttp) -> Settings:
     """Settings, topics and routes of the test's own; routes go to `hook`."""
     name = tmp_path.name.replace("_", "-")
     data = {
-        "kafka": {"bootstrap_servers": broker.bootstrap_servers},
+        # Half a second is a long time for what is asked of a topic at its end, and then of another place in it.
+        "kafka": {"bootstrap_servers": broker.bootstrap_servers, "options": {"fetch.wait.max.ms": "50"}},
         "lake": {"root": str(tmp_path / "lake")},
         "topics": {"results": f"{name}.results"},
         "alerts": {

@@ -80,8 +80,18 @@ def test_the_whole_demo_finds_exactly_what_was_planted_and_leaves_nothing_runnin
     assert eventually(lambda: not of(home), 10), of(home)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.long)])
-def test_ctrl_c_ends_it_with_one_sentence_and_nothing_left_running(tmp_path: Path, number: signal.Signals) -> None:
+@pytest.mark.parametrize(
+    ("number", "moment"),
+    [
+        # A broker, the process of Spark and another child run by then; at the other moment database and API too.
+        (signal.SIGINT, "ecb.out"),
+        pytest.param(signal.SIGINT, "stream.out", marks=pytest.mark.long),
+        pytest.param(signal.SIGTERM, "stream.out", marks=pytest.mark.long),
+    ],
+)
+def test_ctrl_c_ends_it_with_one_sentence_and_nothing_left_running(
+    tmp_path: Path, number: signal.Signals, moment: str
+) -> None:
     home = tmp_path / "demo"
     with subprocess.Popen(
         [*DEMO, "--home", str(home)],
@@ -92,7 +102,7 @@ def test_ctrl_c_ends_it_with_one_sentence_and_nothing_left_running(tmp_path: Pat
         # A shell that runs tests in the background has them ignore Ctrl-C, and what they start as well.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL) and None,
     ) as process:
-        assert eventually(lambda: (home / "logs" / "stream.out").exists(), 120)
+        assert eventually(lambda: (home / "logs" / moment).exists(), 120)
         process.send_signal(number)
         _, said = process.communicate(timeout=60)
     assert process.returncode == 130

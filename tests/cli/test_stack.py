@@ -101,7 +101,7 @@ def test_up_stays_with_console_and_alerts_and_down_stops(tmp_path: Path, env: di
     assert json.loads(reco(env, "down", "--json").stdout) == {"was_running": False, "clean": True}
 
 
-@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize("ending", [pytest.param(signal.SIGINT, marks=pytest.mark.long), signal.SIGKILL])
 def test_a_dead_stream_is_started_again_and_nothing_outlives_the_stack(
     tmp_path: Path, env: dict[str, str], ending: signal.Signals
 ) -> None:

@@ -68,7 +68,11 @@ def copied(settings: Settings, root: Path) -> Settings:
 
 
 @pytest.mark.parametrize(
-    ("moment", "table"), [(before_the_second, "reconciliation_facts"), (after_the_second, "anomalies")]
+    ("moment", "table"),
+    [
+        (before_the_second, "reconciliation_facts"),
+        pytest.param(after_the_second, "anomalies", marks=pytest.mark.long),
+    ],
 )
 def test_killed_and_run_again(
     moment: Moment, table: str, lakes: tuple[Settings, Settings, Report], tmp_path: Path

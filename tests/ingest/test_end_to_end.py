@@ -139,7 +139,8 @@ def _serve(httpserver: HTTPServer, folder: Path, polled: Sequence[Workload]) -> 
 
 def _raw_records(settings: Settings) -> Iterator[Raw]:
     """Everything on both raw topics, as the oracle reads it."""
-    consumer = Consumer({"bootstrap.servers": settings.kafka.bootstrap_servers, "group.id": "test"})
+    options = {"bootstrap.servers": settings.kafka.bootstrap_servers, "group.id": "test", "fetch.wait.max.ms": 10}
+    consumer = Consumer(options)
     names = {settings.topics.agoda_raw: "agoda.raw.activity", settings.topics.supplier_raw: "supplier.raw.activity"}
     try:
         for topic, number in ((topic, number) for topic in names for number in range(settings.topics.partitions)):

@@ -188,6 +188,7 @@ def test_an_archive_that_cannot_be_written_is_named_at_the_start(shop: Shop) -> 
         shop.outbox(archive_table=other).check()
 
 
+@pytest.mark.parametrize("database", ["postgres", pytest.param("mariadb", marks=pytest.mark.long)], indirect=True)
 def test_an_archive_that_is_lost_later_does_not_hold_rows_up(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
     archive = f"{shop.table}_old"
     create(shop.told(archive_table=archive))

@@ -27,7 +27,8 @@ from tests.workloads.values import CLOCK, DAYS
 Row = dict[str, Any]
 
 #: How many suppliers, and which: RECO_WORKLOADS=5000 in `make test-long`, another seed to look elsewhere.
-COUNT = int(os.environ.get("RECO_WORKLOADS", "200"))
+FEW = 200
+COUNT = int(os.environ.get("RECO_WORKLOADS", FEW))
 SEED = int(os.environ.get("RECO_WORKLOADS_SEED", "1"))
 WORKLOADS = generate_workloads(COUNT, SEED)
 
@@ -40,15 +41,17 @@ def lake(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 
 
 def test_verdicts_of_every_day_are_the_oracles_by_either_engine(spark: SparkSession, lake: Settings) -> None:
-    by_spark = [_judged(spark, lake, day) for day in DAYS]
+    # Of few workloads Spark, which takes most of the time, has the days that look furthest back.
+    days = DAYS if COUNT > FEW else DAYS[2:]
+    by_spark = [_judged(spark, lake, day) for day in days]
     with duckdb_session(lake) as duckdb:
         by_duckdb = [_judged(duckdb, lake, day) for day in DAYS]
-    assert [content for _, _, content in by_duckdb] == [content for _, _, content in by_spark]
-    for judged in (by_spark, by_duckdb):
+    assert [content for _, _, content in by_duckdb[-len(days) :]] == [content for _, _, content in by_spark]
+    for dates, judged in ((days, by_spark), (DAYS, by_duckdb)):
         actual = found(
             [fact for facts, _, _ in judged for fact in facts], [one for _, all_, _ in judged for one in all_]
         )
-        report = failing_suppliers(WORKLOADS, expected(WORKLOADS, DAYS), actual)
+        report = failing_suppliers(WORKLOADS, expected(WORKLOADS, dates), actual)
         assert not report, report
 
 
@@ -61,7 +64,12 @@ def test_a_close_does_not_depend_on_order_files_and_redeliveries(
     rng.shuffle(events)
     other = make_lake(tmp_path / "lake", repeated, events, files=5)
     day = DAYS[1]
-    hashes = [close_day(spark, settings, day, CLOCK).content_hash for settings in (lake, other)]
+    hashes = [close_day(spark, other, day, CLOCK).content_hash]
+    if os.environ.get("RECO_CLOSE_BY") == "spark":
+        hashes.append(close_day(spark, lake, day, CLOCK).content_hash)
+    else:  # a fraction of the time; that the engines differ would be seen just as well
+        with duckdb_session(lake) as duckdb:
+            hashes.append(close_day(duckdb, lake, day, CLOCK).content_hash)
     for settings in (lake, other):
         report = failing_suppliers(repeated, expected(WORKLOADS, [day]), verdicts_of(settings, [day]))
         assert not report, report

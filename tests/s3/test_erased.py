@@ -54,6 +54,7 @@ def test_a_person_is_erased_where_the_store_fails(faults: Faults, percent: int) 
     assert noted["state"].to_list() == ["BEGUN", "DONE"]
 
 
+@pytest.mark.long  # `make test-s3` runs it
 def test_the_policy_is_what_erasing_needs(faults: Faults) -> None:
     settings = filled("erase-iam")
     faults.calls()

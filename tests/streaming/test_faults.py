@@ -88,12 +88,12 @@ def test_a_day_of_heartbeats_costs_nothing_that_grows(spark: SparkSession, broke
     stream = Stream(spark, broker, tmp_path, "quiet")
     stream.take(*both("p", 0), *beats(0))
     held, versions = [], []
-    for third in range(3):
-        # Eight hours of heartbeats, one each half hour.
-        stream.take(*[beat for half in range(1, 17) for beat in beats(480 * third + 30 * half)])
+    for part in range(2):
+        # Twelve hours of heartbeats, one each half hour.
+        stream.take(*[beat for half in range(1, 25) for beat in beats(720 * part + 30 * half)])
         told: dict[str, Any] = read_progress(stream.settings, "match") or {}
         held.append(told["state_rows"])
         versions.append([stream.version(name) for name in ("activity", "nrt_results", "nrt_exceptions")])
     # What is held of heartbeats is what the longest grace, six hours, holds.
-    assert held[0] == held[1] == held[2] > 0
-    assert versions == [versions[0]] * 3
+    assert held[0] == held[1] > 0
+    assert versions == [versions[0]] * 2

@@ -1,5 +1,6 @@
 """`kill -9` of the streaming driver at random moments: the tables are those of a run that nobody disturbed."""
 
+import json
 import os
 import signal
 import subprocess
@@ -19,6 +20,7 @@ from tests.oracle.normalise import normalise
 from tests.oracle.stream import open_breaks
 from tests.oracle.summary import summary
 from tests.oracle.summary import told as told_of
+from tests.plans import conf_of_plans
 from tests.scrape import free_port, scrape
 from tests.streaming.feed import assert_tables_are_the_oracles, consume, new_settings, produce, wait_for
 from tests.streaming.nrt import beats_at, open_of
@@ -113,6 +115,7 @@ def _environment(settings: Settings, batch: int) -> dict[str, str]:
         "RECO_STREAM__MATCH_TRIGGER": "100 milliseconds",
         "RECO_STREAM__NRT_HORIZON_HOURS": "1440",
         "RECO_SPARK__DRIVER_MEMORY": "1g",
+        "RECO_SPARK__CONF": json.dumps(conf_of_plans()),
     }
 
 

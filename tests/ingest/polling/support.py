@@ -79,7 +79,9 @@ class Rig:
     def published(self) -> list[Published]:
         """Everything in the supplier topic, by partition."""
         topic, found = self.settings.topics.supplier_raw, []
-        consumer = Consumer({"bootstrap.servers": self.settings.kafka.bootstrap_servers, "group.id": "test"})
+        consumer = Consumer(
+            {"bootstrap.servers": self.settings.kafka.bootstrap_servers, "group.id": "test", "fetch.wait.max.ms": 10}
+        )
         try:
             for number in range(self.settings.topics.partitions):
                 low, high = consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=20)
