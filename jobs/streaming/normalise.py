@@ -33,6 +33,9 @@ log = get_logger(__name__)
 _COORDINATES = ["topic", "partition", "offset"]
 _STAMPED = {"mode": STRING, "grace_seconds": LONG, "versions": STRING}
 _TABLES = ("activity_raw", "activity", "quarantine")
+#: Up to so many records a batch is small, and written in files of so many a table. Else each of Kafka's partitions
+#: writes its own, which all that read the table pay for.
+_SMALL, _RECORDS_A_FILE = 80_000, 10_000
 
 
 @dataclass(frozen=True)
@@ -95,6 +98,9 @@ class Normaliser:
 
     def _write(self, rows: DataFrame, pins: Pins, query: str, batch_id: int) -> None:
         counts = observe.records(rows)
+        # Whole partitions are put together, in their order: a heartbeat stays behind the events that it speaks for.
+        if counts.total() <= _SMALL:
+            rows = rows.coalesce(1 + counts.total() // _RECORDS_A_FILE)
         self._replays = self._replays and not self._known("activity_raw", rows).isEmpty()
         note: dict[str, Any] = {
             "query": query,

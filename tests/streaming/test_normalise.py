@@ -72,6 +72,13 @@ def test_the_law_holds_on_every_partition(fed: tuple[Settings, list[Raw], str]) 
     assert law.holds
 
 
+def test_a_small_batch_is_one_file_of_bronze(fed: tuple[Settings, list[Raw], str]) -> None:
+    bronze = open_table(fed[0], "activity_raw")
+    assert bronze
+    batches = [commit for commit in bronze.history() if commit["operation"] == "WRITE"]
+    assert len(bronze.file_uris()) == len(batches) >= 2
+
+
 def test_policies_are_stamped_and_route(fed: tuple[Settings, list[Raw], str]) -> None:
     settings, _, daily = fed
     silver = read(open_table(settings, "activity"), "activity")
