@@ -1,9 +1,16 @@
-"""How the plans of a handful of rows are run: not compiled, but where RECO_COMPILED=1 says so (`make test-long`)."""
+"""How the plans of a handful of rows are run: not compiled, and planned once.
+
+Where RECO_COMPILED=1 says so (`make test-long`) they are run as anywhere else; so is what a test starts as a process.
+"""
 
 import os
 
-#: Interpreting a plan takes two thirds of the time of compiling it.
-INTERPRETED = {"spark.sql.codegen.wholeStage": "false", "spark.sql.codegen.factoryMode": "NO_CODEGEN"}
+#: Interpreting a plan takes two thirds of the time of compiling it, and of that planning it once takes nine tenths.
+INTERPRETED = {
+    "spark.sql.codegen.wholeStage": "false",
+    "spark.sql.codegen.factoryMode": "NO_CODEGEN",
+    "spark.sql.adaptive.enabled": "false",
+}
 
 
 def conf_of_plans() -> dict[str, str]:
