@@ -1,6 +1,6 @@
 """How the plans of a handful of rows are run: not compiled, and planned once.
 
-Where RECO_COMPILED=1 says so (`make test-long`) they are run as anywhere else; so is what a test starts as a process.
+Where RECO_COMPILED=1 says so (`make test-long`) they are run as anywhere else; the demo's always are.
 """
 
 import os
