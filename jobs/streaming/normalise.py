@@ -20,7 +20,7 @@ from jobs.common.settings import Settings
 from jobs.streaming import observe
 from jobs.streaming.canonical import messages
 from jobs.streaming.formats_in_force import AppliedFormats
-from jobs.streaming.in_force import InForce, policies_in_force
+from jobs.streaming.in_force import InForce, References, policies_in_force
 from jobs.streaming.masking import Masker
 from jobs.streaming.parse import parse
 from reco_rules.policy import with_policy
@@ -57,7 +57,7 @@ class Normaliser:
         self._spark, self._settings, self._partitions, self._clock = spark, settings, partitions, clock
         self._paths = {name: tables.ensure_table(spark, settings, name) for name in _TABLES}
         self._currencies = sorted(minor_units())
-        self._formats = AppliedFormats(settings)
+        self._formats, self._references = AppliedFormats(settings), References(settings)
         self._masker = Masker(spark, settings.privacy)
         self._is_first = True
         self._replays = False
@@ -71,7 +71,10 @@ class Normaliser:
             # A new checkpoint over tables that are not new: what they have already must not come twice.
             self._replays = not tables.read(self._spark, self._paths["activity_raw"]).isEmpty()
         self._is_first = False
-        policies = policies_in_force(self._spark, self._settings, earlier.policy_version if earlier else None)
+        if earlier:
+            policies = policies_in_force(self._spark, self._settings, earlier.policy_version)
+        else:
+            policies = self._references.policies(self._spark)
         formats = self._formats.of(self._spark, policies, earlier.broken_formats if earlier else None)
         pins = earlier or Pins(self._clock(), policies.version, tuple(sorted(formats.broken)) if formats else ())
         with Kept() as kept:

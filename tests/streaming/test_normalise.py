@@ -169,16 +169,36 @@ def test_two_batches_are_one_code(spark: SparkSession, tmp_path: Path) -> None:
     # Else each batch is compiled anew, and begins interpreted.
     settings = Settings(lake=Lake(root=str(tmp_path)))
     normaliser = Normaliser(spark, settings, {}, lambda: CLOCK)
-    record = {"timestamp": F.lit(CLOCK), "headers": F.lit(None).cast("array<struct<key: string, value: binary>>")}
-    fields = [F.lit(b"").alias("key"), F.lit(b"").alias("value"), F.lit("agoda.raw.activity").alias("topic")]
-    fields += [F.lit(0).alias("partition"), F.col("id").alias("offset"), *[c.alias(n) for n, c in record.items()]]
-    batch = spark.range(1).select(*fields)
+    batch = _empty_values(spark, 0)
     policies = policies_in_force(spark, settings, None)
     clocks = [CLOCK, CLOCK + timedelta(hours=7, seconds=1)]
     with compiled_plans(spark):
         first, second = [_code(normaliser._rows(batch, Pins(clock, 0), policies, None)) for clock in clocks]
     assert "processNext" in first
     assert first == second
+
+
+def test_a_change_of_policies_holds_from_the_next_batch_on(spark: SparkSession, tmp_path: Path) -> None:
+    settings = Settings(lake=Lake(root=str(tmp_path / "lake")))
+    normaliser = Normaliser(spark, settings, {}, lambda: CLOCK)
+    file = tmp_path / "policies.yaml"
+    for number, suppliers in enumerate((None, ("A",), (), ("B", "C"))):
+        for supplier in suppliers or ():
+            file.write_text(_POLICIES % supplier)
+            apply(settings, file, CLOCK)
+        normaliser(_empty_values(spark, number), number)
+    bronze = open_table(settings, "activity_raw")
+    assert bronze
+    notes = [json.loads(commit["userMetadata"]) for commit in bronze.history() if "userMetadata" in commit]
+    assert {note["batch"]: note["policies"] for note in notes} == {0: 0, 1: 1, 2: 1, 3: 3}
+
+
+def _empty_values(spark: SparkSession, offset: int) -> DataFrame:
+    """One record without a value, as Kafka's source gives it."""
+    record = {"timestamp": F.lit(CLOCK), "headers": F.lit(None).cast("array<struct<key: string, value: binary>>")}
+    fields = [F.lit(b"").alias("key"), F.lit(b"").alias("value"), F.lit("agoda.raw.activity").alias("topic")]
+    fields += [F.lit(0).alias("partition"), F.col("id").alias("offset"), *[c.alias(n) for n, c in record.items()]]
+    return spark.range(offset, offset + 1).select(*fields)
 
 
 def _code(frame: DataFrame) -> str:
