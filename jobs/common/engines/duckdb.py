@@ -7,6 +7,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import cache
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -245,13 +246,18 @@ class DuckDBEngine:
     def _frame(self, name: str) -> DataFrame:
         """As the session's `table`, which takes ten times as long to find out the columns."""
         described = self._connection.execute(f"DESCRIBE {name}").fetchall()
-        kinds = {column: exp.DataType.build(kind, dialect="duckdb") for column, kind, *_ in described}
+        kinds = {column: _kind(kind).copy() for column, kind, *_ in described}
         self._session.catalog._schema.add_table(exp.to_table(name), kinds, dialect=self._session.input_dialect)
         frame: DataFrame = self._session._create_table(exp.select(*map(exp.column, kinds)).from_(name))
         return frame
 
     def _name(self) -> str:
         return f"step_{next(self._numbers)}"
+
+
+@cache
+def _kind(text: str) -> exp.DataType:
+    return exp.DataType.build(text, dialect="duckdb")
 
 
 def _cast(text: str, fields: Sequence[Any]) -> str:

@@ -1,16 +1,54 @@
 """sqlframe's session and frames on DuckDB, so that they give what PySpark's give."""
 
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 from pyspark.sql import Row
+from sqlframe.base.column import Column
 from sqlframe.duckdb import DuckDBDataFrame, DuckDBSession
 from sqlframe.duckdb.table import DuckDBTable
+from sqlglot import exp
+from sqlglot.dialects import Dialect
+
+_SPARK = Dialect.get_or_raise("spark")
+_NAMED = (exp.Alias, exp.Column)
 
 if TYPE_CHECKING:
     from jobs.common.engines.duckdb import DuckDBEngine
 
 
-class _Joining:
+def column_of(name: str, quoted: bool | None = False) -> exp.Column:
+    """A column as sqlframe makes it of a name; what it was called is noted only where that is no longer its name."""
+    column = exp.Column(this=_SPARK.normalize_identifier(exp.Identifier(this=name, quoted=bool(quoted))))
+    if column.name != name:
+        column.meta["display_name"] = name
+    return column
+
+
+class _Quick:
+    """What sqlframe does with each step of a frame, without a third of its time."""
+
+    def copy(self: Any, **named: Any) -> Any:
+        """Without a copy of what is given anew, which is most often the whole text."""
+        kept = {name: value for name, value in vars(self).items() if name not in named and name != "session"}
+        copies = {name: value.copy() if hasattr(value, "copy") else value for name, value in kept.items()}
+        return type(self)(session=self.session, **{**copies, **named, "join_on_uuid": str(uuid4())})
+
+    @classmethod
+    def _get_outer_select_columns(cls, item: Any) -> list[Any]:
+        """The same columns as of their names' texts, without writing and parsing these."""
+        select = item.find(exp.Select)
+        named = [part.args.get("alias" if isinstance(part, exp.Alias) else "this") for part in select.expressions]
+        if not all(isinstance(name, exp.Identifier) and type(name.parent) in _NAMED for name in named):
+            return list(super()._get_outer_select_columns(item))  # type: ignore[misc]
+        return [Column(column_of(name.this, name.args.get("quoted"))) for name in named]
+
+    def _replace_cte_names_with_hashes(self, expression: Any) -> Any:
+        """As they are: nobody reads a statement but DuckDB."""
+        return expression
+
+
+class _Joining(_Quick):
     """Frames that begin anew after a join: sqlframe is at a loss over names that both sides had.
 
     So do both parts of a union, and what it gives: its text would hold the past of both, and take sqlframe seconds.

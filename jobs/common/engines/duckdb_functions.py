@@ -1,6 +1,7 @@
 """PySpark's functions on DuckDB as sqlframe gives them, but for the few that are put right here: docs/duckdb.md."""
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import sqlframe.duckdb
@@ -62,6 +63,23 @@ class Names:
         return rows.groupBy(*by).agg(*[value.alias(name) for name, value in values.items()])
 
 
+_col = given.col
+
+
+@cache
+def _read(name: str) -> exp.Expression:
+    column: exp.Expression = _col(name).expression
+    if column.meta.get("display_name") == column.name:
+        del column.meta["display_name"]  # a dictionary of its own in each copy
+    return column
+
+
+def _column(name: Any) -> Any:
+    """As sqlframe's `col`, which parses a name anew each time."""
+    return Given(_read(name).copy()) if isinstance(name, str) else _col(name)
+
+
+given.col = _column
 _cast = Given.cast
 
 
