@@ -1,9 +1,12 @@
 """sqlframe's session and frames on DuckDB, so that they give what PySpark's give."""
 
+from functools import cache
+from itertools import count
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from pyspark.sql import Row
+from sqlframe.base import util
 from sqlframe.base.column import Column
 from sqlframe.duckdb import DuckDBDataFrame, DuckDBSession
 from sqlframe.duckdb.table import DuckDBTable
@@ -12,6 +15,9 @@ from sqlglot.dialects import Dialect
 
 _SPARK = Dialect.get_or_raise("spark")
 _NAMED = (exp.Alias, exp.Column)
+_NUMBERS = count(1)
+#: It asks by which functions to go for each column, and looks through all dialects each time.
+util.dialect_to_string = cache(util.dialect_to_string)
 
 if TYPE_CHECKING:
     from jobs.common.engines.duckdb import DuckDBEngine
@@ -33,6 +39,29 @@ class _Quick:
         kept = {name: value for name, value in vars(self).items() if name not in named and name != "session"}
         copies = {name: value.copy() if hasattr(value, "copy") else value for name, value in kept.items()}
         return type(self)(session=self.session, **{**copies, **named, "join_on_uuid": str(uuid4())})
+
+    def _convert_leaf_to_cte(self: Any, sequence_id: str | None = None, name: str | None = None) -> Any:
+        """With one copy of the text, and a number for a name, which else is made of all the text."""
+        whole = self.expression
+        if self.pending_hints or not isinstance(whole, exp.Select) or whole.args.get("joins"):
+            return super()._convert_leaf_to_cte(sequence_id, name)  # type: ignore[misc]
+        leaf, name, sequence_id = whole.copy(), name or f"leaf_{next(_NUMBERS)}", sequence_id or self.sequence_id
+        past, alias = leaf.ctes, exp.TableAlias(this=exp.to_identifier(name))
+        leaf.set("with_", None)
+        cte = exp.CTE(this=leaf, alias=alias, branch_id=self.branch_id, sequence_id=sequence_id)
+        parts = [column.expression for column in self._get_outer_select_columns(cte)]
+        text = exp.Select(with_=exp.With(expressions=[*past, cte]), expressions=parts).from_(name, copy=False)
+        return self.copy(expression=text, sequence_id=sequence_id)
+
+    def _get_expressions(self: Any, optimize: bool = False, **options: Any) -> list[Any]:
+        """Of a text without caches and places in arrays with one copy of it."""
+        if optimize or self.pending_hints or type(self.output_expression_container) is not exp.Select:
+            return list(super()._get_expressions(optimize, **options))  # type: ignore[misc]
+        if not isinstance(self.expression, exp.Select) or self.expression.find(exp.Bracket):
+            return list(super()._get_expressions(optimize, **options))  # type: ignore[misc]
+        select = self.expression.copy()
+        self._set_display_names(select)
+        return [select]
 
     @classmethod
     def _get_outer_select_columns(cls, item: Any) -> list[Any]:
