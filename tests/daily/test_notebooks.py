@@ -80,7 +80,11 @@ def test_they_run_without_a_jvm_over_a_lake(closed: Closed, tmp_path: Path) -> N
     ]
 
 
-@pytest.mark.parametrize("source", SOURCES, ids=NAMES)
+@pytest.mark.parametrize(
+    "source",
+    # A replay by Spark takes as long as all else here.
+    [pytest.param(s, marks=pytest.mark.long if s.stem == "audit_of_a_close" else (), id=s.stem) for s in SOURCES],
+)
 def test_they_run_by_spark_and_the_audit_replays_to_the_same_hash(
     spark: SparkSession,
     closed: Closed,

@@ -84,6 +84,7 @@ def _take_or_replay(stream: Stream, checkpoint: Path, *records: Raw) -> None:
         stream.match()
 
 
+@pytest.mark.long
 def test_a_day_of_heartbeats_costs_nothing_that_grows(spark: SparkSession, broker: Broker, tmp_path: Path) -> None:
     stream = Stream(spark, broker, tmp_path, "quiet")
     stream.take(*both("p", 0), *beats(0))
