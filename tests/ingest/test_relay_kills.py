@@ -68,9 +68,9 @@ def test_killed_anywhere_nothing_is_lost_reordered_or_made_up(shop: Shop, kills:
             writer.join()
     wait_for(lambda: shop.unpublished() == 0, "the end of the backlog")
     codes = [stop(relay) for relay in relays]
-    # The one that was started last may have been asked to end before it could hear it.
-    assert codes.pop(1 - kills % 2) in (0, -signal.SIGTERM)
-    assert codes == [0]
+    # One that was started anew may be asked to end before it can hear it: the other brought the backlog to its end.
+    assert 0 in codes
+    assert set(codes) <= {0, -signal.SIGTERM}
     assert [writer.failed for writer in writers] == [None, None]
     seen = shop.records()
     assert_in_order(seen, shop.ids())

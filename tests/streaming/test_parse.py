@@ -102,7 +102,9 @@ def _text(rng: Random) -> str:
     values = {name: json.dumps(value) for name, value in _PLAIN.items()}
     for _ in range(rng.choice((0, 1, 1, 2))):
         values[rng.choice(names)] = rng.choice(_VALUES)
-    pairs = [f'"{name}"{rng.choice((":", ": ", " :"))}{values[name]}' for name in names]
+    # Most writers have one way; a blank less here and one more there must not make up for something else.
+    colons, commas = rng.choice((((":",), (",",)), ((": ",), (", ",)), ((":", ": ", " :"), (",", ", ", ",\n  "))))
+    pairs = [f'"{name}"{rng.choice(colons)}{values[name]}' for name in names]
     for _ in range(rng.choice((0, 0, 0, 1, 2))):
         change = rng.randrange(4)
         if change == 0:
@@ -114,11 +116,36 @@ def _text(rng: Random) -> str:
         else:
             place = rng.randrange(len(pairs))
             pairs[place] = pairs[place].replace('"', rng.choice(("", "'", '\\"')), rng.choice((1, 2)))
-    text = "{" + rng.choice((",", ", ", ",\n  ")).join(pairs) + "}"
+    text = "{" + rng.choice(commas).join(pairs) + "}"
     for _ in range(rng.choice((0, 0, 0, 1))):
         place = rng.randrange(len(text) + 1)
         text = text[:place] + rng.choice(_TOKENS) + text[place + rng.choice((0, 0, 1)) :]
-    return text
+    return _stretched(rng, text) if rng.randrange(4) == 0 else text
+
+
+def _stretched(rng: Random, text: str) -> str:
+    """The text made as long as a plain event with these values is, with blanks or without, where it is shorter."""
+    try:
+        values = json.loads(text)
+    except ValueError:
+        return text
+    if not isinstance(values, dict):
+        return text
+    told = _PLAIN | {name: value for name, value in values.items() if name in _PLAIN}
+    for name, usual in _PLAIN.items():  # what is no text may be read as one
+        told[name] = (
+            json.dumps(told[name]) if isinstance(usual, str) and not isinstance(told[name], str) else told[name]
+        )
+    missing = len(json.dumps(told, separators=rng.choice(((",", ":"), (", ", ": "))), ensure_ascii=False)) - len(text)
+    # The longest that fits comes at the end; blanks, which change nothing, go anywhere.
+    filler = rng.choice(
+        ("x" * missing, "}" * missing, " " * missing, ',"x":' + "1" * (missing - 5), ',"":0' + " " * (missing - 5))
+    )
+    if len(filler) != missing:
+        return text
+    places = [n for n, c in enumerate(text) if c in ",:{}"]
+    place = rng.choice([*places, len(text) - 1, len(text)])
+    return text[:place] + filler + text[place:]
 
 
 def _records(spark: SparkSession, raws: list[Raw]) -> DataFrame:
@@ -158,3 +185,41 @@ def test_what_is_nearly_plain_is_what_the_oracle_says(spark: SparkSession) -> No
             assert row["kind"] == "HEARTBEAT", text
     each = [kinds[kind, quick] for kind in ("event", "quarantine") for quick in (True, False)]
     assert min(each) > 50, f"each reading must have met both: {kinds}"
+
+
+def _written(comma: str, colon: str, number_colon: str, **changed: str) -> str:
+    """The plain event with these signs between its parts, and some values in place of its own, as they stand."""
+    values = {name: json.dumps(value) for name, value in _PLAIN.items()} | changed
+    colons = {name: colon if isinstance(value, str) else number_colon for name, value in _PLAIN.items()}
+    return "{" + comma.join(f'"{name}"{colons[name]}{value}' for name, value in values.items()) + "}"
+
+
+#: What is as long as a plain event is, and none: bytes that are missing in one place are there in another.
+_AS_LONG: dict[str, tuple[str, ...]] = {
+    _written(",", ": ", ": ") + "x" * 8: ("MALFORMED_JSON",),
+    _written(", ", ":", ": ") + "x" * 7: ("MALFORMED_JSON",),
+    _written(", ", ": ", ":") + "xx": ("MALFORMED_JSON",),
+    _written(",", ":", ":", activityId="7") + "xx": ("MALFORMED_JSON",),
+    _written(",", ":", ":", activityId="7") + "  ": ("INVALID_FIELD:activityId",),
+    _written(",", ":", ":", supplierId="true") + "xx": ("MALFORMED_JSON",),
+    _written(",", ":", ":", supplierId='["a"]') + "xx": ("MALFORMED_JSON",),
+    _written(",", ":", ":", supplierId='{"a":1}') + "xx": ("MALFORMED_JSON",),
+    _written(",", ":", ":", eventTime="20260301") + "xx": ("MALFORMED_JSON",),
+    _written(",", ":", ":", eventTime='{"a:":1}') + "xx": ("MALFORMED_JSON",),
+    _written(",", ":", ":", eventTime='["a:"]') + "xx": ("MALFORMED_JSON",),
+}
+
+
+def test_what_is_as_long_as_a_plain_event_is_still_read_whole(spark: SparkSession) -> None:
+    published = CLOCK - timedelta(hours=1)
+    plain = [_written(",", ":", ":"), _written(", ", ": ", ": ")]
+    raws = [
+        Raw("agoda.raw.activity", 0, n, b"k", text.encode(), published) for n, text in enumerate([*plain, *_AS_LONG])
+    ]
+    records = _records(spark, raws)
+    told = parsing._told(parsing._with_text(records, None), None).where("is_told").select("offset").collect()
+    assert sorted(row["offset"] for row in told) == [0, 1]
+    rows = {row["offset"]: row for row in parsing.parse(records, sorted(minor_units()), F.lit(CLOCK)).collect()}
+    for raw, reasons in zip(raws, [None, None, *_AS_LONG.values()], strict=True):
+        found = rows[raw.offset]["reasons"]
+        assert (tuple(found) if found is not None else None) == reasons, raw.value
