@@ -60,13 +60,16 @@ def _match(
 ) -> dict[str, dict[str, list[float]]]:
     told = settings.model_copy(update={"kafka": Kafka(bootstrap_servers=broker.bootstrap_servers)})
     caught = match.catch_up(spark, told, broker, scratch / "catch-up", options.events, options.rounds)
-    lags = match.steady(spark, told, broker, scratch / "steady", options.rate, options.seconds)
+    lags = {}
+    if options.rate:
+        lags = match.steady(spark, told, broker, scratch / "steady", options.rate, options.seconds)
+    parts = ("p50", "p95", "p99") if lags else ()
     at_rate = f"publication to verdict at {options.rate:,} events a second and side"
     return {
         f"match, {options.events:,} a side": {name: found.seconds for name, found in caught.items()},
         "its processor seconds": {name: found.cpu_seconds for name, found in caught.items()},
         "its state, GB": {name: [size / 1e9 for size in found.state_bytes] for name, found in caught.items()},
-        **{f"{at_rate}, {n}": {name: [found[n]] for name, found in lags.items()} for n in ("p50", "p95", "p99")},
+        **{f"{at_rate}, {n}": {name: [found[n]] for name, found in lags.items()} for n in parts},
     }
 
 
@@ -107,7 +110,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--engines", type=int, nargs="*", help="activities a side: compare engines, and nothing else")
     parser.add_argument("--records", type=int, default=2_000_000, help="records to normalise; 0 for none")
     parser.add_argument("--events", type=int, default=1_000_000, help="events a side to match; 0 for none")
-    parser.add_argument("--rate", type=int, default=2000, help="events a second and side, to measure lags")
+    parser.add_argument("--rate", type=int, default=2000, help="events a second and side, to measure lags; 0 for none")
     parser.add_argument("--seconds", type=int, default=120, help="for so long")
     parser.add_argument("--days", type=int, default=30, help="days of stored results under a small batch; 0 for none")
     parser.add_argument("--events-a-day", type=int, default=100_000, help="activities on each of them")
