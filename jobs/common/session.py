@@ -7,9 +7,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pyspark
 from pyspark.sql import SparkSession
 
 from jobs.common.jars import class_archive
+from jobs.common.sections import SCHEME
 from jobs.common.settings import Settings
 
 #: What every session of ours must have, wherever it runs; set at run time, so that a cluster's session has it too.
@@ -103,7 +105,7 @@ def spark_session(app: str, settings: Settings, *, is_brief: bool = False) -> Sp
         builder = builder.config("spark.driver.extraClassPath", os.pathsep.join(map(str, _jars(settings))))
         java = [*LOCAL_JAVA, *_archived_classes(), *(_BRIEF_JAVA if is_brief else ())]
         builder = builder.config("spark.driver.extraJavaOptions", " ".join(java))
-        for key, value in _LOCAL_CONF.items():
+        for key, value in {**_LOCAL_CONF, **_renaming_conf(settings)}.items():
             builder = builder.config(key, value)
     builder = builder.config("spark.sql.shuffle.partitions", str(settings.spark.shuffle_partitions))
     for key, value in {**SQL_CONF, **_s3_conf(settings), **settings.spark.conf}.items():
@@ -201,6 +203,19 @@ def _jars(settings: Settings) -> list[str | Path]:
 
 def _is_on_s3(settings: Settings) -> bool:
     return any(root.startswith("s3a://") for root in (settings.lake.root, settings.stream.checkpoint_root))
+
+
+def _renaming_conf(settings: Settings) -> dict[str, str]:
+    """How checkpoints and Delta's checksums get their names where they are folders of this machine.
+
+    By Spark's own choice Hadoop starts a process (`readlink`) for each name that it looks at, a hundred in a
+    micro-batch; this way it asks the system. Either looks whether the name is free, then renames.
+    """
+    if not settings.is_local_lake or SCHEME.match(settings.stream.checkpoint_root):
+        return {}
+    is_older = tuple(int(part) for part in pyspark.__version__.split(".")[:2]) < (4, 1)
+    package = "org.apache.spark.sql.execution.streaming" + ("" if is_older else ".checkpointing")
+    return {"spark.sql.streaming.checkpointFileManagerClass": f"{package}.FileSystemBasedCheckpointFileManager"}
 
 
 def _s3_conf(settings: Settings) -> dict[str, str]:

@@ -1,9 +1,15 @@
 """What a session of ours does besides Spark's own."""
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 from py4j.clientserver import ClientServerConnection
 from pyspark.sql import Column, SparkSession
 from pyspark.sql import functions as F
+
+from jobs.common.session import _renaming_conf
+from jobs.common.settings import Lake, Settings, Stream
 
 
 def _column() -> Column:
@@ -24,3 +30,29 @@ def test_what_makes_columns_is_looked_up_once(spark: SparkSession, monkeypatch: 
     assert found[0]["made"] == "xb"
     assert "c" in sent
     assert sent.count("r") <= 2, "PySpark itself asks for what an action needs"
+
+
+def test_checkpoints_here_get_their_names_without_processes(spark: SparkSession, tmp_path: Path) -> None:
+    jvm: Any = spark.sparkContext._jvm
+    (name,) = _renaming_conf(Settings(lake=Lake(root=str(tmp_path)))).values()
+    package = getattr(jvm, name.rpartition(".")[0])
+    path = jvm.org.apache.hadoop.fs.Path(str(tmp_path))
+    manager = package.CheckpointFileManager.create(path, spark._jsparkSession.sessionState().newHadoopConf())
+    assert manager.getClass().getName() == name
+    file = jvm.org.apache.hadoop.fs.Path(f"{tmp_path}/1")
+    for is_there in (False, True):
+        stream = manager.createAtomic(file, False)
+        stream.write(bytearray(b"x"))
+        if is_there:
+            with pytest.raises(Exception, match=r"FILE_ALREADY_EXISTS|already exist"):
+                stream.close()
+        else:
+            stream.close()
+    assert (tmp_path / "1").read_bytes() == b"x"
+
+
+@pytest.mark.parametrize(
+    ("lake", "checkpoints"), [("s3a://b/lake", ""), ("s3a://b/lake", "/tmp/c"), ("/tmp/lake", "hdfs://n/c")]
+)
+def test_elsewhere_spark_chooses(lake: str, checkpoints: str) -> None:
+    assert _renaming_conf(Settings(lake=Lake(root=lake), stream=Stream(checkpoint_root=checkpoints))) == {}
