@@ -1,8 +1,6 @@
 """Running a command: errors become one sentence and an exit code, whether it was typed or submitted to a cluster."""
 
-import atexit
 import functools
-import gc
 import importlib
 import inspect
 import sys
@@ -76,7 +74,6 @@ def run(build: Callable[[], typer.Typer], argv: Sequence[str], prog: str, comman
     """Build and run; returns the exit code: 0 done, 1 failed, 2 wrong usage or settings, or what the command chose."""
     debug = "--debug" in argv
     name = f"{prog} {command}".strip()
-    _leave_objects_at_exit()
     try:
         log.configure(debug=debug)
         build()(args=list(argv), prog_name=prog)
@@ -97,12 +94,6 @@ def run(build: Callable[[], typer.Typer], argv: Sequence[str], prog: str, comman
         print(f"{name} failed: {one_line(error)}{hint}.", file=sys.stderr)
         return FAILED
     return DONE
-
-
-@functools.cache
-def _leave_objects_at_exit() -> None:
-    """Let the process end without a look through all its objects for dead ones: after a close, a second and more."""
-    atexit.register(gc.freeze)
 
 
 def one_line(error: BaseException, limit: int = 300) -> str:

@@ -64,16 +64,6 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out.startswith("reco ")
 
 
-def test_a_process_that_ends_does_not_look_for_dead_objects() -> None:
-    # What is registered first is called last.
-    code = (
-        "import atexit, gc\natexit.register(lambda: print(gc.get_freeze_count() > 0, flush=True))\n"
-        "from jobs.cli.main import main\nmain(['--version'])"
-    )
-    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert told.stdout.splitlines()[1:] == ["True"]
-
-
 @pytest.mark.parametrize("argv", [["nope"], ["doctor", "--nope"], ["--nope"], []])
 def test_wrong_usage_is_exit_code_2(argv: list[str]) -> None:
     assert code_of(argv) == USAGE
