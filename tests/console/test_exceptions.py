@@ -299,14 +299,20 @@ def test_nobody_is_shown_what_is_too_old(settings: Settings, tables: Tables, mon
     assert everything(tables).height == before + 1
 
 
-def slow_until_it_is_asked_for(monkeypatch: pytest.MonkeyPatch, what: str) -> None:
-    """Who folds actions in first goes on when the thread behind looks for what there was."""
-    looked, last, folded = Event(), Tables.last, exceptions._with_actions
+def slow_until_it_is_asked_for(monkeypatch: pytest.MonkeyPatch, what: str) -> Event:
+    """Who folds actions in first goes on when the thread behind looks for what there was.
+
+    That goes on when the event is set that is returned: whoever asked has all orders by then.
+    """
+    looked, answered, last, folded = Event(), Event(), Tables.last, exceptions._with_actions
 
     def looks(tables: Tables, name: str) -> object:
-        if name == what:
-            looked.set()
-        return last(tables, name)
+        if name != what:
+            return last(tables, name)
+        looked.set()
+        found = last(tables, name)
+        assert answered.wait(20)
+        return found
 
     def waits(*given: pl.DataFrame) -> pl.DataFrame:
         assert looked.wait(20)
@@ -314,6 +320,7 @@ def slow_until_it_is_asked_for(monkeypatch: pytest.MonkeyPatch, what: str) -> No
 
     monkeypatch.setattr(Tables, "last", looks)
     monkeypatch.setattr("jobs.console.exceptions._with_actions", waits)
+    return answered
 
 
 def test_nobody_waits_for_what_rests_on_a_frame_that_is_made_again(
@@ -326,8 +333,9 @@ def test_nobody_waits_for_what_rests_on_a_frame_that_is_made_again(
     before = cube(tables)["exceptions"].sum()
     act(tables, PRICE, request(Action.ACKNOWLEDGE))
     put(settings, "nrt_exceptions", [streamed(OURS, "BK-new", KIND)])
-    slow_until_it_is_asked_for(monkeypatch, "exceptions")
+    answered = slow_until_it_is_asked_for(monkeypatch, "exceptions")
     search.answer(tables, ANN, asked[1])
+    answered.set()
     after(lambda: bool(tables.last("exceptions of jobs").ahead))
 
     def refused(*_: Any) -> None:
