@@ -1,6 +1,8 @@
 """`reco`: every command by name; only the one that was typed is imported."""
 
+import atexit
 import copy
+import os
 import sys
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
@@ -157,12 +159,27 @@ PARTS = {
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """The console script."""
+    """The console script; where `argv` is given, for who calls it, whose process goes on."""
+    ended: list[int] = []
+    if argv is None:
+        atexit.register(_end_at_once, ended)  # registered first, called last
     arguments = list(sys.argv[1:] if argv is None else argv)
     words = [word for word in arguments if not word.startswith("-")]
     chosen = next(iter(words), "")
     part = next((word for word in words[1:] if word in PARTS.get(chosen, {})), "")
-    sys.exit(run(lambda: build(chosen, part), arguments, "reco", chosen))
+    ended.append(run(lambda: build(chosen, part), arguments, "reco", chosen))
+    sys.exit(ended[0])
+
+
+def _end_at_once(ended: list[int]) -> None:
+    """End the process: after a close, Python takes a second and more to take apart what the system takes back whole."""
+    if ended:
+        try:
+            sys.stdout.flush()
+            sys.stderr.flush()
+        except OSError:
+            return  # nobody reads any more: Python says so, and ends with its own code
+        os._exit(ended[0])
 
 
 def build(chosen: str, part: str = "") -> typer.Typer:

@@ -64,6 +64,23 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out.startswith("reco ")
 
 
+def test_a_process_ends_with_what_it_printed_its_code_and_what_was_to_be_done_at_its_end() -> None:
+    code = (
+        "import atexit, sys\nfrom jobs.cli.main import main\nsys.argv = ['reco', *sys.argv[1:]]\n"
+        "class Late:\n    def __del__(self):\n        print('taken apart')\n"
+        "late = Late()\nlate.itself = late\n"
+        "build = sys.modules['jobs.cli.main'].build\n"
+        "def built(*of):\n    atexit.register(lambda: print('late'))\n    return build(*of)\n"
+        "sys.modules['jobs.cli.main'].build = built\nmain()"
+    )
+    done = subprocess.run([sys.executable, "-c", code, "--version"], capture_output=True, text=True, check=False)
+    assert done.returncode == DONE
+    assert done.stdout.splitlines()[1:] == ["late"]
+    done = subprocess.run([sys.executable, "-c", code, "nope"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (USAGE, "late\n")
+    assert "No such command 'nope'" in done.stderr
+
+
 @pytest.mark.parametrize("argv", [["nope"], ["doctor", "--nope"], ["--nope"], []])
 def test_wrong_usage_is_exit_code_2(argv: list[str]) -> None:
     assert code_of(argv) == USAGE
