@@ -17,13 +17,8 @@ MAX_ID_LENGTH = 128
 #: Why a record is no event whose supplier's format is not there, or cannot be used.
 BROKEN_FORMAT = f"{Reason.INVALID_FIELD.value}:format"
 
-#: Closes the array that a record's text is wrapped in: found at its place, nothing came after the record's value.
-_END = "end of record \N{INVERTED QUESTION MARK}"
-#: A surrogate escape without its other half, after an even number of backslashes: no Unicode text.
-_LONE_SURROGATE = (
-    r"(?i)(?<!\\)(\\\\)*\\ud[89ab][0-9a-f]{2}(?!\\ud[c-f][0-9a-f]{2})"
-    r"|(?<!\\ud[89ab][0-9a-f]{2})(?<!\\)(\\\\)*\\ud[c-f][0-9a-f]{2}"
-)
+#: A surrogate escape without its other half: no Unicode text. Of a text without escaped backslashes.
+_LONE_SURROGATE = r"(?i)\\ud[89ab][0-9a-f]{2}(?!\\ud[c-f][0-9a-f]{2})|(?<!\\ud[89ab][0-9a-f]{2})\\ud[c-f][0-9a-f]{2}"
 #: One object without an escape, in which no other ends and after which nothing comes.
 _SIMPLE = r"\A[^}\\]*+\}\z"
 #: How what is no text, true or false begins where it is read as one.
@@ -151,12 +146,16 @@ def _with_json(records: DataFrame, formats: Formats | None) -> DataFrame:
     """Add `json`, the record's one JSON object, or its format's values, as a variant; null where all is told."""
     asked = F.when(~F.col("is_told"), F.col("text"))
     simple = records.withColumn("asked", asked).withColumn("is_simple", F.col("asked").rlike(_SIMPLE))
-    halved = F.contains(F.col("asked"), F.lit("\\u")) & F.col("asked").rlike(_LONE_SURROGATE)
+    # An escaped backslash is none of the escape after it, and what stands before it is no half of that.
+    escapes = F.replace(F.col("asked"), F.lit("\\\\"), F.lit("_"))
+    halved = F.contains(F.col("asked"), F.lit("\\u")) & escapes.rlike(_LONE_SURROGATE)
     # Spark reads the first value of a text and ignores what follows it. Nothing does where the only closing brace is
-    # the last character; else, inside an array, what follows must be our mark, which takes three times as long.
-    is_simple = F.col("is_simple")
-    wrapped = F.try_parse_json(F.when(~is_simple & ~halved, F.concat(F.lit("["), F.col("asked"), F.lit(f',"{_END}"]'))))
-    ended = F.try_variant_get("wrapped", "$[1]", "string") == _END
+    # the last character; else, inside an array, what follows must be our mark, which takes three times as long. No
+    # text can have it in itself, and so close the array: the mark is the text's own hash.
+    is_simple, mark = F.col("is_simple"), F.sha2("asked", 256)
+    array = F.concat(F.lit("["), F.col("asked"), F.lit(',"'), mark, F.lit('"]'))
+    wrapped = F.try_parse_json(F.when(~is_simple & ~halved, array))
+    ended = F.try_variant_get("wrapped", "$[1]", "string") == mark
     within = F.when(ended, F.try_variant_get("wrapped", "$[0]", "variant"))
     json = F.when(is_simple, F.try_parse_json("asked")).otherwise(within)
     found = simple.withColumn("wrapped", wrapped).withColumn("json", json).drop("wrapped", "is_simple", "asked", "text")

@@ -210,16 +210,30 @@ _AS_LONG: dict[str, tuple[str, ...]] = {
 }
 
 
+#: What the longer reading must tell apart: the end of the record, and halves of a character.
+_HARD: dict[str, tuple[str, ...] | None] = {
+    _written(",", ":", ":") + ',"end of record ¿"]': ("MALFORMED_JSON",),
+    _written(",", ":", ":") + ',"end of record ¿"] and more': ("MALFORMED_JSON",),
+    _written(",", ":", ":") + ',"x"],{}': ("MALFORMED_JSON",),
+    _written(",", ":", ":", activityId=r'"\\ud83d\udc00"'): ("MALFORMED_JSON",),
+    _written(",", ":", ":", activityId=r'"\ud83d\\\udc00"'): ("MALFORMED_JSON",),
+    _written(",", ":", ":", activityId=r'"\\\uD83D\udc00"'): None,
+    _written(",", ":", ":", activityId=r'"\\ud83d"'): None,
+    _written(",", ":", ":", activityId=r'"\ud83d\uDC00"'): None,
+}
+
+
 def test_what_is_as_long_as_a_plain_event_is_still_read_whole(spark: SparkSession) -> None:
     published = CLOCK - timedelta(hours=1)
     plain = [_written(",", ":", ":"), _written(", ", ": ", ": ")]
     raws = [
-        Raw("agoda.raw.activity", 0, n, b"k", text.encode(), published) for n, text in enumerate([*plain, *_AS_LONG])
+        Raw("agoda.raw.activity", 0, n, b"k", text.encode(), published)
+        for n, text in enumerate([*plain, *_AS_LONG, *_HARD])
     ]
     records = _records(spark, raws)
     told = parsing._told(parsing._with_text(records, None), None).where("is_told").select("offset").collect()
     assert sorted(row["offset"] for row in told) == [0, 1]
     rows = {row["offset"]: row for row in parsing.parse(records, sorted(minor_units()), F.lit(CLOCK)).collect()}
-    for raw, reasons in zip(raws, [None, None, *_AS_LONG.values()], strict=True):
+    for raw, reasons in zip(raws, [None, None, *_AS_LONG.values(), *_HARD.values()], strict=True):
         found = rows[raw.offset]["reasons"]
         assert (tuple(found) if found is not None else None) == reasons, raw.value
