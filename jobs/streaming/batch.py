@@ -16,13 +16,15 @@ BROADCAST = 500_000
 
 @dataclass(frozen=True)
 class Batch:
-    """A micro-batch: the query's id and its number, what it stands on, whether its plans are worth compiling, whether
-    a sweep is due, whether other rates or policies hold than in the last, and what is held until its end.
+    """A micro-batch: the query's id and its number, what it stands on, how many rows it has, whether its plans are
+    worth compiling, whether a sweep is due, whether other rates or policies hold than in the last, and what is held
+    until its end.
     """
 
     query: str
     number: int
     moment: Moment
+    rows: int
     is_large: bool
     is_due: bool
     judges_anew: bool

@@ -1,6 +1,6 @@
 """One micro-batch of `match`: what the join gave calls for verdicts; they are written, then exceptions, then told."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from datetime import UTC, date, datetime, timedelta
 from functools import reduce
@@ -62,7 +62,9 @@ class Settler:
         query = str(spark.sparkContext.getLocalProperty("sql.streaming.queryId"))
         with Kept() as kept:
             events = kept.fixed(events_of(rows))
-            count, *days = _one(events.agg(F.count(F.lit(1)), *[_dates_of_pairs(side) for side in Side]))
+            dates = [_of_pairs(F.collect_set, F.to_date(f"{side.prefix}.eventTime")) for side in Side]
+            happened = F.least(*[F.unix_millis(f"{side.prefix}.eventTime") for side in Side])
+            count, first, *days = _one(events.agg(F.count(F.lit(1)), _of_pairs(F.min, happened), *dates))
             with nullcontext() if count > FEW else quick_plans(spark):
                 watermark, at = batch_moment(spark, self._checkpoint, batch_id)
                 watermark = max(watermark, self._reached)
@@ -72,12 +74,13 @@ class Settler:
                 if is_new or is_due or self._silence.is_due(watermark):
                     moment = Moment(watermark, at, self._references.policies(spark), versions)
                     anew = self._sweeper.judges_anew(versions)
-                    batch = Batch(query, batch_id, moment, count > FEW, is_due, anew, kept)
-                    self._settle(events, [day for each in days for day in each], batch)
+                    batch = Batch(query, batch_id, moment, count, count > FEW, is_due, anew, kept)
+                    happened_at = datetime.fromtimestamp(max(first or 0, 0) / 1000, UTC)
+                    self._settle(events, happened_at, [day for each in days for day in each], batch)
         self._attempted = batch_id
         self._summary.keep(spark, at)
 
-    def _settle(self, events: DataFrame, days: Sequence[date], batch: Batch) -> None:
+    def _settle(self, events: DataFrame, first_at: datetime, days: Sequence[date], batch: Batch) -> None:
         spark, kept = events.sparkSession, batch.kept
         arrived = self._arrivals.keys(spark)
         self._silence.look(spark, arrived, batch.moment)
@@ -89,7 +92,7 @@ class Settler:
         pairs, others = None, events.select(*KEY, published().alias("known_since"))
         if days:  # there are pairs
             rates = self._references.rates(spark, days)
-            pairs, others = plain_pairs(spark, self._settings, events, rates, batch)
+            pairs, others = plain_pairs(spark, self._settings, events, first_at, rates, batch)
         asked = kept.fixed(self._asked(others, pairs, arrived, batch))
         first, keys, since = _counted(asked, pairs, batch)
         clean, broken = [], []
@@ -188,9 +191,12 @@ class Settler:
 
 
 def _counted(asked: DataFrame, pairs: DataFrame | None, batch: Batch) -> tuple[datetime, int, datetime | None]:
-    """Since when the first of the keys is known, how many they are, and `_since` of the pairs; in one job."""
+    """Since when the first of the keys is known, how many they are, and `_since` of the pairs; in one job.
+
+    But for a query's first batch, no plain pair's key has a verdict.
+    """
     keys = asked.agg(F.min("known_since").alias("at"), F.count(F.lit(1)).alias("keys"))
-    if pairs is None:
+    if pairs is None or batch.number:
         first, count = _one(keys)
         return first, count, None
     both = keys.unionByName(_since(pairs, batch).withColumn("keys", F.lit(None))).collect()
@@ -208,9 +214,8 @@ def _one(frame: DataFrame) -> Row:
     return frame.collect()[0]
 
 
-def _dates_of_pairs(side: Side) -> Column:
-    is_pair = reduce(Column.__and__, [F.col(one.prefix).isNotNull() for one in Side])
-    return F.collect_set(F.when(is_pair, F.to_date(f"{side.prefix}.eventTime")))
+def _of_pairs(aggregate: Callable[[Column], Column], value: Column) -> Column:
+    return aggregate(F.when(reduce(Column.__and__, [F.col(side.prefix).isNotNull() for side in Side]), value))
 
 
 def _days(events: DataFrame, is_old: Column) -> tuple[list[date], list[date]]:

@@ -86,7 +86,7 @@ class Sweeper:
             given.join(few.select(*KEY), on=list(KEY), how="left_semi")
             .groupBy(*KEY)
             .agg(
-                F.max(F.col("agoda_events") + F.col("supplier_events")).alias("known"),
+                F.max_by(F.col("agoda_events") + F.col("supplier_events"), "verdict_at").alias("known"),
                 F.max("published_at").alias("until"),
             )
         )
