@@ -97,8 +97,9 @@ class Gatherer:
         self, spark: SparkSession, held: DataFrame, kept: Kept, query: str, batch_id: int, told: dict[str, int]
     ) -> None:
         path = self._settings.table_path(_RESULTS)
-        if self._is_first and batch_id == 0:
-            # A new checkpoint: what gold has already, since it was told the group or gathered before, comes once more.
+        if self._is_first:
+            # A new checkpoint, or one that goes on with its replay: what gold has already, since it was told the group
+            # or gathered before, comes once more.
             self._replays = not tables.read(spark, path).isEmpty()
         self._is_first = False
         if told["verdicts"]:

@@ -61,14 +61,17 @@ class Normaliser:
         self._masker = Masker(spark, settings.privacy)
         self._is_first = True
         self._replays = False
+        #: When the first and the last record of a batch that may be a replay were published.
+        self._span = 0, 0
 
     def __call__(self, batch: DataFrame, batch_id: int) -> None:
         """Write one micro-batch (what `foreachBatch` calls)."""
         # After `kill -9` the same offsets come again under the same id, and maybe part of them is written.
         query = str(self._spark.sparkContext.getLocalProperty("sql.streaming.queryId"))
         earlier = self._earlier_attempt(query, batch_id) if self._is_first else None
-        if self._is_first and batch_id == 0 and earlier is None:
-            # A new checkpoint over tables that are not new: what they have already must not come twice.
+        if self._is_first:
+            # What a process reads first the tables may have already: the batch before it was killed, or this is a new
+            # checkpoint or an old one, or goes on with one of those. None of it must come twice.
             self._replays = not tables.read(self._spark, self._paths["activity_raw"]).isEmpty()
         self._is_first = False
         if earlier:
@@ -104,7 +107,10 @@ class Normaliser:
         # Whole partitions are put together, in their order: a heartbeat stays behind the events that it speaks for.
         if counts.total() <= _SMALL:
             rows = rows.coalesce(1 + counts.total() // _RECORDS_A_FILE)
-        self._replays = self._replays and not self._known("activity_raw", rows).isEmpty()
+        if self._replays:
+            times = rows.agg(*[f(F.unix_millis("kafka_time")) for f in (F.min, F.max)]).collect()[0]
+            self._span = times[0], times[1]
+            self._replays = not self._known("activity_raw", rows).isEmpty()
         note: dict[str, Any] = {
             "query": query,
             "batch": batch_id,
@@ -160,8 +166,9 @@ class Normaliser:
         )
 
     def _known(self, name: str, rows: DataFrame) -> DataFrame:
-        """The coordinates of those rows that the table has already."""
-        there = tables.read(self._spark, self._paths[name]).select(*_COORDINATES)
+        """The coordinates of those rows that the table has already; files of other times need not be read."""
+        is_near = F.col("kafka_time").between(*[F.timestamp_millis(F.lit(at)) for at in self._span])
+        there = tables.read(self._spark, self._paths[name]).where(is_near).select(*_COORDINATES)
         return there.join(rows.select(*_COORDINATES), on=_COORDINATES, how="left_semi")
 
 

@@ -193,6 +193,32 @@ def test_a_change_of_policies_holds_from_the_next_batch_on(spark: SparkSession, 
     assert {note["batch"]: note["policies"] for note in notes} == {0: 0, 1: 1, 2: 3}
 
 
+def test_a_process_that_goes_on_with_a_replay_doubles_nothing(
+    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = Settings(lake=Lake(root=str(tmp_path / "lake")))
+
+    def process(checkpoint: str, *offsets: int) -> None:
+        """Take each record as a batch of its own, in a process of its own."""
+        spark.sparkContext.setLocalProperty("sql.streaming.queryId", checkpoint)
+        normaliser = Normaliser(spark, settings, {}, lambda: CLOCK)
+        for offset in offsets:
+            normaliser(_empty_values(spark, offset), offset)
+
+    process("first", 0, 1)
+    process("second", 0)
+    process("second", 1, 2)  # it was killed between two batches of its replay
+    append = Normaliser._append
+    with monkeypatch.context() as patch:
+        patch.setattr(Normaliser, "_append", lambda self, name, *a: name == "activity_raw" and append(self, name, *a))
+        process("third", 0)
+    process("third", 0, 1)  # it was killed between two tables of its first batch
+    process("first", 2)  # an old checkpoint was put back
+    spark.sparkContext.setLocalProperty("sql.streaming.queryId", None)  # type: ignore[arg-type]
+    for name in ("activity_raw", "quarantine"):
+        assert sorted(read(open_table(settings, name), name)["offset"]) == [0, 1, 2], name
+
+
 def _empty_values(spark: SparkSession, offset: int) -> DataFrame:
     """One record without a value, as Kafka's source gives it."""
     record = {"timestamp": F.lit(CLOCK), "headers": F.lit(None).cast("array<struct<key: string, value: binary>>")}
