@@ -76,7 +76,9 @@ class Feeds:
         is_new = F.col("kafka_time") >= F.lit(watermark - self._days)
         if self._read_to is not None:
             is_new = F.col("ingested_at") >= F.lit(self._read_to - _CLOCKS)
-        times = [F.max(name).alias(name) for name in ("kafka_time", "event_time", "ingested_at")]
+        times = [F.max(name).alias(name) for name in ("kafka_time", "ingested_at")]
+        # Python cannot reckon with times near the year 1, and what happened before 1970 was no sign of life either.
+        times.append(F.max(F.greatest("event_time", F.timestamp_seconds(F.lit(0)))).alias("event_time"))
         all_there = self._deliveries(spark)
         heard = all_there.where(is_new).groupBy("supplier_id").agg(*times)
         for row in _collected(heard, all_there if self._read_to is None else None):

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -95,6 +95,8 @@ def examine(spark: SparkSession, format_: Format, samples: Sequence[Sample], sup
     with quick_plans(spark):
         records = _records(spark, samples, supplier)
         parsed = parse(records, sorted(minor_units()), F.col("kafka_time"), formats)
+        # As a number: PySpark cannot hand out times near the year 1.
+        parsed = parsed.withColumn("eventAt", F.unix_millis("eventAt"))
         made = sorted(parsed.collect(), key=lambda row: row["offset"])
         looked = payload(records, formats).select("offset", *_looks(format_)).collect()
     unmatched = [
@@ -154,7 +156,8 @@ def _unmapped(format_: Format, looked: Sequence[Row]) -> dict[str, list[str]]:
 def _record(sample: Sample, row: Row) -> dict[str, Any]:
     if row["kind"] != "EVENT":
         return {"place": sample.place, "kind": row["kind"], "reasons": list(row["reasons"])}
-    event = {name: row[name] for name in NAMES} | {"eventTime": row["eventAt"].astimezone(UTC)}
+    at = datetime.fromtimestamp(0, UTC) + timedelta(milliseconds=row["eventAt"])
+    event = {name: row[name] for name in NAMES} | {"eventTime": at}
     return {"place": sample.place, "kind": "EVENT", "event": event}
 
 

@@ -154,8 +154,11 @@ def why(error: BaseException) -> str:
     """What a query failed of, in one line: the error that Python raised in it, where there was one, else Spark's."""
     text = str(error)
     _, python, trace = text.rpartition("Traceback (most recent call last):")
-    raised = next((line for line in trace.splitlines() if line[:1].strip()), "") if python else ""
-    cause = raised or _SPARKS.sub("", text)
+    lines = [line for line in trace.splitlines() if line[:1].strip()] if python else []
+    if len(lines) > 1 and "Py4JJavaError" in lines[0] and lines[1].startswith(": "):
+        # It names a call of Py4J's; what Java says of it comes after that.
+        lines = [lines[1].removeprefix(": ")]
+    cause = lines[0] if lines else _SPARKS.sub("", text)
     return one_line(RuntimeError(_MODULE.sub("", cause)))
 
 

@@ -19,6 +19,7 @@ from jobs.streaming.progress import Watch, why
 
 _SPARKS = "[STREAM_FAILED] Query [id = 1-2, runId = 3-4] terminated with exception: "
 _PYTHONS = "An exception was raised by the Python Proxy. Return Message: Traceback (most recent call last):\n"
+_JAVAS = "py4j.protocol.Py4JJavaError: An error occurred while calling o86.collectToPython.\n: "
 _FRAME = '  File "settle.py", line 1, in settle\n    raise\n    ^^^^^\n'
 
 
@@ -30,6 +31,10 @@ _FRAME = '  File "settle.py", line 1, in settle\n    raise\n    ^^^^^\n'
         (f"{_PYTHONS}{_FRAME}pyspark.errors.captured.AnalysisException: [X] y.", "AnalysisException: [X] y"),
         (f"{_PYTHONS}{_FRAME}jobs.common.errors.UserError: Do this.", "Do this"),
         (f"{_PYTHONS}{_FRAME}KeyError: 'a'\n\nDuring this:\n\n{_PYTHONS}{_FRAME}OSError: last", "OSError: last"),
+        (
+            f"{_PYTHONS}{_FRAME}{_JAVAS}java.lang.ArithmeticException: long overflow\n\tat a.B(B.java:1)\nCaused by: d",
+            "ArithmeticException: long overflow",
+        ),
         (f"{_PYTHONS}{_FRAME}ValueError: password=hunter2", "ValueError: password=[hidden]"),
         ("", "RuntimeError"),
     ],

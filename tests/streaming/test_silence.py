@@ -55,6 +55,8 @@ def story(spark: SparkSession, broker: Broker, tmp_path_factory: pytest.TempPath
     told = Story(stream)
     asked = [event("agoda", "old", -5), event("agoda", "a1", 1), event("agoda", "a2", 2)]
     asked += [event("agoda", "euro", 3, currency="EUR"), event("agoda", "slow", 1, "SLOW")]
+    # What some programs write for no time at all; nothing else is known of that supplier.
+    asked += [event("supplier", "dawn", 1, "DAWN", eventTime="0001-01-01T00:00:00.000Z")]
     again = replace(event("supplier", "FAST3", -3), timestamp=T0 + timedelta(minutes=20))
     with pytest.MonkeyPatch.context() as patch:
         _break_second_telling(patch)

@@ -57,6 +57,14 @@ def test_a_byte_order_mark_is_the_files(tmp_path: Path, name: str, text: str, re
     assert [sample.value for sample in read_samples(format_, tmp_path / "sample")] == records
 
 
+def test_the_first_time_there_is_is_one(spark: SparkSession) -> None:
+    format_, _ = read_format(CONF / "bedbank.yaml")
+    first, *_ = read_samples(format_, CONF / "samples" / EXAMPLES["bedbank"])
+    dawn = first._replace(value=first.value.replace(b"09/03/2026", b"01/01/0001"))
+    assert dawn.value != first.value
+    assert examine(spark, format_, [dawn], "SUP-9").records[0]["event"]["eventTime"].year == 1
+
+
 def test_what_is_no_event_is_told_with_its_reasons_and_the_coverage(shell: CliRunner, tmp_path: Path) -> None:
     lines = (CONF / "samples" / "bedbank.jsonl").read_text().splitlines()
     bad = json.loads(lines[0])
