@@ -1,8 +1,9 @@
 """The query `match`: both sides' near-real-time events, joined for as long as a supplier's grace lasts.
 
 Watermarks are the grace window, of each supplier its own in one join: an event's time `w` is when its grace ends
-(publish time + grace), a heartbeat's is its publish time + the longest grace, and the watermark trails `w` by the
-longest grace; so it says "everything published up to here has been read". State is let go once `w` is passed: Spark
+(publish time + grace), a heartbeat's is the time that it speaks for + the longest grace, and the watermark trails `w`
+by the longest grace; so it says "everything published up to here has been read". A heartbeat speaks up to its
+`eventTime`, for no time after its own publication. State is let go once `w` is passed: Spark
 takes the bound from the condition (`far` of one side ≥ `w` of the other, always true) and applies it to `w`.
 """
 
@@ -81,10 +82,12 @@ def _side(spark: SparkSession, settings: Settings, side: Side) -> DataFrame:
     alone = joined([F.lit(side.value), F.col("partition"), F.col("offset")])
     key = F.when(beat, alone).otherwise(joined([F.col("read.supplierId"), F.col("read.activityId"), place]))
     grace = F.when(beat, F.lit(LONGEST_GRACE)).otherwise(F.col("read.graceSeconds").cast("bigint"))
+    published, claimed = (F.col(f"read.{name}").cast("timestamp") for name in ("publishedAt", "eventTime"))
+    up_to = F.when(beat, F.least(published, claimed)).otherwise(published)
     p = side.prefix
     timed = records.select(
         key.alias(f"{p}_key"),
-        (F.col("read.publishedAt").cast("timestamp") + F.make_dt_interval(secs=grace)).alias(f"{p}_w"),
+        (up_to + F.make_dt_interval(secs=grace)).alias(f"{p}_w"),
         F.when(~beat, F.to_json(F.array(*[F.col(f"read.{name}") for name in HELD]))).alias(f"{p}_text"),
     ).withWatermark(f"{p}_w", f"{LONGEST_GRACE} seconds")
     return timed.withColumn(f"{p}_far", F.col(f"{p}_w") + F.expr(_FAR))

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -20,6 +20,7 @@ from jobs.common.settings import Settings
 from jobs.streaming import observe
 from jobs.streaming.canonical import messages
 from jobs.streaming.formats_in_force import AppliedFormats
+from jobs.streaming.held_beats import Held, HeldBeats, held_of, with_those
 from jobs.streaming.in_force import InForce, References, policies_in_force
 from jobs.streaming.masking import Masker
 from jobs.streaming.parse import parse
@@ -46,6 +47,8 @@ class Pins:
     policy_version: int
     #: Formats that could not be used: what is in quarantine for that must not become an event as well.
     broken_formats: tuple[str, ...] = ()
+    #: Heartbeats that had to wait before it.
+    held: Held = field(default_factory=dict)
 
 
 class Normaliser:
@@ -59,6 +62,7 @@ class Normaliser:
         self._currencies = sorted(minor_units())
         self._formats, self._references = AppliedFormats(settings), References(settings)
         self._masker = Masker(spark, settings.privacy)
+        self._beats = HeldBeats(settings, partitions)
         self._is_first = True
         self._replays = False
         #: When the first and the last record of a batch that may be a replay were published.
@@ -79,7 +83,8 @@ class Normaliser:
         else:
             policies = self._references.policies(self._spark)
         formats = self._formats.of(self._spark, policies, earlier.broken_formats if earlier else None)
-        pins = earlier or Pins(self._clock(), policies.version, tuple(sorted(formats.broken)) if formats else ())
+        broken = tuple(sorted(formats.broken)) if formats else ()
+        pins = earlier or Pins(self._clock(), policies.version, broken, self._beats.held)
         with Kept() as kept:
             self._write(kept.rows(self._rows(batch, pins, policies, formats)), pins, query, batch_id)
 
@@ -119,16 +124,18 @@ class Normaliser:
         }
         if pins.broken_formats:
             note["broken_formats"] = pins.broken_formats
+        forwarded, waited = self._beats.sorted(rows, counts.total())
+        note |= {name: beats for name, beats in (("held", pins.held), ("holds", self._beats.held)) if beats}
         self._append("activity_raw", rows, note)
         if self._replays:
-            rows = self._as_they_became(rows)
+            rows, forwarded = self._as_they_became(rows), self._as_they_became(forwarded)
         if counts.get("EVENT"):
             self._append("activity", events(rows.where(F.col("kind") == "EVENT")), note)
         if counts.get("QUARANTINE"):
             self._append("quarantine", rows.where(F.col("kind") == "QUARANTINE"), note)
-        if counts.get("EVENT") or counts.get("HEARTBEAT"):
-            routed = messages(rows, self._settings.topics, self._partitions)
-            routed.write.format("kafka").options(**sink_options(self._settings)).save()
+        if counts.get("EVENT") or counts.get("HEARTBEAT") or waited:
+            routed = messages(forwarded, self._settings.topics, self._partitions)
+            with_those(self._spark, routed, waited).write.format("kafka").options(**sink_options(self._settings)).save()
         log.info(
             "normalised",
             query="normalise",
@@ -148,13 +155,19 @@ class Normaliser:
         writer.option("txnAppId", f"{name}-{note['query']}").option("txnVersion", note["batch"]).save(self._paths[name])
 
     def _earlier_attempt(self, query: str, batch_id: int) -> Pins | None:
-        """The pins of this very batch, where an attempt before a crash came as far as bronze."""
+        """The pins of this very batch, where an attempt before a crash came as far as bronze.
+
+        What the batch before it had to hold back is taken up again.
+        """
         history = self._spark.sql(f"DESCRIBE HISTORY {tables.identifier(self._paths['activity_raw'])} LIMIT 100")
-        for row in history.where(F.col("userMetadata").isNotNull()).collect():
-            note = json.loads(row["userMetadata"])
-            if (note["query"], note["batch"]) == (query, batch_id):
-                broken = tuple(note.get("broken_formats", ()))
-                return Pins(datetime.fromisoformat(note["clock"]), note["policies"], broken)
+        told = [json.loads(row["userMetadata"]) for row in history.where("userMetadata is not null").collect()]
+        of_query = {note["batch"]: note for note in reversed(told) if note["query"] == query}
+        if note := of_query.get(batch_id):
+            self._beats.held = held_of(note.get("held", {}))
+            broken = tuple(note.get("broken_formats", ()))
+            clock = datetime.fromisoformat(note["clock"])
+            return Pins(clock, note["policies"], broken, self._beats.held)
+        self._beats.held = held_of(of_query.get(batch_id - 1, {}).get("holds", {}))
         return None
 
     def _as_they_became(self, rows: DataFrame) -> DataFrame:

@@ -57,16 +57,16 @@ def both(activity: str, minutes: float, supplier: str = "FAST", **differing: Any
     return [event("agoda", activity, minutes, supplier), event("supplier", activity, minutes, supplier, **differing)]
 
 
-def beats(minutes: float, *sides: str, partitions: int = 4) -> list[Raw]:
-    """A heartbeat on each partition of those sides, of both where none is named."""
-    return beats_at(T0 + timedelta(minutes=minutes), *sides, partitions=partitions)
+def beats(minutes: float, *sides: str, partitions: int = 4, later: float = 0) -> list[Raw]:
+    """A heartbeat on each partition of those sides, of both where none is named; published so many minutes later."""
+    return beats_at(T0 + timedelta(minutes=minutes), *sides, partitions=partitions, later=timedelta(minutes=later))
 
 
-def beats_at(when: datetime, *sides: str, partitions: int = 4) -> list[Raw]:
+def beats_at(when: datetime, *sides: str, partitions: int = 4, later: timedelta = timedelta(0)) -> list[Raw]:
     """The same at a time of its own."""
     value = json.dumps({"heartbeat": True, "eventTime": when.isoformat(timespec="milliseconds")}).encode()
     named = sides or ("agoda", "supplier")
-    return [_raw(side, value, when, None, partition) for side in named for partition in range(partitions)]
+    return [_raw(side, value, when + later, None, partition) for side in named for partition in range(partitions)]
 
 
 def _raw(side: str, value: bytes, when: datetime, key: str | None, partition: int = 3) -> Raw:

@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from random import Random
@@ -217,6 +218,43 @@ def test_a_process_that_goes_on_with_a_replay_doubles_nothing(
     spark.sparkContext.setLocalProperty("sql.streaming.queryId", None)  # type: ignore[arg-type]
     for name in ("activity_raw", "quarantine"):
         assert sorted(read(open_table(settings, name), name)["offset"]) == [0, 1, 2], name
+
+
+def test_a_heartbeat_waits_until_its_topic_is_read_as_far(spark: SparkSession, broker: Broker, tmp_path: Path) -> None:
+    settings = new_settings(str(tmp_path / "lake"), broker.bootstrap_servers, "far", max_offsets_per_trigger=9)
+    at = {minute: CLOCK - timedelta(minutes=60 - minute) for minute in range(60)}
+
+    def beat(partition: int, offset: int, minute: int) -> Raw:
+        said = {"heartbeat": True, "eventTime": at[minute].isoformat(timespec="milliseconds")}
+        return Raw(settings.topics.supplier_raw, partition, offset, None, json.dumps(said).encode(), at[minute])
+
+    def other(partition: int, offset: int, minute: int) -> Raw:
+        return Raw(settings.topics.supplier_raw, partition, offset, b"k", b"x", at[minute])
+
+    # Partition 3 has three more records than the first batch takes of it.
+    unread = [replace(other(3, n, 20), topic="supplier.raw.activity") for n in range(5)]
+    ahead = [replace(beat(0, n, m), topic="supplier.raw.activity") for n, m in enumerate((9, 10, 30, 40))]
+    produce(settings, [*unread, *ahead])
+    passed: list[list[int]] = []
+    batches = [
+        [beat(0, 0, 9), beat(0, 1, 10), beat(0, 2, 30), other(3, 0, 0), other(3, 1, 10)],
+        [beat(0, 3, 40), other(3, 2, 20), other(3, 3, 20)],
+        [other(3, 4, 20)],
+    ]
+    partitions = topic_partitions(settings)
+    for number, batch in enumerate(batches):  # each in a process of its own
+        Normaliser(spark, settings, partitions, lambda: CLOCK)(_batch(spark, batch), number)
+        sent = [json.loads(value or b"") for _, _, value in consume(settings, settings.topics.supplier_nrt)]
+        passed.append(sorted(at_ for at_ in at for m in sent if m["eventTime"] == _iso(at[at_])))
+    assert passed == [[9, 10], [9, 10], [9, 10, 40]]
+
+
+def _batch(spark: SparkSession, records: list[Raw]) -> DataFrame:
+    rows: list[tuple[object, ...]] = [
+        (r.topic, r.partition, r.offset, r.timestamp, r.key, r.value, []) for r in records
+    ]
+    schema = "topic string, partition int, offset bigint, timestamp timestamp, key binary, value binary"
+    return spark.createDataFrame(rows, schema + ", headers array<struct<key: string, value: binary>>")
 
 
 def _empty_values(spark: SparkSession, offset: int) -> DataFrame:

@@ -1,0 +1,108 @@
+"""Heartbeats that must wait: what a partition says up to a time, its topic must have been read up to in all of them.
+
+A micro-batch takes `max_offsets_per_trigger` records. After an outage it leaves some unread, and the heartbeats that it
+has read in one partition speak for times that it has not come to in another: the watermark would pass what is unread
+there, and call missing what is not. Such a heartbeat goes on with the first batch that leaves nothing unread.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from confluent_kafka import TopicPartition
+from confluent_kafka.admin import OffsetSpec  # type: ignore[attr-defined]
+from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from jobs.common.kafka import admin, client_options
+from jobs.common.local_rows import local_rows
+from jobs.common.settings import Settings
+from jobs.streaming.canonical import messages
+
+_ASKED_SECONDS = 30.0
+#: By topic that it goes to: up to when the heartbeat speaks (milliseconds since 1970), its partition, its value.
+Held = dict[str, tuple[int, int, str]]
+
+
+class HeldBeats:
+    """Of each topic the heartbeat that speaks for most, while it must wait."""
+
+    def __init__(self, settings: Settings, partitions: Mapping[str, int]) -> None:
+        self._settings, self._partitions = settings, partitions
+        self.held: Held = {}
+        # Of each partition Spark takes its share of the limit, rounded down.
+        shares = 2 * max(partitions.values(), default=0)
+        self._limit = settings.stream.max_offsets_per_trigger - shares
+
+    def sorted(self, rows: DataFrame, total: int) -> tuple[DataFrame, list[tuple[str, int, str]]]:
+        """The rows without the heartbeats that must wait, and those that need wait no more: topic, partition, value.
+
+        `rows`: parsed and stamped records, of a batch of so many.
+        """
+        read_to = self._read_to(rows) if total >= self._limit else {}
+        waiting = {self._nrt(topic) for topic in read_to}
+        free = [(topic, place, value) for topic, (_, place, value) in self.held.items() if topic not in waiting]
+        self.held = {topic: one for topic, one in self.held.items() if topic in waiting}
+        if not read_to:
+            return rows, free
+        waits = F.coalesce((F.col("kind") == "HEARTBEAT") & (_speaks_to() > _of_topic(read_to)), F.lit(False))
+        for topic, one in self._newest(rows.where(waits)).items():
+            self.held[topic] = max(one, self.held.get(topic, one))
+        return rows.where(~waits), free
+
+    def _read_to(self, rows: DataFrame) -> dict[str, int]:
+        """By raw topic that has records unread, when the last that was read in each partition was published; the least.
+
+        Milliseconds since 1970. Records of a partition may not be in the order of their times, so it is not the newest.
+        """
+        last = F.max_by(F.unix_millis("kafka_time"), "offset")
+        read = rows.groupBy("topic", "partition").agg(F.max("offset").alias("offset"), last.alias("at")).collect()
+        asked = {TopicPartition(row["topic"], row["partition"]): OffsetSpec.latest() for row in read}  # type: ignore[no-untyped-call]
+        client = admin(client_options(self._settings))  # without a name it would be gone before it answers
+        told = client.list_offsets(asked, request_timeout=_ASKED_SECONDS)
+        ends = {(p.topic, p.partition): future.result(2 * _ASKED_SECONDS).offset for p, future in told.items()}
+        found: dict[str, int] = {}
+        for row in read:
+            if row["offset"] + 1 < ends[row["topic"], row["partition"]]:
+                found[row["topic"]] = min(row["at"], found.get(row["topic"], row["at"]))
+        return found
+
+    def _newest(self, beats: DataFrame) -> Held:
+        """Of each topic that they go to, the heartbeat that speaks for most."""
+        place = F.max_by(F.struct("partition", "offset"), _speaks_to()).alias("place")
+        newest = beats.groupBy("topic").agg(place, F.max(_speaks_to()).alias("to")).select("topic", "place.*", "to")
+        found = {}
+        for row in newest.collect():
+            is_it = [F.col(name) == row[name] for name in ("topic", "partition", "offset")]
+            one = beats.where(is_it[0] & is_it[1] & is_it[2])
+            sent = messages(one, self._settings.topics, self._partitions).collect()[0]
+            found[sent["topic"]] = row["to"], sent["partition"], sent["value"]
+        return found
+
+    def _nrt(self, topic: str) -> str:
+        topics = self._settings.topics
+        return topics.agoda_nrt if topic == topics.agoda_raw else topics.supplier_nrt
+
+
+def held_of(noted: Mapping[str, Sequence[Any]]) -> Held:
+    """What was noted of heartbeats that wait, from JSON."""
+    return {topic: (int(to), int(partition), str(value)) for topic, (to, partition, value) in noted.items()}
+
+
+def with_those(spark: SparkSession, routed: DataFrame, beats: list[tuple[str, int, str]]) -> DataFrame:
+    """The messages, and behind them heartbeats that waited."""
+    if not beats:
+        return routed
+    rows: list[tuple[Any, ...]] = [(topic, partition, None, value) for topic, partition, value in beats]
+    told = local_rows(spark, rows, "topic string, partition int, key string, value string")
+    return routed.unionByName(told.withColumn("key", F.col("key").cast("binary")))
+
+
+def _speaks_to() -> Column:
+    return F.least(F.unix_millis("eventAt"), F.unix_millis("kafka_time"))
+
+
+def _of_topic(times: Mapping[str, int]) -> Column:
+    found = F.lit(None).cast("bigint")
+    for topic, at in times.items():
+        found = F.when(F.col("topic") == topic, F.lit(at)).otherwise(found)
+    return found
