@@ -18,7 +18,7 @@ from jobs.common.errors import UserError
 from jobs.common.kept import Kept
 from jobs.common.margins import Rate, rules_of
 from jobs.common.options import AsJson, Debug, SettingsFile
-from jobs.common.output import print_json
+from jobs.common.output import print_json, printable
 from jobs.common.settings import Settings, load_settings
 from jobs.daily import explain_text, inputs, verdicts
 from jobs.daily.close import Judged, anomalies_from
@@ -235,4 +235,4 @@ def _unknown(everything: Inputs, source: Inputs, key: Key, day: date | None) -> 
 
 def _nearest(rows: DataFrame, column: str, wanted: str) -> list[str]:
     each = rows.select(column).distinct().withColumn("distance", F.levenshtein(F.col(column), F.lit(wanted)))
-    return [row[0] for row in each.orderBy("distance", column).limit(_NEAR).collect()]
+    return [printable(row[0]) for row in each.orderBy("distance", column).limit(_NEAR).collect()]

@@ -108,12 +108,15 @@ def test_the_last_day_is_that_of_the_events_and_not_of_the_facts(session: Sessio
     settings = small_lake.make(tmp_path, [drawn, event("AGODA", "BK-NEWER"), event("AGODA", "BK-CLOSED")])
     close_day(session, settings, DAY, small_lake.NOON)
     before, after = at - timedelta(minutes=40), at + timedelta(days=2)
+    odd = event("AGODA", "BK-ODD", supplier_id="SUP\n\x1b[2J")
     newer = event("AGODA", "BK-NEWER", version=2, event_id="A2", event_time=after)
-    small_lake.append(settings, [event("AGODA", "BK-DRAWN", event_time=before), newer], 1000)
+    small_lake.append(settings, [event("AGODA", "BK-DRAWN", event_time=before), newer, odd], 1000)
     found = {name: explain(session, settings, Key(SUPPLIER, name)) for name in ("BK-DRAWN", "BK-NEWER", "BK-CLOSED")}
     assert [one.reco_date.day for one in found.values()] == [9, 12, 10]
     assert found["BK-DRAWN"].published is None
     assert found["BK-CLOSED"].published is not None
+    with pytest.raises(UserError, match=r"BK-ODD is known of SUP\\n\\x1b\[2J\.$"):
+        explain(session, settings, Key(SUPPLIER, "BK-ODD"))
 
 
 @pytest.mark.parametrize("text", ["2026-W10-1", "0001-01-01", "9999-12-31"])
