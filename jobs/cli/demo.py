@@ -14,6 +14,8 @@ from jobs.cli import demo_clocks, demo_console, demo_live, demo_report, demo_roa
 from jobs.cli.broker import Broker, refuse_security
 from jobs.cli.demo_steps import Memory, Steps, ended_by_signals
 from jobs.common import fx, policies
+from jobs.common.engines.choice import EngineName
+from jobs.common.engines.choice import chosen as engine_of_command
 from jobs.common.errors import FAILED, UserError
 from jobs.common.kafka import create_topics
 from jobs.common.options import AsJson, Debug, SettingsFile
@@ -141,7 +143,7 @@ def _run(
             report["right"] = report["right"] and all(way["arrived"] for way in report["ways"])
             report["clocks"] = demo_clocks.build(settings, dates[-1]) if match else []
         with steps.step("Three explanations"):
-            report["explanations"] = _explain(steps, demo_report.worth_explaining(settings, dates), given)
+            report["explanations"] = _explain(steps, settings, demo_report.worth_explaining(settings, dates), given)
     return report | {"steps": steps.seconds}
 
 
@@ -197,15 +199,17 @@ def _judge_as_it_comes(
         steps.ask_spark_to_stop()
 
 
-def _explain(steps: Steps, chosen: list[dict[str, Any]], given: list[str]) -> list[dict[str, Any]]:
+def _explain(steps: Steps, settings: Settings, chosen: list[dict[str, Any]], given: list[str]) -> list[dict[str, Any]]:
     """Each break as `reco explain` works it out, or on a slow machine as its close says it in one sentence."""
+    # Where a session of Spark runs a command takes Spark by itself; DuckDB is done there before it has its first plan.
+    engine, _ = engine_of_command(settings, EngineName(settings.daily.engine), None)
     until = time.monotonic() + EXPLAIN_SECONDS
     explained = []
     for number, row in enumerate(chosen):
         text = _sentence(row)
         if number == 0 or time.monotonic() < until:
-            words = [row["supplier_id"], row["activity_id"], "--date", f"{row['reco_date']}", *given]
-            text = steps.spark(f"explain-{number}", "explain", *words)
+            words = [row["supplier_id"], row["activity_id"], "--date", f"{row['reco_date']}", "--engine", engine]
+            text = steps.spark(f"explain-{number}", "explain", *words, *given)
         explained.append({**row, "text": text.strip("\n")})
     return explained
 

@@ -3,6 +3,7 @@
 import functools
 import importlib
 import inspect
+import re
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -82,7 +83,7 @@ def run(build: Callable[[], typer.Typer], argv: Sequence[str], prog: str, comman
     except UserError as error:
         if debug:
             traceback.print_exc()
-        print(error, file=sys.stderr)
+        print(_harmless(str(error)), file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         print(f"{name}: interrupted.", file=sys.stderr)
@@ -91,9 +92,16 @@ def run(build: Callable[[], typer.Typer], argv: Sequence[str], prog: str, comman
         if debug:
             traceback.print_exc()
         hint = "" if debug else "; run it again with --debug to see where"
-        print(f"{name} failed: {one_line(error)}{hint}.", file=sys.stderr)
+        print(f"{name} failed: {_harmless(one_line(error))}{hint}.", file=sys.stderr)
         return FAILED
     return DONE
+
+
+def _harmless(text: str) -> str:
+    """A sentence may name an id from outside, which must not steer the terminal; its own lines and tabs stay."""
+    from jobs.common.output import printable  # as a command that fails rarely does, no other has to load it
+
+    return re.sub(r"[^\n\t]+", lambda found: printable(found[0]), text)
 
 
 def one_line(error: BaseException, limit: int = 300) -> str:

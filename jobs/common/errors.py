@@ -8,14 +8,15 @@ USAGE = 2
 BREAKS_FOUND = 3
 
 #: How delta-rs and obstore set out what a store said: a cause a line with an arrow in colours, the store's answer as
-#: XML, and the whole once more for whoever wrote the library.
+#: XML, and the whole once more for whoever wrote the library; then where in itself it stood, a frame a line.
 _SET_OUT = (
     (re.compile(r"\s*(?:\x1b\[[0-9;]*m)*↳(?:\x1b\[[0-9;]*m)*\s*"), ": "),
     (re.compile(r"\s*Debug source:\n.*\n\}", re.DOTALL), ""),
     (re.compile(r"<\?xml.*?<Message>([^<]*)</Message>.*</Error>", re.DOTALL), r"\1"),
+    (re.compile(r"\n\s+0: [^\n]*(?:\n\s+(?:\d+:|at) [^\n]*)*"), ""),
     (re.compile(r"\n+(?=;|\Z)"), ""),
 )
-_MARKS = ("↳", "\nDebug source:", "<?xml")
+_MARKS = re.compile(r"↳|\nDebug source:|<\?xml|\n\s+0: ")
 
 
 class UserError(Exception):
@@ -27,8 +28,8 @@ class UserError(Exception):
 
 
 def in_a_line(text: str) -> str:
-    """The text with what a library for S3 sets out over many lines in one; any other as it is."""
-    if any(mark in text for mark in _MARKS):
+    """The text with what a library for tables or S3 sets out over many lines in one; any other as it is."""
+    if _MARKS.search(text):
         for pattern, instead in _SET_OUT:
             text = pattern.sub(instead, text)
     return text

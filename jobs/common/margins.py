@@ -1,5 +1,6 @@
 """How far each rule is from breaking, or over, and the smallest change that would clear it. Plain values, no Spark."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
@@ -14,8 +15,9 @@ from reco_rules.vocabulary import AnomalyType, Side
 
 _MAX_AMOUNT = 10**15
 _MICRO = Decimal("0.000001")
-#: As far as policies go, seconds.
+#: As far as policies go: seconds, and US dollars that are already too many.
 _MAX_SKEW, _MAX_DELAY = 86_400, 604_800
+_TOO_MANY_USD = 10**12
 
 Fact = Mapping[str, Any]
 
@@ -182,7 +184,8 @@ def _price(fact: Fact, rates: Sequence[Rate]) -> RuleResult:
         bounds = allowed_amounts(fact, _per_minor(rates, currency))
         if bounds is not None:
             changes.append(f"SUPPLIER's amount between {money(bounds[0], currency)} and {money(bounds[1], currency)}")
-        changes.append(f"raise price.abs_tol_usd for {fact['supplier_id']} to {plain_decimal(difference)}")
+        if difference < _TOO_MANY_USD:
+            changes.append(f"raise price.abs_tol_usd for {fact['supplier_id']} to {plain_decimal(difference)}")
     values = f"{values}; {plain_decimal(difference)} USD apart"
     margin = tolerance - difference
     return RuleResult("price", AnomalyType.PRICE_MISMATCH.value, broken, values, limit, margin, "USD", changes)
@@ -231,7 +234,7 @@ def _skew(fact: Fact) -> RuleResult:
 
 def _raised(name: str, fact: Fact, seconds: Decimal, greatest: int) -> list[str]:
     """The limit that would do, in whole seconds; none where no policy may go so far."""
-    whole = -int(-seconds // 1)
+    whole = math.ceil(seconds)
     return [f"raise {name} for {fact['supplier_id']} to {duration_of(whole)}"] if whole <= greatest else []
 
 

@@ -3,11 +3,12 @@
 import os
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pyspark
+from py4j.protocol import Py4JError
 from pyspark.sql import SparkSession
 
 from jobs.common.jars import class_archive
@@ -92,6 +93,10 @@ _BRIEF_JAVA = ("-XX:TieredStopAtLevel=1",)
 LOCAL_JAVA = ("-Duser.timezone=UTC", "-XX:+UseParallelGC", "-XX:-UsePerfData", *AVRO_LIMITS)
 
 
+#: What Spark tells a task's failure by.
+_TASK_LOGS = ("org.apache.spark.executor.Executor", "org.apache.spark.scheduler.TaskSetManager")
+
+
 def spark_session(app: str, settings: Settings, *, is_brief: bool = False) -> SparkSession:
     """The session of a job: the one spark-submit brought, or a new one on this machine with our jars.
 
@@ -143,7 +148,7 @@ def _look_up_once(session: SparkSession) -> None:
 
 def lacks_avro_limits(spark: SparkSession) -> str | None:
     """What to set, and where, so that Avro can be read safely; None where it is set."""
-    of = "driver" if re.match(r"local(\[|$)", spark.sparkContext.master or "") else "executor"
+    of = "driver" if _is_local(spark) else "executor"
     name = f"spark.{of}.extraJavaOptions"
     missing = [limit for limit in AVRO_LIMITS if limit.partition("=")[0] not in str(spark.conf.get(name, ""))]
     return f"{name} needs {' '.join(missing)}" if missing else None
@@ -180,6 +185,30 @@ def _set(spark: SparkSession, conf: Mapping[str, str]) -> Iterator[None]:
     finally:
         for name, was in before.items():
             spark.conf.unset(name) if was is None else spark.conf.set(name, was)
+
+
+@contextmanager
+def untold_tasks(spark: SparkSession) -> Iterator[None]:
+    """On this machine a task that fails is not tried again: what it raises ends the command and is in its sentence,
+    before which Spark would tell the whole of it twice.
+    """
+    if not _is_local(spark):
+        yield
+        return
+    log4j: Any = spark.sparkContext._jvm.org.apache.logging.log4j  # type: ignore[union-attr]
+    before = {name: log4j.LogManager.getLogger(name).getLevel() for name in _TASK_LOGS}
+    try:
+        for name in before:
+            log4j.core.config.Configurator.setLevel(name, log4j.Level.OFF)
+        yield
+    finally:
+        with suppress(Py4JError):  # of a JVM that has died the command's own error is to be told
+            for name, level in before.items():
+                log4j.core.config.Configurator.setLevel(name, level)
+
+
+def _is_local(spark: SparkSession) -> bool:
+    return re.match(r"local(\[|$)", spark.sparkContext.master or "") is not None
 
 
 def local_session(app: str, settings: Settings | None = None) -> SparkSession:

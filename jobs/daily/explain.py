@@ -11,13 +11,14 @@ import typer
 from pyspark.sql import Column, DataFrame
 
 from jobs.common import log
+from jobs.common.dates import checked_date
 from jobs.common.engines import Session, engine_of
 from jobs.common.engines.choice import EngineOption, session_for
 from jobs.common.errors import UserError
 from jobs.common.kept import Kept
 from jobs.common.margins import Rate, rules_of
 from jobs.common.options import AsJson, Debug, SettingsFile
-from jobs.common.output import print_json
+from jobs.common.output import print_json, printable
 from jobs.common.settings import Settings, load_settings
 from jobs.daily import explain_text, inputs, verdicts
 from jobs.daily.close import Judged, anomalies_from
@@ -66,10 +67,7 @@ def command(
     Example: reco explain SUP-001 BK-1 --date 2026-03-09
     """
     log.configure(debug=debug)
-    try:
-        day = None if on is None else date.fromisoformat(on)
-    except ValueError:
-        raise UserError(f"--date {on} is no date: write it as YYYY-MM-DD, like 2026-03-09.") from None
+    day = None if on is None else checked_date(on)
     chosen = load_settings(settings)
     with session_for("reco-explain", chosen, engine) as session:
         found = explain(session, chosen, Key(supplier, activity), day)
@@ -99,7 +97,7 @@ def _explained(session: Session, settings: Settings, key: Key, day: date | None)
     judged = _judged(near, reco_date) if reco_date is not None else None
     fact = judged.facts.head() if judged is not None else None
     if judged is None or reco_date is None or fact is None:
-        raise _unknown(everything, source, key, day)
+        raise _unknown(everything, source, key, reco_date)
     values = {name: _utc(value) for name, value in fact.asDict(recursive=True).items()}
     rates = _rates_used(source, values)
     deliveries = _deliveries(near, values, reco_date)
@@ -136,18 +134,23 @@ def _window(source: Inputs, day: date) -> DataFrame:
 
 
 def _last_date(session: Session, settings: Settings, source: Inputs, key: Key) -> date | None:
+    """The last day of the key's events. Facts only say since when to look: a newer event is not closed yet, a late one
+    may have drawn the key to the day before.
+    """
     engine, facts = engine_of(session), settings.table_path("reconciliation_facts")
+    dates: list[date] = []
     if engine.exists(facts):
         row = engine.read(facts).where(key.condition()).agg(F.max("reco_date")).head()
         if row is not None and row[0] is not None:
-            return date.fromisoformat(str(row[0]))
-    dates = _dates(source)
-    return dates[-1] if dates else None
+            since = date.fromisoformat(str(row[0])) - timedelta(days=1)
+            dates = _dates(source.silver.where(F.col("event_date") >= F.lit(since)))
+    dates = dates or _dates(source.silver)
+    return checked_date(dates[-1].isoformat()) if dates else None
 
 
-def _dates(source: Inputs) -> list[date]:
+def _dates(silver: DataFrame) -> list[date]:
     """Every reco_date of the key's events, oldest first."""
-    return sorted(row[0] for row in with_reco_date(source.silver).select("reco_date").distinct().collect())
+    return sorted(row[0] for row in with_reco_date(silver).select("reco_date").distinct().collect())
 
 
 def _breaks(judged: Judged) -> list[Break]:
@@ -208,7 +211,7 @@ def _utc(value: Any) -> Any:
 
 def _unknown(everything: Inputs, source: Inputs, key: Key, day: date | None) -> UserError:
     """Says on which other days the key has events, or else which keys are like it."""
-    dates = _dates(source)
+    dates = _dates(source.silver)
     if dates:
         others = ", ".join(str(other) for other in dates[-_NEAR:])
         return UserError(f"{key} has no event of {day}; it has some of {others}: ask with one of these as --date.")
@@ -232,4 +235,4 @@ def _unknown(everything: Inputs, source: Inputs, key: Key, day: date | None) -> 
 
 def _nearest(rows: DataFrame, column: str, wanted: str) -> list[str]:
     each = rows.select(column).distinct().withColumn("distance", F.levenshtein(F.col(column), F.lit(wanted)))
-    return [row[0] for row in each.orderBy("distance", column).limit(_NEAR).collect()]
+    return [printable(row[0]) for row in each.orderBy("distance", column).limit(_NEAR).collect()]

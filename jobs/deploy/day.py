@@ -81,8 +81,14 @@ def digest(day: Day, settings: SettingsFile = None, as_json: AsJson = False, deb
     if as_json:
         print_json({"reco_date": wanted, "close_id": last["close_id"], "facts": last["facts"], "anomalies": kinds})
         return
-    told = ", ".join(f"{one['anomaly_type']} {one['breaks']} ({one['amount_at_risk_usd']:,.2f} USD)" for one in kinds)
+    told = ", ".join(f"{one['anomaly_type']} {one['breaks']} ({_money(one)})" for one in kinds)
     say(f"{last['close_id']}: {last['facts']:,} facts; {told or 'no breaks'}.")
+
+
+def _money(kind: dict[str, Any]) -> str:
+    """What has no price is told beside the sum, which would pass for all of it."""
+    unpriced = f", {kind['unpriced']:,} unpriced" if kind["unpriced"] else ""
+    return f"{kind['amount_at_risk_usd']:,.2f} USD{unpriced}"
 
 
 def _last_close(settings: Settings, day: date) -> dict[str, Any] | None:

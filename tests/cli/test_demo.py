@@ -12,6 +12,7 @@ from datetime import date
 from decimal import Decimal
 from io import StringIO
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from rich.console import Console
@@ -155,6 +156,17 @@ def test_its_policies_are_valid_and_differ() -> None:
     policies = parse_policies(demo.POLICIES).policies
     assert {policy.mode for policy in policies.values()} == {"NRT_HOURLY", "DAILY_ONLY"}
     assert len({policy.grace for policy in policies.values()}) > 3
+
+
+@pytest.mark.parametrize(("asked", "engine"), [("auto", "duckdb"), ("spark", "spark")])
+def test_explanations_run_by_the_engine_of_a_users_command(tmp_path: Path, asked: str, engine: str) -> None:
+    steps = Mock(**{"spark.return_value": "told\n"})
+    known = demo.settings_of(Settings.model_validate({"daily": {"engine": asked}}), tmp_path)
+    row = {"supplier_id": "SUP-1", "activity_id": "BK-1", "reco_date": date(2026, 10, 15), "anomaly_type": "X"}
+    (told,) = demo._explain(steps, known, [row | {"severity": "LOW", "explanation": "why"}], ["--settings", "f"])
+    assert told["text"] == "told"
+    words = ("SUP-1", "BK-1", "--date", "2026-10-15", "--engine", engine, "--settings", "f")
+    steps.spark.assert_called_once_with("explain-0", "explain", *words)
 
 
 KEY = (date(2026, 10, 15), "SUP-001", "BK-1", "PRICE_MISMATCH")

@@ -117,6 +117,21 @@ def test_a_users_error_is_its_sentence_alone(capsys: pytest.CaptureFixture[str])
     assert capsys.readouterr().err == "The port 9 is taken: choose another.\n"
 
 
+@pytest.mark.parametrize(("error", "code"), [(UserError, USAGE), (RuntimeError, FAILED)])
+def test_an_id_from_outside_does_not_steer_the_terminal(
+    error: type[Exception], code: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse_id() -> None:
+        raise error("\x1b[2JSUP\u202e is not known.\n\tOne a line:\n    São Paulo")
+
+    assert run(app_of(refuse_id), [], "reco", "refuse") == code
+    told = capsys.readouterr().err
+    assert "\\x1b[2JSUP\\u202e is not known" in told
+    assert not {"\x1b", "\u202e"} & set(told)
+    if error is UserError:
+        assert told.endswith("known.\n\tOne a line:\n    São Paulo\n")
+
+
 def test_any_other_error_is_one_line_without_secrets(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(app_of(crash), [], "reco", "crash") == FAILED
     told = capsys.readouterr().err

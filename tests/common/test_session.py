@@ -8,6 +8,8 @@ from py4j.clientserver import ClientServerConnection
 from pyspark.sql import Column, SparkSession
 from pyspark.sql import functions as F
 
+from jobs.common import log
+from jobs.common.engines import choice
 from jobs.common.session import _renaming_conf
 from jobs.common.settings import Lake, Settings, Stream
 
@@ -56,3 +58,23 @@ def test_checkpoints_here_get_their_names_without_processes(spark: SparkSession,
 )
 def test_elsewhere_spark_chooses(lake: str, checkpoints: str) -> None:
     assert _renaming_conf(Settings(lake=Lake(root=lake), stream=Stream(checkpoint_root=checkpoints))) == {}
+
+
+@pytest.mark.parametrize("debug", [False, True])
+def test_a_task_that_fails_is_told_by_the_commands_sentence_alone(
+    spark: SparkSession, debug: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jvm: Any = spark.sparkContext._jvm
+    names = ("org.apache.spark.executor.Executor", "org.apache.spark.scheduler.TaskSetManager")
+
+    def told() -> list[bool]:
+        return [jvm.org.apache.logging.log4j.LogManager.getLogger(name).isErrorEnabled() for name in names]
+
+    monkeypatch.setattr(choice, "spark_session", lambda app, settings: spark)
+    log.configure(debug=debug)
+    try:
+        with choice.session_for("tests", Settings(), choice.EngineName.SPARK):
+            assert told() == [debug, debug]
+    finally:
+        log.configure()
+    assert told() == [True, True]

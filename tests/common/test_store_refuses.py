@@ -59,3 +59,14 @@ def test_a_tables_causes_come_in_one_line_too_and_lists_of_ours_stay_lists() -> 
     asked = "Error performing PUT http://store/token in 16.1ms - Server returned non-2xx status code"
     assert told == f"The table t cannot be read: Generic S3 error: {asked}: 403 Forbidden; see `reco doctor`."
     assert str(UserError("Two things:\n- one\n- two")) == "Two things:\n- one\n- two"
+
+
+def test_a_library_tells_its_reason_without_where_in_itself_it_stood() -> None:
+    trace = "".join(f"   {number}: <unknown>\n" for number in range(12))
+    trace += "  12: start_thread\n             at ./nptl/pthread_create.c:442:8\n"
+    trace += "  13: clone3\n             at ./misc/../sysdeps/unix/sysv/linux/x86_64/clone3.S:81:0\n"
+    reason = "Kernel error: Json error: Truncated record"
+    told = str(UserError(f"The table t cannot be read: {reason}\n{trace}; see `reco doctor`."))
+    assert told == f"The table t cannot be read: {reason}; see `reco doctor`."
+    ours = "a.yaml:3: price: no such key\n  1: is what this list begins with\n"
+    assert str(UserError(ours)) == ours

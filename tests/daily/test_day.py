@@ -53,6 +53,8 @@ def test_what_a_close_found_is_told_in_a_sentence(closed: tuple[Settings, Report
     code, told, _ = ask(lake, "digest", DAY.isoformat())
     assert code == 0
     assert told.startswith(f"{report.close_id}: {report.facts} facts; ")
+    assert "FX_RATE_MISSING 1 (0.00 USD, 1 unpriced)" in told
+    assert "PRICE_MISMATCH 1 (13.60 USD)" in told
     found = json.loads(ask(lake, "digest", DAY.isoformat(), "--json")[1])
     assert {one["anomaly_type"]: one["breaks"] for one in found["anomalies"]} == report.anomaly_counts
 

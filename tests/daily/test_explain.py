@@ -1,7 +1,9 @@
 """What `reco explain` says of one activity: the close's own verdict, margins that are exact, changes that clear it."""
 
 import json
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 
@@ -10,10 +12,11 @@ from jobs.common.engines import Session
 from jobs.common.errors import DONE, USAGE, UserError
 from jobs.common.margins import allowed_amounts, duration
 from jobs.common.settings import Settings
-from jobs.daily.close import Report
+from jobs.daily.close import Report, close_day
 from jobs.daily.explain import Key, command, explain
 from jobs.daily.explain_text import Explanation, show
-from tests.daily.small_lake import DAY, SUPPLIER
+from tests.daily import small_lake
+from tests.daily.small_lake import DAY, SUPPLIER, event
 
 Closed = tuple[Settings, Report]
 
@@ -96,6 +99,30 @@ def test_what_came_after_the_close(
 def test_what_has_no_fact_yet(session: Session, closed: Closed) -> None:
     late = explain(session, closed[0], Key(SUPPLIER, "BK-LATE"))
     assert (late.reco_date, late.outcome, late.published) == (DAY, "MATCHED", None)
+
+
+def test_the_last_day_is_that_of_the_events_and_not_of_the_facts(session: Session, tmp_path: Path) -> None:
+    """A late event drew one key to the day before its fact; another has a newer version that is not closed yet."""
+    at = datetime(2026, 3, 10, 0, 30, tzinfo=UTC)
+    drawn = event("AGODA", "BK-DRAWN", version=2, event_id="A2", event_time=at)
+    settings = small_lake.make(tmp_path, [drawn, event("AGODA", "BK-NEWER"), event("AGODA", "BK-CLOSED")])
+    close_day(session, settings, DAY, small_lake.NOON)
+    before, after = at - timedelta(minutes=40), at + timedelta(days=2)
+    odd = event("AGODA", "BK-ODD", supplier_id="SUP\n\x1b[2J")
+    newer = event("AGODA", "BK-NEWER", version=2, event_id="A2", event_time=after)
+    small_lake.append(settings, [event("AGODA", "BK-DRAWN", event_time=before), newer, odd], 1000)
+    found = {name: explain(session, settings, Key(SUPPLIER, name)) for name in ("BK-DRAWN", "BK-NEWER", "BK-CLOSED")}
+    assert [one.reco_date.day for one in found.values()] == [9, 12, 10]
+    assert found["BK-DRAWN"].published is None
+    assert found["BK-CLOSED"].published is not None
+    with pytest.raises(UserError, match=r"BK-ODD is known of SUP\\n\\x1b\[2J\.$"):
+        explain(session, settings, Key(SUPPLIER, "BK-ODD"))
+
+
+@pytest.mark.parametrize("text", ["2026-W10-1", "0001-01-01", "9999-12-31"])
+def test_a_day_that_cannot_be_judged_is_refused(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_function(command, [SUPPLIER, "BK-OK", "--date", text], "explain") == USAGE
+    assert capsys.readouterr().err.startswith(f"--date {text} is ")
 
 
 @pytest.mark.parametrize(

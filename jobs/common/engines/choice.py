@@ -1,8 +1,9 @@
 """Which engine runs a command: what its option says, else the settings, else what this machine's memory allows."""
 
+import logging
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import date
 from enum import StrEnum
 from importlib.util import find_spec
@@ -17,7 +18,7 @@ from jobs.common.engines import Session
 from jobs.common.engines.memory import Limits, limits_of, text_of
 from jobs.common.errors import FAILED, UserError
 from jobs.common.lake import open_table
-from jobs.common.session import spark_session
+from jobs.common.session import spark_session, untold_tasks
 from jobs.common.settings import Settings
 
 #: What a close by DuckDB takes for each byte of its day's files in silver/activity or for each of their rows, whichever
@@ -58,7 +59,9 @@ def session_for(app: str, settings: Settings, asked: EngineName | None, work: Wo
     name, why = chosen(settings, asked or EngineName(settings.daily.engine), work)
     log.get_logger(__name__).info("engine", engine=name.value, why=why)
     if name is EngineName.SPARK:
-        yield spark_session(app, settings)
+        session = spark_session(app, settings)
+        with nullcontext() if log.get_logger(__name__).is_enabled_for(logging.DEBUG) else untold_tasks(session):
+            yield session
         return
     import duckdb
 
