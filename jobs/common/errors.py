@@ -19,11 +19,15 @@ _MARKS = ("↳", "\nDebug source:", "<?xml")
 
 
 class UserError(Exception):
-    """One clear sentence that names the thing, the place and the remedy; shown without a stack trace."""
+    """One clear sentence that names the thing, the place and the remedy; shown without a stack trace.
 
-    def __init__(self, sentence: str, exit_code: int = USAGE) -> None:
-        super().__init__(in_a_line(sentence))
+    `remedy`: what to do, where it is known apart from the fact; the sentence is then both, with a colon between.
+    """
+
+    def __init__(self, sentence: str, exit_code: int = USAGE, *, remedy: str = "") -> None:
+        super().__init__(in_a_line(f"{sentence}: {remedy}" if remedy else sentence))
         self.exit_code = exit_code
+        self.fact, self.remedy = in_a_line(sentence), remedy
 
 
 def in_a_line(text: str) -> str:

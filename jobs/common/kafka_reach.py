@@ -60,14 +60,6 @@ def stream_rights(topics: Topics, *, normalise: bool = True, match: bool = True)
     return rights
 
 
-class BrokerAwayError(UserError):
-    """No broker answers; it may be there again later. `fact`: that alone, without what to do about it."""
-
-    def __init__(self, fact: str, remedy: str) -> None:
-        super().__init__(f"{fact[0].upper()}{fact[1:]}: {remedy}")
-        self.fact = fact
-
-
 def partitions(
     settings: Settings,
     topics: Mapping[str, Iterable[Right]],
@@ -79,8 +71,8 @@ def partitions(
     """How many partitions each topic has, where we may do with it what is named.
 
     `may_lack`: topics that need not be there, and are then left out. `group`: a consumer group that we are about to
-    join. Raises BrokerAwayError, or UserError where the broker does not
-    let us in (exit code 2 where our settings are to blame), a topic is not there or a right is missing.
+    join. Raises BrokerAwayError (exit code 1), or UserError where the broker does not let us in (2 where our settings
+    are to blame), a topic is not there or a right is missing.
     """
     names = list(topics)
     with_rights = {"include_authorized_operations": True, "request_timeout": seconds}
@@ -186,10 +178,7 @@ def _explained(settings: Settings, heard: list[KafkaError]) -> UserError:
         others = [error for error in heard if error.code() != KafkaError._ALL_BROKERS_DOWN]
         reason = kafka.reason_of(others[0]) if others else "it hangs up" if heard else "no answer in time"
         doubt = "; is kafka.security right?" if _OTHER_ROAD.search(reason) else ""
-        return BrokerAwayError(
-            f"no Kafka broker answers at {servers} ({reason}{doubt})",
-            "start one with `reco up`, or set kafka.bootstrap_servers.",
-        )
+        return kafka.BrokerAwayError(servers, f"{reason}{doubt}")
     text = refusals[0].str()
     if "SSL alert" in text:
         return UserError(

@@ -13,7 +13,7 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 
 from jobs.cli.broker import Broker, refuse_security
 from jobs.cli.processes import is_alive, read_pid, wait_until
-from jobs.common.errors import UserError
+from jobs.common.errors import FAILED, UserError
 from jobs.common.kafka import bootstrap_servers, create_topics, spark_options, topic_names
 from jobs.common.settings import Settings
 
@@ -116,5 +116,6 @@ def test_settings_of_a_secured_broker_start_none_here() -> None:
 
 
 def test_create_topics_without_a_broker_says_how_to_get_one() -> None:
-    with pytest.raises(UserError, match=r"No Kafka broker answers at 127\.0\.0\.1:1 .*reco up"):
+    with pytest.raises(UserError, match=r"No Kafka broker answers at 127\.0\.0\.1:1 .*reco up") as caught:
         create_topics("127.0.0.1:1", Settings(), timeout=1)
+    assert caught.value.exit_code == FAILED

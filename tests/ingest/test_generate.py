@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.common.errors import UserError
+from jobs.common.errors import FAILED, UserError
 from jobs.common.policies import Policy as Agreed
 from jobs.common.settings import Settings
 from jobs.ingest import plan, poison
@@ -187,5 +187,6 @@ def test_by_default_yesterday_is_the_last_day(tmp_path: Path, monkeypatch: pytes
 def test_without_a_broker_it_says_how_to_start_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("jobs.ingest.produce._PATIENCE_SECONDS", 0.5)
     monkeypatch.setenv("RECO_KAFKA__BOOTSTRAP_SERVERS", "127.0.0.1:1")
-    with pytest.raises(UserError, match=r"No Kafka broker answers at 127.0.0.1:1 .*`reco up`"):
+    with pytest.raises(UserError, match=r"No Kafka broker answers at 127.0.0.1:1 .*`reco up`") as caught:
         Sender(Settings())
+    assert caught.value.exit_code == FAILED

@@ -18,7 +18,8 @@ import typer
 
 from jobs.common import log
 from jobs.common.errors import DONE, FAILED, UserError
-from jobs.common.kafka_reach import BrokerAwayError, Right, partitions
+from jobs.common.kafka import BrokerAwayError
+from jobs.common.kafka_reach import Right, partitions
 from jobs.common.metrics import REGISTRY, endpoint
 from jobs.common.options import AsJson, Debug, SettingsFile
 from jobs.common.output import print_json, print_table, say
