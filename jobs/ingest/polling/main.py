@@ -78,7 +78,7 @@ def command(
         _check_times(apis)
     stamina.instrumentation.set_on_retry_hooks([])
     metrics = settings.metrics.model_copy(update={"port": settings.poll.metrics_port})
-    with endpoint(metrics), ExitStack() as locks, _until_signal() as stop:
+    with endpoint(metrics, key="poll.metrics_port"), ExitStack() as locks, _until_signal() as stop:
         for api in apis:
             locks.enter_context(locked(Path(settings.poll.state), api.supplier))
         REGISTRY.put(_OLDEST, time.time())
