@@ -7,6 +7,8 @@ FAILED = 1
 USAGE = 2
 BREAKS_FOUND = 3
 
+#: What to do about a table that cannot be read.
+UNREADABLE = "see that the place can be reached (docs/s3.md), or restore it from a backup (docs/maintenance.md)."
 #: How delta-rs and obstore set out what a store said: a cause a line with an arrow in colours, the store's answer as
 #: XML, and the whole once more for whoever wrote the library.
 _SET_OUT = (
@@ -21,13 +23,14 @@ _MARKS = ("↳", "\nDebug source:", "<?xml")
 class UserError(Exception):
     """One clear sentence that names the thing, the place and the remedy; shown without a stack trace.
 
-    `remedy`: what to do, where it is known apart from the fact; the sentence is then both, with a colon between.
+    `remedy`: the end of the sentence that says what to do, where it is to be told apart from the `fact` before it.
     """
 
     def __init__(self, sentence: str, exit_code: int = USAGE, *, remedy: str = "") -> None:
-        super().__init__(in_a_line(f"{sentence}: {remedy}" if remedy else sentence))
+        told = in_a_line(sentence)
+        super().__init__(told)
         self.exit_code = exit_code
-        self.fact, self.remedy = in_a_line(sentence), remedy
+        self.fact, self.remedy = told.removesuffix(remedy).rstrip(" :;") if remedy else told, remedy
 
 
 def in_a_line(text: str) -> str:

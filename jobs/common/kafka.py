@@ -2,11 +2,12 @@
 
 import logging
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import AdminClient, ConfigResource  # type: ignore[attr-defined]
 from confluent_kafka.cimpl import NewTopic
 
 from jobs.common.errors import FAILED, UserError
@@ -31,7 +32,7 @@ class BrokerAwayError(UserError):
     def __init__(self, servers: str, reason: str) -> None:
         fact = f"no Kafka broker answers at {servers} ({reason})"
         remedy = "start one with `reco up`, or set kafka.bootstrap_servers."
-        super().__init__(fact[0].upper() + fact[1:], FAILED, remedy=remedy)
+        super().__init__(f"{fact[0].upper()}{fact[1:]}: {remedy}", FAILED, remedy=remedy)
         self.fact = fact
 
 
@@ -129,6 +130,19 @@ def topic_partitions(settings: Settings, *, timeout: float = 15.0) -> dict[str, 
     from jobs.common.kafka_reach import partitions
 
     return partitions(settings, dict.fromkeys(topic_names(settings), ()), seconds=timeout)
+
+
+def topic_setting(settings: Settings, topics: Sequence[str], key: str, *, seconds: float = 5.0) -> dict[str, str]:
+    """What holds for each topic of one of Kafka's settings; topics of which we are not told are left out."""
+    asked = [ConfigResource(ConfigResource.Type.TOPIC, name) for name in topics]
+    told = {}
+    client = admin(client_options(settings))  # held until all have answered: without it no answer comes
+    for resource, future in client.describe_configs(asked, request_timeout=seconds).items():
+        try:
+            told[resource.name] = str(future.result()[key].value)
+        except (KafkaException, KeyError):  # we may not see it, or the broker is of a time before it
+            continue
+    return told
 
 
 def _topics(client: AdminClient, servers: str, timeout: float) -> dict[str, int]:

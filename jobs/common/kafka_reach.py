@@ -17,7 +17,7 @@ from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient
 
 from jobs.common import kafka
-from jobs.common.errors import FAILED, UserError
+from jobs.common.errors import FAILED, USAGE, UserError
 from jobs.common.settings import Settings, Topics
 
 _POLL_SECONDS = 0.05
@@ -84,11 +84,11 @@ def partitions(
     if group:
         lacking[f"the group {group}"] = _lacking(_group(settings, group, with_rights, seconds), (Right.READ,))
     if wrong := {name: rights for name, rights in lacking.items() if rights}:
-        raise UserError(_not_allowed(settings, wrong), FAILED)
+        raise _not_allowed(settings, wrong)
     if absent:
-        raise UserError(
-            f"There is no topic {', '.join(absent)} at {kafka.bootstrap_servers(settings)}: create it, or start the "
-            "local broker with `reco up`, which does."
+        raise _error(
+            f"There is no topic {', '.join(absent)} at {kafka.bootstrap_servers(settings)}",
+            "create it, or start the local broker with `reco up`, which does.",
         )
     return {name: len(found[name].partitions) for name in there}
 
@@ -119,13 +119,19 @@ def _lacking(found: Any, rights: Iterable[Right]) -> list[str] | None:
     return [right for right in rights if allowed and right.value not in allowed]
 
 
-def _not_allowed(settings: Settings, wrong: Mapping[str, list[str]]) -> str:
+def _error(fact: str, remedy: str, exit_code: int = USAGE) -> UserError:
+    return UserError(f"{fact}: {remedy}", exit_code, remedy=remedy)
+
+
+def _not_allowed(settings: Settings, wrong: Mapping[str, list[str]]) -> UserError:
     told = settings.kafka.security
     who = f"the user {told.username!r}" if told.username else "this client"
     what = "; ".join(f"{' and '.join(rights)} {name}" for name, rights in wrong.items())
-    return (
-        f"The broker at {kafka.bootstrap_servers(settings)} does not let {who} {what}: have its owner add these ACLs "
-        "(kafka-acls.sh --add --allow-principal …); docs/security.md lists what each command needs."
+    return _error(
+        f"The broker at {kafka.bootstrap_servers(settings)} does not let {who} {what}",
+        "have its owner add these ACLs (kafka-acls.sh --add --allow-principal …); docs/security.md lists what each "
+        "command needs.",
+        FAILED,
     )
 
 
@@ -181,15 +187,17 @@ def _explained(settings: Settings, heard: list[KafkaError]) -> UserError:
         return kafka.BrokerAwayError(servers, f"{reason}{doubt}")
     text = refusals[0].str()
     if "SSL alert" in text:
-        return UserError(
-            f"The Kafka broker at {servers} does not take our certificate ({text.rpartition('::')[2].partition(':')[0]}"
-            "): see kafka.security.certificate_file and kafka.security.key."
+        return _error(
+            f"The Kafka broker at {servers} does not take our certificate "
+            f"({text.rpartition('::')[2].partition(':')[0]})",
+            "see kafka.security.certificate_file and kafka.security.key.",
         )
     if refusals[0].code() != KafkaError._SSL:
-        return UserError(
+        return _error(
             f"The Kafka broker at {servers} does not let the user {told.username!r} in by {told.mechanism} "
-            f"({kafka.reason_of(refusals[0])}): correct kafka.security.username and kafka.security.mechanism, or the "
-            f"secret that kafka.security.password refers to ({told.password})."
+            f"({kafka.reason_of(refusals[0])})",
+            "correct kafka.security.username and kafka.security.mechanism, or the secret that kafka.security.password "
+            f"refers to ({told.password}).",
         )
     return _distrusted(settings, text)
 
@@ -200,19 +208,19 @@ def _distrusted(settings: Settings, text: str) -> UserError:
     broker = f"the Kafka broker at {address or kafka.bootstrap_servers(settings)}"
     code, reason = _probe(address, settings)
     if code in (_EXPIRED, _NOT_YET):
-        return UserError(
-            f"The certificate of {broker} {'has expired' if code == _EXPIRED else 'is not valid yet'}: have its owner "
-            "renew it; until then nothing is sent there.",
+        return _error(
+            f"The certificate of {broker} {'has expired' if code == _EXPIRED else 'is not valid yet'}",
+            "have its owner renew it; until then nothing is sent there.",
             FAILED,
         )
     if code in (_OTHER_NAME, _OTHER_ADDRESS):
-        return UserError(
-            f"The certificate of {broker} is for another name ({reason}): name it in kafka.bootstrap_servers as its "
-            "certificate does."
+        return _error(
+            f"The certificate of {broker} is for another name ({reason})",
+            "name it in kafka.bootstrap_servers as its certificate does.",
         )
-    return UserError(
-        f"The certificate of {broker} is signed by nobody whom we trust ({reason or text.rpartition(': ')[2]}): let "
-        "kafka.security.ca_file name the certificate of who signs it."
+    return _error(
+        f"The certificate of {broker} is signed by nobody whom we trust ({reason or text.rpartition(': ')[2]})",
+        "let kafka.security.ca_file name the certificate of who signs it.",
     )
 
 
