@@ -73,7 +73,7 @@ def command(
 
 def _serve(settings: Settings, routes: Routes, *, once: bool, as_json: bool) -> int:
     metrics = settings.metrics.model_copy(update={"port": settings.alerts.metrics_port})
-    with endpoint(metrics), _until_signal() as stop:
+    with endpoint(metrics, key="alerts.metrics_port"), _until_signal() as stop:
         if not once:
             return run(settings, routes, stop)
         return _outcome(run_once(settings, routes, stop), as_json=as_json)

@@ -22,6 +22,7 @@ from jobs.common.settings import Settings
 
 HOST = "127.0.0.1"
 _FOREVER = 2**63 - 1
+TEN_YEARS_MS = 10 * 365 * 86_400_000
 _TRIES = 3
 #: Below those that the kernel hands to outgoing connections, one of which could take it before the broker does.
 _PORTS = range(20_000, 32_000)
@@ -191,7 +192,8 @@ class Broker:
             # Replays carry the times of long ago; nothing is thrown away, and no segment rolls for an old time.
             "log.message.timestamp.type": "CreateTime",
             "log.message.timestamp.before.max.ms": _FOREVER,
-            "log.message.timestamp.after.max.ms": _FOREVER,
+            # But no time in nanoseconds, which Spark's Kafka source cannot read.
+            "log.message.timestamp.after.max.ms": TEN_YEARS_MS,
             "log.retention.ms": -1,
             "log.retention.bytes": -1,
             "log.roll.ms": _FOREVER,

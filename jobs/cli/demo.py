@@ -20,6 +20,7 @@ from jobs.common.errors import FAILED, UserError
 from jobs.common.kafka import create_topics
 from jobs.common.options import AsJson, Debug, SettingsFile
 from jobs.common.output import print_json
+from jobs.common.sections import place_of
 from jobs.common.settings import Kafka, Lake, Settings, load_settings
 
 #: A Thursday for which ECB rates are known: with three days, Saturday's rates are carried from Friday.
@@ -93,8 +94,8 @@ def command(
 
 
 def settings_of(known: Settings, home: Path, bootstrap: str = "") -> Settings:
-    """The given settings, with lake and broker in the demo's folder."""
-    root = str(home / "lake")
+    """The given settings, with lake and broker in the demo's folder. UserError where no lake can be there."""
+    root = place_of("--home", str(home / "lake"))
     changes: dict[str, Any] = {
         "lake": Lake(root=root),
         "kafka": Kafka(bootstrap_servers=bootstrap or known.kafka.bootstrap_servers),

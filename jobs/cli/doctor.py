@@ -10,6 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from jobs.cli import demo_console, services
+from jobs.cli.broker import TEN_YEARS_MS
 from jobs.cli.supervisor import read_state
 from jobs.common import fx, kafka, policies
 from jobs.common.command import one_line
@@ -24,17 +25,19 @@ from jobs.common.settings import Settings, load_settings
 from schemas.tables import TABLES
 
 JAVA_AT_LEAST = 17
+_AHEAD = "message.timestamp.after.max.ms"
 FX_DAYS = 7  # a rate older than this is not used
 
 
 @dataclass(frozen=True)
 class Check:
-    """What was looked at, what was found, and how to mend it where it is not well."""
+    """What was looked at, what was found, and how to mend it where it is not well, or `warns` of what may come."""
 
     name: str
     ok: bool
     found: str
     remedy: str = ""
+    warns: bool = False
 
 
 def command(settings_file: SettingsFile = None, as_json: AsJson = False, debug: Debug = False) -> int:
@@ -48,7 +51,8 @@ def command(settings_file: SettingsFile = None, as_json: AsJson = False, debug: 
     if as_json:
         print_json({"ok": ok, "checks": [asdict(check) for check in checks]})
     else:
-        rows = [("ok" if check.ok else "NO", check.name, check.found, check.remedy) for check in checks]
+        marks = ["NO" if not check.ok else "!" if check.warns else "ok" for check in checks]
+        rows = [(mark, check.name, check.found, check.remedy) for mark, check in zip(marks, checks, strict=True)]
         print_table("reco doctor", ("", "what", "found", "how to mend it"), rows)
     return DONE if ok else FAILED
 
@@ -57,8 +61,8 @@ def _guarded(name: str, look: Callable[[Settings], Check], settings: Settings) -
     try:
         return look(settings)
     except UserError as error:
-        found, _, remedy = one_line(error).partition(": ")
-        return Check(name, False, found, remedy or "see the message")
+        # Cut at a colon, it would be cut within what somebody else said.
+        return Check(name, False, one_line(UserError(error.fact), 1000), error.remedy.rstrip(".") or "as it says")
     except Exception as error:  # a check that breaks is a finding too
         return Check(name, False, one_line(error), "run `reco doctor --debug`")
 
@@ -98,11 +102,7 @@ def _jars(settings: Settings) -> Check:
 
 def _broker(settings: Settings) -> Check:
     servers, names = kafka.bootstrap_servers(settings), kafka.topic_names(settings)
-    try:
-        there = partitions(settings, stream_rights(settings.topics), may_lack=names, seconds=5)
-    except UserError as error:
-        found, _, remedy = one_line(error, 1000).partition(": ")
-        return Check("broker", False, found, remedy)
+    there = partitions(settings, stream_rights(settings.topics), may_lack=names, seconds=5)
     missing = [name for name in names if name not in there]
     if missing:
         return Check(
@@ -110,7 +110,15 @@ def _broker(settings: Settings) -> Check:
         )
     road = settings.kafka.security
     how = {"PLAINTEXT": ", without TLS", "SSL": ", by TLS"}.get(road.protocol, f", by TLS as {road.username}")
-    return Check("broker", True, f"{servers}{how}, all {len(names)} topics")
+    found = Check("broker", True, f"{servers}{how}, all {len(names)} topics")
+    raw = (settings.topics.agoda_raw, settings.topics.supplier_raw)
+    told = kafka.topic_setting(settings, raw, _AHEAD)
+    lax = " and ".join(name for name in raw if name in told and int(told[name]) > TEN_YEARS_MS)
+    if not lax:
+        return found
+    why = f"{found.found}; a record with a time of more than ten years ahead, like one in nanoseconds, gets into {lax} "
+    why += "and ends the query normalise, for Spark cannot read it"
+    return replace(found, found=why, remedy=f"set {_AHEAD} of {lax} to 86400000, a day", warns=True)
 
 
 def _lake(settings: Settings) -> Check:

@@ -10,7 +10,7 @@ import polars as pl
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from jobs.common import kafka
-from jobs.common.errors import UserError
+from jobs.common.errors import FAILED, UserError
 from jobs.common.kafka_reach import partitions
 from jobs.common.lake import open_table, scan
 from jobs.common.law import Law
@@ -118,6 +118,6 @@ def lags(settings: Settings, law: Law | None) -> list[Lag]:
     except KafkaException as error:
         servers = kafka.bootstrap_servers(settings)
         raise UserError(
-            f"The offsets at {servers} cannot be read ({kafka.reason_of(error)}): see `reco doctor`."
+            f"The offsets at {servers} cannot be read ({kafka.reason_of(error)}): see `reco doctor`.", FAILED
         ) from error
     return found

@@ -7,6 +7,8 @@ FAILED = 1
 USAGE = 2
 BREAKS_FOUND = 3
 
+#: What to do about a table that cannot be read.
+UNREADABLE = "see that the place can be reached (docs/s3.md), or restore it from a backup (docs/maintenance.md)."
 #: How delta-rs and obstore set out what a store said: a cause a line with an arrow in colours, the store's answer as
 #: XML, and the whole once more for whoever wrote the library; then where in itself it stood, a frame a line.
 _SET_OUT = (
@@ -20,11 +22,16 @@ _MARKS = re.compile(r"↳|\nDebug source:|<\?xml|\n\s+0: ")
 
 
 class UserError(Exception):
-    """One clear sentence that names the thing, the place and the remedy; shown without a stack trace."""
+    """One clear sentence that names the thing, the place and the remedy; shown without a stack trace.
 
-    def __init__(self, sentence: str, exit_code: int = USAGE) -> None:
-        super().__init__(in_a_line(sentence))
+    `remedy`: the end of the sentence that says what to do, where it is to be told apart from the `fact` before it.
+    """
+
+    def __init__(self, sentence: str, exit_code: int = USAGE, *, remedy: str = "") -> None:
+        told = in_a_line(sentence)
+        super().__init__(told)
         self.exit_code = exit_code
+        self.fact, self.remedy = told.removesuffix(remedy).rstrip(" :;") if remedy else told, remedy
 
 
 def in_a_line(text: str) -> str:

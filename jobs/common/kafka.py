@@ -2,14 +2,15 @@
 
 import logging
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import AdminClient, ConfigResource  # type: ignore[attr-defined]
 from confluent_kafka.cimpl import NewTopic
 
-from jobs.common.errors import UserError
+from jobs.common.errors import FAILED, UserError
 from jobs.common.kafka_security import client_security, java_security
 from jobs.common.settings import Settings
 
@@ -20,6 +21,19 @@ SILENT.addHandler(logging.NullHandler())
 SILENT.propagate = False
 #: A broker that refuses us is not asked again ten times a second, which is what librdkafka does.
 CALM = {"reconnect.backoff.ms": "1000", "reconnect.backoff.max.ms": "10000"}
+
+
+class BrokerAwayError(UserError):
+    """No broker answers; it may be there again later, so it is no fault of the settings and worth another start.
+
+    `fact` begins with a small letter, for whoever tells it within a sentence of its own.
+    """
+
+    def __init__(self, servers: str, reason: str) -> None:
+        fact = f"no Kafka broker answers at {servers} ({reason})"
+        remedy = "start one with `reco up`, or set kafka.bootstrap_servers."
+        super().__init__(f"{fact[0].upper()}{fact[1:]}: {remedy}", FAILED, remedy=remedy)
+        self.fact = fact
 
 
 def bootstrap_servers(settings: Settings) -> str:
@@ -86,7 +100,7 @@ def admin(options: dict[str, str]) -> AdminClient:
 def create_topics(bootstrap: str, settings: Settings, *, timeout: float = 30.0) -> list[str]:
     """Make the topics that are missing, `topics.partitions` each, unreplicated; returns the names of the new ones.
 
-    For local brokers: on a cluster, topics are made by whoever runs it. UserError where the broker does not answer.
+    For local brokers: on a cluster, topics are made by whoever runs it. BrokerAwayError where none answers.
     """
     client = admin({**client_options(settings), "bootstrap.servers": bootstrap})
     there = _topics(client, bootstrap, timeout)
@@ -118,12 +132,22 @@ def topic_partitions(settings: Settings, *, timeout: float = 15.0) -> dict[str, 
     return partitions(settings, dict.fromkeys(topic_names(settings), ()), seconds=timeout)
 
 
+def topic_setting(settings: Settings, topics: Sequence[str], key: str, *, seconds: float = 5.0) -> dict[str, str]:
+    """What holds for each topic of one of Kafka's settings; topics of which we are not told are left out."""
+    asked = [ConfigResource(ConfigResource.Type.TOPIC, name) for name in topics]
+    told = {}
+    client = admin(client_options(settings))  # held until all have answered: without it no answer comes
+    for resource, future in client.describe_configs(asked, request_timeout=seconds).items():
+        try:
+            told[resource.name] = str(future.result()[key].value)
+        except (KafkaException, KeyError):  # we may not see it, or the broker is of a time before it
+            continue
+    return told
+
+
 def _topics(client: AdminClient, servers: str, timeout: float) -> dict[str, int]:
     """Every topic of the broker with its number of partitions."""
     try:
         return {name: len(topic.partitions) for name, topic in client.list_topics(timeout=timeout).topics.items()}
     except KafkaException as error:
-        raise UserError(
-            f"No Kafka broker answers at {servers} ({reason_of(error)}): start one with `reco up`, "
-            "or set kafka.bootstrap_servers."
-        ) from None
+        raise BrokerAwayError(servers, reason_of(error)) from None

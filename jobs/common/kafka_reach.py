@@ -17,7 +17,7 @@ from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient
 
 from jobs.common import kafka
-from jobs.common.errors import FAILED, UserError
+from jobs.common.errors import FAILED, USAGE, UserError
 from jobs.common.settings import Settings, Topics
 
 _POLL_SECONDS = 0.05
@@ -60,14 +60,6 @@ def stream_rights(topics: Topics, *, normalise: bool = True, match: bool = True)
     return rights
 
 
-class BrokerAwayError(UserError):
-    """No broker answers; it may be there again later. `fact`: that alone, without what to do about it."""
-
-    def __init__(self, fact: str, remedy: str) -> None:
-        super().__init__(f"{fact[0].upper()}{fact[1:]}: {remedy}")
-        self.fact = fact
-
-
 def partitions(
     settings: Settings,
     topics: Mapping[str, Iterable[Right]],
@@ -79,8 +71,8 @@ def partitions(
     """How many partitions each topic has, where we may do with it what is named.
 
     `may_lack`: topics that need not be there, and are then left out. `group`: a consumer group that we are about to
-    join. Raises BrokerAwayError, or UserError where the broker does not
-    let us in (exit code 2 where our settings are to blame), a topic is not there or a right is missing.
+    join. Raises BrokerAwayError (exit code 1), or UserError where the broker does not let us in (2 where our settings
+    are to blame), a topic is not there or a right is missing.
     """
     names = list(topics)
     with_rights = {"include_authorized_operations": True, "request_timeout": seconds}
@@ -92,11 +84,11 @@ def partitions(
     if group:
         lacking[f"the group {group}"] = _lacking(_group(settings, group, with_rights, seconds), (Right.READ,))
     if wrong := {name: rights for name, rights in lacking.items() if rights}:
-        raise UserError(_not_allowed(settings, wrong), FAILED)
+        raise _not_allowed(settings, wrong)
     if absent:
-        raise UserError(
-            f"There is no topic {', '.join(absent)} at {kafka.bootstrap_servers(settings)}: create it, or start the "
-            "local broker with `reco up`, which does."
+        raise _error(
+            f"There is no topic {', '.join(absent)} at {kafka.bootstrap_servers(settings)}",
+            "create it, or start the local broker with `reco up`, which does.",
         )
     return {name: len(found[name].partitions) for name in there}
 
@@ -127,13 +119,19 @@ def _lacking(found: Any, rights: Iterable[Right]) -> list[str] | None:
     return [right for right in rights if allowed and right.value not in allowed]
 
 
-def _not_allowed(settings: Settings, wrong: Mapping[str, list[str]]) -> str:
+def _error(fact: str, remedy: str, exit_code: int = USAGE) -> UserError:
+    return UserError(f"{fact}: {remedy}", exit_code, remedy=remedy)
+
+
+def _not_allowed(settings: Settings, wrong: Mapping[str, list[str]]) -> UserError:
     told = settings.kafka.security
     who = f"the user {told.username!r}" if told.username else "this client"
     what = "; ".join(f"{' and '.join(rights)} {name}" for name, rights in wrong.items())
-    return (
-        f"The broker at {kafka.bootstrap_servers(settings)} does not let {who} {what}: have its owner add these ACLs "
-        "(kafka-acls.sh --add --allow-principal …); docs/security.md lists what each command needs."
+    return _error(
+        f"The broker at {kafka.bootstrap_servers(settings)} does not let {who} {what}",
+        "have its owner add these ACLs (kafka-acls.sh --add --allow-principal …); docs/security.md lists what each "
+        "command needs.",
+        FAILED,
     )
 
 
@@ -186,21 +184,20 @@ def _explained(settings: Settings, heard: list[KafkaError]) -> UserError:
         others = [error for error in heard if error.code() != KafkaError._ALL_BROKERS_DOWN]
         reason = kafka.reason_of(others[0]) if others else "it hangs up" if heard else "no answer in time"
         doubt = "; is kafka.security right?" if _OTHER_ROAD.search(reason) else ""
-        return BrokerAwayError(
-            f"no Kafka broker answers at {servers} ({reason}{doubt})",
-            "start one with `reco up`, or set kafka.bootstrap_servers.",
-        )
+        return kafka.BrokerAwayError(servers, f"{reason}{doubt}")
     text = refusals[0].str()
     if "SSL alert" in text:
-        return UserError(
-            f"The Kafka broker at {servers} does not take our certificate ({text.rpartition('::')[2].partition(':')[0]}"
-            "): see kafka.security.certificate_file and kafka.security.key."
+        return _error(
+            f"The Kafka broker at {servers} does not take our certificate "
+            f"({text.rpartition('::')[2].partition(':')[0]})",
+            "see kafka.security.certificate_file and kafka.security.key.",
         )
     if refusals[0].code() != KafkaError._SSL:
-        return UserError(
+        return _error(
             f"The Kafka broker at {servers} does not let the user {told.username!r} in by {told.mechanism} "
-            f"({kafka.reason_of(refusals[0])}): correct kafka.security.username and kafka.security.mechanism, or the "
-            f"secret that kafka.security.password refers to ({told.password})."
+            f"({kafka.reason_of(refusals[0])})",
+            "correct kafka.security.username and kafka.security.mechanism, or the secret that kafka.security.password "
+            f"refers to ({told.password}).",
         )
     return _distrusted(settings, text)
 
@@ -211,19 +208,19 @@ def _distrusted(settings: Settings, text: str) -> UserError:
     broker = f"the Kafka broker at {address or kafka.bootstrap_servers(settings)}"
     code, reason = _probe(address, settings)
     if code in (_EXPIRED, _NOT_YET):
-        return UserError(
-            f"The certificate of {broker} {'has expired' if code == _EXPIRED else 'is not valid yet'}: have its owner "
-            "renew it; until then nothing is sent there.",
+        return _error(
+            f"The certificate of {broker} {'has expired' if code == _EXPIRED else 'is not valid yet'}",
+            "have its owner renew it; until then nothing is sent there.",
             FAILED,
         )
     if code in (_OTHER_NAME, _OTHER_ADDRESS):
-        return UserError(
-            f"The certificate of {broker} is for another name ({reason}): name it in kafka.bootstrap_servers as its "
-            "certificate does."
+        return _error(
+            f"The certificate of {broker} is for another name ({reason})",
+            "name it in kafka.bootstrap_servers as its certificate does.",
         )
-    return UserError(
-        f"The certificate of {broker} is signed by nobody whom we trust ({reason or text.rpartition(': ')[2]}): let "
-        "kafka.security.ca_file name the certificate of who signs it."
+    return _error(
+        f"The certificate of {broker} is signed by nobody whom we trust ({reason or text.rpartition(': ')[2]})",
+        "let kafka.security.ca_file name the certificate of who signs it.",
     )
 
 

@@ -8,7 +8,7 @@ from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 
 from jobs.common.arrow import delta_schema, polars_schema
-from jobs.common.errors import FAILED, UserError
+from jobs.common.errors import FAILED, UNREADABLE, UserError
 from jobs.common.sections import SCHEME
 from jobs.common.settings import Settings
 from schemas.tables import TABLES
@@ -35,7 +35,7 @@ def open_table(settings: Settings, name: str) -> DeltaTable | None:
     except TableNotFoundError:
         return None
     except (DeltaError, OSError) as error:
-        raise UserError(f"The table {path} cannot be read: {error}; see `reco doctor`.", FAILED) from error
+        raise UserError(f"The table {path} cannot be read: {error}; {UNREADABLE}", FAILED, remedy=UNREADABLE) from error
 
 
 def scan(table: DeltaTable) -> pl.LazyFrame:

@@ -78,10 +78,10 @@ REGISTRY = Registry()
 
 
 @contextmanager
-def endpoint(settings: Metrics, registry: Registry = REGISTRY) -> Iterator[None]:
-    """Answer Prometheus at `/metrics` of `metrics.port` while in the context; nothing where no port is set.
+def endpoint(settings: Metrics, registry: Registry = REGISTRY, *, key: str = "metrics.port") -> Iterator[None]:
+    """Answer Prometheus at `/metrics` of `settings.port` while in the context; nothing where no port is set.
 
-    Raises UserError where the port cannot be had.
+    `key`: which setting the port comes from. Raises UserError where the port cannot be had.
     """
     if settings.port is None:
         yield
@@ -93,7 +93,7 @@ def endpoint(settings: Metrics, registry: Registry = REGISTRY) -> Iterator[None]
     except OSError as error:
         raise UserError(
             f"Port {settings.port} of {settings.host} cannot be had for the metrics ({error.strerror}): set "
-            "metrics.port to a free one, or to null for none, and metrics.host to an address of this machine."
+            f"{key} to a free one, or to null for none, and metrics.host to an address of this machine."
         ) from None
     try:
         yield

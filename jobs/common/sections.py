@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
+from jobs.common.errors import UserError
 from jobs.common.secrets import as_reference
 
 SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/")
@@ -30,8 +31,10 @@ def _as_text(value: Any) -> Any:
     return str(value) if isinstance(value, int) else value
 
 
-def as_lake_root(value: Any) -> Any:
-    """A local path becomes absolute, seen from the current directory; a URI loses only its trailing slashes."""
+def as_place(value: Any) -> Any:
+    """Where tables lie: a local path becomes absolute, seen from the current directory; a URI loses only its trailing
+    slashes. ValueError where it is empty, or a folder in which tables are not found.
+    """
     if not isinstance(value, str):
         return value
     if not value.strip():
@@ -44,13 +47,21 @@ def as_lake_root(value: Any) -> Any:
     return value.rstrip("/")
 
 
+def place_of(name: str, value: str) -> str:
+    """The same of what somebody typed as `name`. UserError where it cannot be used."""
+    try:
+        return str(as_place(value))
+    except ValueError as error:
+        raise UserError(f"{name}: {error}.") from None
+
+
 def _readable(path: str) -> str:
     # deltalake spells these otherwise in the address of a file, and it and Polars then look for that spelling.
     if strange := sorted(set(re.findall(r"""[^!$&'()*+,\-./0-9:;@A-Z_a-z~]""", path))):
         shown = ", ".join("a space" if sign == " " else sign for sign in strange)
         raise ValueError(
             f"the folder {path} has {shown} in its path, with which readers without a JVM do not find the tables' "
-            "files; give a folder whose path has only letters a to z, digits and . _ - / (RECO_LAKE__ROOT)"
+            "files; give a folder whose path has only letters a to z, digits and . _ - /"
         )
     return path
 
@@ -75,7 +86,7 @@ class Section(BaseModel):
 class Lake(Section):
     """Where the tables lie. writer: a name for this installation, where several could write one lake."""
 
-    root: Annotated[str, BeforeValidator(as_lake_root)] = ".reco/lake"
+    root: Annotated[str, BeforeValidator(as_place)] = ".reco/lake"
     writer: str = Field(default="", pattern=r"^[A-Za-z0-9._-]{0,64}$")
 
 

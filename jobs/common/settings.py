@@ -27,7 +27,7 @@ from jobs.common.sections import (
     Spark,
     Stream,
     Topics,
-    as_lake_root,
+    as_place,
 )
 from jobs.common.service_sections import Alerts, Console, Oidc, Outbox, Poll, Warehouse
 from jobs.common.yaml_file import Document, complaints, read_yaml, unknown_key
@@ -114,7 +114,7 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _place_checkpoints(self) -> Self:
         root = self.stream.checkpoint_root
-        filled = as_lake_root(root) if root else f"{self.lake.root}/_checkpoints"
+        filled = as_place(root) if root else f"{self.lake.root}/_checkpoints"
         object.__setattr__(self, "stream", self.stream.model_copy(update={"checkpoint_root": filled}))
         return self
 
@@ -199,10 +199,17 @@ def _known_keys(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
 
 
 def _refuse_unknown_variables(known: list[str]) -> None:
-    """A variable with a section that does not exist is a slip of the pen; pydantic-settings would overlook it."""
+    """A variable with a section that does not exist, or with one _ where two belong, is a slip of the pen.
+
+    pydantic-settings would overlook it. Others with one _ are left alone: not all of ours are settings.
+    """
     sections = {key.split(".")[0] for key in known}
+    meant = {PREFIX + key.replace(".", "_").upper(): key for key in known if "." in key}
     for variable in sorted(os.environ):
         upper = variable.upper()
+        if upper in meant:
+            right = PREFIX + meant[upper].replace(".", "__").upper()
+            raise UserError(f"Environment variable {variable}: one _ between section and key; did you mean {right}?")
         if not upper.startswith(PREFIX) or "__" not in upper:
             continue
         key = upper.removeprefix(PREFIX).lower().replace("__", ".")

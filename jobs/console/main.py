@@ -2,7 +2,10 @@
 
 import getpass
 import os
+import socket
 import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Annotated
 
 import typer
@@ -38,20 +41,34 @@ def serve(
     console = settings.console
     served, at = create_app(settings), port or console.port
     url = f"http://{'[' + console.host + ']' if ':' in console.host else console.host}:{at}"
-    if as_json:
-        print_json({"url": url, "users_file": str(console.users_file)})
-        sys.stdout.flush()
-    else:
-        say(f"The console answers at {url}; stop it with Ctrl-C.")
     metrics = settings.metrics.model_copy(update={"port": console.metrics_port})
-    try:
-        with endpoint(metrics):
-            uvicorn.Server(server_config(served, console.host, at)).run()
-    except SystemExit:
-        raise UserError(
-            f"Port {at} of {console.host} cannot be had: set console.port to a free one, or console.host to an "
-            "address of this machine."
-        ) from None
+    with _listening(console.host, at) as sockets, endpoint(metrics, key="console.metrics_port"):
+        if as_json:
+            print_json({"url": url, "users_file": str(console.users_file)})
+            sys.stdout.flush()
+        else:
+            say(f"The console answers at {url}; stop it with Ctrl-C.")
+        uvicorn.Server(server_config(served, console.host, at)).run(sockets)
+
+
+@contextmanager
+def _listening(host: str, port: int) -> Iterator[list[socket.socket]]:
+    """Sockets at every address of the host: had before anybody is told where the console answers.
+
+    Raises UserError where one cannot be had. uvicorn would say so in a line of its own, and end the process.
+    """
+    with ExitStack() as held:
+        try:
+            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+            places = dict.fromkeys((family, place) for family, _, _, _, place in found)
+            sockets = [held.enter_context(socket.create_server(place, family=family)) for family, place in places]
+        except OSError as error:
+            why = str(error.strerror).partition(" (while ")[0]  # Python adds the address, which is said already
+            raise UserError(
+                f"Port {port} of {host} cannot be had ({why}): set console.port to a free one, or "
+                "console.host to an address of this machine."
+            ) from None
+        yield sockets
 
 
 def server_config(served: FastAPI, host: str, port: int) -> uvicorn.Config:

@@ -12,7 +12,7 @@ from jobs.common.session import AVRO_LIMITS, STATIC_CONF
 from jobs.deploy.artifacts import DIGITS, Bundle
 from jobs.deploy.config import Deploy, Job
 
-#: Exit codes after which starting again does not help: done, wrong settings, breaks found.
+#: Exit codes after which starting again does not help: done, wrong settings, breaks found. A broker that is away is 1.
 _FINAL = "0|2|3"
 #: Seconds between a failure of the stream and its next start, on EMR.
 _PAUSE = 30

@@ -1,6 +1,7 @@
 """`reco erase`: one person's payloads taken out of bronze and quarantine; what was made of them stays."""
 
 import getpass
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -85,11 +86,19 @@ def command(
         raise UserError(
             "--request or --reason holds what is to be erased, and both stay in the lake: say it otherwise."
         )
-    report = erase(chosen, wanted, request, reason, getpass.getuser(), datetime.now(UTC), dry_run=dry_run)
+    report = erase(chosen, wanted, request, reason, _user(), datetime.now(UTC), dry_run=dry_run)
     if as_json:
         print_json(asdict(report))
     else:
         _show(report)
+
+
+def _user() -> str:
+    """Who asks, by name, or by number in a container whose image does not know it."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid {os.getuid()}"
 
 
 def wanted_of(

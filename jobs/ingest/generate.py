@@ -78,6 +78,8 @@ def _rates(settings: Settings) -> Rates:
 def run(settings: Settings, spec: Spec, rate: int, truth_file: Path | None, ways: Ways = PUSHED) -> dict[str, Any]:
     """Generates, sends, and says on every partition up to when; returns the summary of what was planted."""
     sender = Sender(settings)
+    if truth_file is not None:
+        truth.claim(truth_file)  # before a record is sent: what was sent cannot be taken back, nor told without it
     workload = Workload(spec, ways.record_of)
     with _progress(2 * spec.activities * spec.days) as progress:
         sender.send(ways.to_push(workload.records()), rate, progress)

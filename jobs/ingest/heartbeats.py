@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import typer
 from structlog.typing import FilteringBoundLogger
 
-from jobs.common import kafka_reach, log
+from jobs.common import kafka, log
 from jobs.common.errors import FAILED, UserError
 from jobs.common.kafka_reach import Right, partitions
 from jobs.common.options import AsJson, Debug, SettingsFile
@@ -45,7 +45,7 @@ class Partitions:
         """
         try:
             number = partitions(self._settings, {topic: (Right.WRITE,)}, seconds=_PATIENCE_SECONDS)[topic]
-        except kafka_reach.BrokerAwayError as error:
+        except kafka.BrokerAwayError as error:
             raise BrokerAwayError(error.fact) from error
         except UserError as error:
             if topic in self._known:

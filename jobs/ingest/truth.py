@@ -4,7 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from jobs.common.errors import UserError
 from jobs.ingest.events import iso
@@ -48,11 +48,23 @@ def rows(workload: Workload) -> list[dict[str, Any]]:
     ]
 
 
+def claim(path: Path) -> None:
+    """Make the file where it is missing, its folder too; what it holds stays. UserError where it cannot be written."""
+    _put(path, "a", "")
+
+
 def write(path: Path, workload: Workload, summary: Mapping[str, Any]) -> None:
     """Writes the summary and every row as one JSON object. UserError where the file cannot be written."""
     whole = {"summary": summary, "anomalies": rows(workload)}
+    _put(path, "w", json.dumps(whole, indent=1, ensure_ascii=False))
+
+
+def _put(path: Path, mode: Literal["a", "w"], text: str) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(whole, indent=1, ensure_ascii=False), encoding="utf-8")
+        with path.open(mode, encoding="utf-8") as file:
+            file.write(text)
     except OSError as error:
-        raise UserError(f"The truth cannot be written to {path}: {error.strerror}.") from error
+        raise UserError(
+            f"The truth cannot be written to {path}: {error.strerror}; give another file with --truth."
+        ) from error

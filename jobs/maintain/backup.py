@@ -12,6 +12,7 @@ from jobs.common import log
 from jobs.common.errors import FAILED, UserError
 from jobs.common.options import AsJson, Debug, SettingsFile
 from jobs.common.output import print_json, say
+from jobs.common.sections import place_of
 from jobs.common.settings import Settings, load_settings
 from jobs.common.storage import File, Storage
 from jobs.maintain.points import (
@@ -52,6 +53,7 @@ def command(
     Example: reco backup s3a://backups/lake
     """
     log.configure(debug=debug)
+    dest = place_of("DEST", dest)
     done = backup(load_settings(settings), dest, datetime.now(UTC))
     if as_json:
         print_json(

@@ -11,6 +11,7 @@ from jobs.common import log
 from jobs.common.errors import FAILED, UserError
 from jobs.common.options import AsJson, Debug, SettingsFile
 from jobs.common.output import print_json, say
+from jobs.common.sections import place_of
 from jobs.common.settings import Settings, load_settings
 from jobs.common.storage import Storage
 from jobs.maintain.points import Point, copy, log_version, points, require_readable
@@ -42,7 +43,7 @@ def command(
     chosen = load_settings(settings)
     if at is not None and version is not None:
         raise UserError("Say either --at or --version, not both.")
-    versions = restore(chosen, src, at=None if at is None else _time(at), number=version)
+    versions = restore(chosen, place_of("SRC", src), at=None if at is None else _time(at), number=version)
     if as_json:
         print_json({"lake": chosen.lake.root, "versions": versions})
         return

@@ -9,16 +9,19 @@ import time
 from pathlib import Path
 
 import pytest
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
 
 from jobs.cli.broker import Broker, refuse_security
 from jobs.cli.processes import is_alive, read_pid, wait_until
-from jobs.common.errors import UserError
+from jobs.common.errors import FAILED, UserError
 from jobs.common.kafka import bootstrap_servers, create_topics, spark_options, topic_names
 from jobs.common.settings import Settings
 
 LONG_AGO_MS = 946_684_800_000  # 2000-01-01
-FAR_AHEAD_MS = 4_102_444_800_000  # 2100-01-01
+DAY_MS = 86_400_000
+FAR_AHEAD_MS = round(time.time() * 1000) + 3_600 * DAY_MS
 
 
 def read_all(servers: str, topic: str) -> list[tuple[int, bytes]]:
@@ -26,6 +29,8 @@ def read_all(servers: str, topic: str) -> list[tuple[int, bytes]]:
     consumer = Consumer({"bootstrap.servers": servers, "group.id": "test", "enable.auto.commit": False})
     try:
         here = TopicPartition(topic, 0, 0)
+        # A node that came back leads its partitions a moment after it answers.
+        assert wait_until(lambda: _leads(consumer, here), 20)
         _, end = consumer.get_watermark_offsets(here, timeout=10)
         consumer.assign([here])
         found: list[tuple[int, bytes]] = []
@@ -37,6 +42,16 @@ def read_all(servers: str, topic: str) -> list[tuple[int, bytes]]:
         return found
     finally:
         consumer.close()
+
+
+def _leads(consumer: Consumer, place: TopicPartition) -> bool:
+    try:
+        consumer.get_watermark_offsets(place, timeout=10)
+    except KafkaException as error:
+        if error.args[0].code() != KafkaError.NOT_LEADER_FOR_PARTITION:
+            raise
+        return False
+    return True
 
 
 def test_what_was_acknowledged_is_there_after_a_restart_and_a_kill(tmp_path: Path) -> None:
@@ -65,6 +80,22 @@ def test_what_was_acknowledged_is_there_after_a_restart_and_a_kill(tmp_path: Pat
     finally:
         broker.stop()
     assert read_pid(tmp_path / "broker" / "broker.pid") is None
+
+
+def test_times_that_sparks_source_cannot_read_are_refused(broker: Broker) -> None:
+    topic, refused = "broker.times", list[int | None]()
+    admin = AdminClient({"bootstrap.servers": broker.bootstrap_servers})
+    admin.create_topics([NewTopic(topic, 1, 1)])[topic].result()
+    producer = Producer({"bootstrap.servers": broker.bootstrap_servers})
+
+    def told(error: KafkaError | None, _message: Message) -> None:
+        refused.append(error.code() if error is not None else None)
+
+    # Within ten years; beyond; nanoseconds where milliseconds are meant.
+    for stamp in (FAR_AHEAD_MS, FAR_AHEAD_MS + 100 * DAY_MS, FAR_AHEAD_MS * 1_000_000):
+        producer.produce(topic, b"later", partition=0, timestamp=stamp, on_delivery=told)
+        assert producer.flush(20) == 0
+    assert refused == [None, KafkaError.INVALID_TIMESTAMP, KafkaError.INVALID_TIMESTAMP]
 
 
 def test_a_taken_port_is_named_with_what_to_do(tmp_path: Path) -> None:
@@ -116,5 +147,6 @@ def test_settings_of_a_secured_broker_start_none_here() -> None:
 
 
 def test_create_topics_without_a_broker_says_how_to_get_one() -> None:
-    with pytest.raises(UserError, match=r"No Kafka broker answers at 127\.0\.0\.1:1 .*reco up"):
+    with pytest.raises(UserError, match=r"No Kafka broker answers at 127\.0\.0\.1:1 .*reco up") as caught:
         create_topics("127.0.0.1:1", Settings(), timeout=1)
+    assert caught.value.exit_code == FAILED

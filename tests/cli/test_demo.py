@@ -19,6 +19,7 @@ from rich.console import Console
 
 from jobs.cli import demo, demo_report
 from jobs.cli.demo_steps import Memory, Steps, resident_bytes
+from jobs.cli.main import main
 from jobs.common.errors import UserError
 from jobs.common.policies import parse_policies
 from jobs.common.settings import Settings
@@ -116,6 +117,18 @@ def test_a_folder_that_is_not_the_demos_is_left_alone(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="not empty and no demo made it"):
         demo._empty(tmp_path)
     assert (tmp_path / "thesis.txt").exists()
+
+
+def test_a_folder_in_which_tables_are_not_found_is_refused_before_anything_starts(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(["demo", "--home", str(tmp_path / "d d")])
+    assert end.value.code == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"--home: the folder {tmp_path / 'd d'}/lake has a space in its path, with which readers")
+    assert len(said.splitlines()) == 1
+    assert not (tmp_path / "d d").exists()
 
 
 def test_a_folder_of_an_earlier_demo_is_emptied(tmp_path: Path) -> None:

@@ -7,6 +7,8 @@ import pytest
 from confluent_kafka import KafkaError, KafkaException
 
 from jobs.common import kafka_reach
+from jobs.common.errors import FAILED
+from jobs.common.kafka import BrokerAwayError
 from jobs.common.settings import Settings
 
 
@@ -26,6 +28,18 @@ def test_a_group_that_moves_for_long_is_left_to_its_first_use_and_another_fault_
     _answering(monkeypatch, lambda: {"g": KafkaError(KafkaError.INVALID_REQUEST)})
     with pytest.raises(KafkaException):
         kafka_reach.partitions(Settings(), {}, group="g", seconds=0.1)
+
+
+def test_a_broker_that_is_away_is_a_failure_that_may_pass_and_says_apart_what_is_and_what_to_do() -> None:
+    settings = Settings.model_validate({"kafka": {"bootstrap_servers": "127.0.0.1:1"}})
+    with pytest.raises(BrokerAwayError) as caught:
+        kafka_reach.partitions(settings, {"t": ()}, seconds=0.5)
+    error = caught.value
+    assert error.exit_code == FAILED
+    assert error.fact.startswith("no Kafka broker answers at 127.0.0.1:1 (")
+    assert error.fact.endswith("Connection refused)")
+    assert error.remedy == "start one with `reco up`, or set kafka.bootstrap_servers."
+    assert str(error) == f"N{error.fact[1:]}: {error.remedy}"
 
 
 def _answering(monkeypatch: pytest.MonkeyPatch, answer: Callable[[], Any]) -> None:

@@ -3,10 +3,13 @@
 import re
 import socket
 import urllib.request
+from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
+from jobs.cli.main import main
 from jobs.common.errors import UserError
 from jobs.common.metric_table import METRICS, Kind, Metric
 from jobs.common.metrics import Registry, endpoint
@@ -100,6 +103,28 @@ def test_a_port_that_is_taken_ends_the_job_before_it_begins() -> None:
         with pytest.raises(UserError, match=rf"Port {port} of 127\.0\.0\.1 cannot be had.*metrics\.port") as caught:
             run(Settings(metrics=Metrics(port=port)))
     assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize("name", ["console", "poll", "alerts"])
+def test_a_port_that_is_taken_is_named_by_its_own_key(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("jobs.alerts.main.ensure_topic", lambda _: None)
+    monkeypatch.setattr("jobs.alerts.main.read_routes", lambda _: Mock(sinks={}))
+    monkeypatch.setattr("jobs.console.main.create_app", lambda _: Mock())
+    monkeypatch.setattr("jobs.ingest.polling.main.read_suppliers", lambda _: [])
+    monkeypatch.setattr("jobs.ingest.polling.main.choose", lambda *_: [])
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("RECO_CONSOLE__PORT", str(free_port()))
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        monkeypatch.setenv(f"RECO_{name.upper()}__METRICS_PORT", str(port))
+        with pytest.raises(SystemExit) as end:
+            main([name])
+    said = capsys.readouterr()
+    assert (end.value.code, said.out) == (2, "")
+    assert said.err.startswith(f"Port {port} of 127.0.0.1 cannot be had for the metrics (Address already in use): set ")
+    assert f"set {name}.metrics_port to a free one" in said.err
 
 
 def test_a_host_that_is_not_ours_is_named() -> None:

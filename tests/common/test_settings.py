@@ -1,6 +1,7 @@
 """Settings: file, environment, and what is wrong with either."""
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,9 @@ import pytest
 from jobs.common.errors import UserError
 from jobs.common.settings import Settings, load_settings
 
-CONF = Path(__file__).parents[2] / "conf"
+ROOT = Path(__file__).parents[2]
+CONF = ROOT / "conf"
+_VARIABLE = re.compile(r"\bRECO_[A-Z0-9_]*[A-Z0-9]\b")
 
 
 @pytest.fixture(autouse=True)
@@ -107,6 +110,13 @@ def test_each_mistake_names_file_line_and_key(tmp_path: Path, text: str, line: i
         ("RECO_LAKE__ROT", "x", "Environment variable RECO_LAKE__ROT: lake.rot: unknown key; did you mean lake.root?"),
         ("RECO_LAK__ROOT", "x", "Environment variable RECO_LAK__ROOT: lak.root: unknown key; did you mean lake.root?"),
         (
+            "RECO_LAKE_ROOT",
+            "/x",
+            "Environment variable RECO_LAKE_ROOT: one _ between section and key; did you mean RECO_LAKE__ROOT?",
+        ),
+        ("reco_kafka_bootstrap_servers", "b:2", "did you mean RECO_KAFKA__BOOTSTRAP_SERVERS?"),
+        ("RECO_KAFKA_SECURITY_PROTOCOL", "SSL", "did you mean RECO_KAFKA__SECURITY__PROTOCOL?"),
+        (
             "RECO_SPARK__JARS",
             "a.jar",
             "RECO_SPARK__JARS: spark.jars: must be a list; lists and maps are written as JSON",
@@ -125,6 +135,17 @@ def test_a_mistake_in_the_environment_names_the_variable(
     with pytest.raises(UserError) as caught:
         load_settings(CONF / "local.yaml")
     assert message in str(caught.value)
+
+
+def test_variables_that_are_no_settings_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    places = [ROOT / name for name in ("jobs", "tools", "conf", "bench", "docs", "Makefile", "README.md")]
+    files = [file for place in places for file in [place, *place.rglob("*")] if file.is_file()]
+    found = {name for file in files for name in _VARIABLE.findall(file.read_text("utf-8", "ignore"))}
+    assert {"RECO_COMPILED", "RECO_CLOSE_BY", "RECO_CONSOLE_PASSWORD", "RECO_AIRFLOW_SETTINGS"} <= found
+    for name in found | {"RECO_WORKLOADS", "RECO_LAKE", "RECO_ROOT"}:
+        if "__" not in name:
+            monkeypatch.setenv(name, "{}")
+    load_settings(CONF / "local.yaml")
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

@@ -6,15 +6,16 @@ from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
-from jobs.common.errors import UserError
+from jobs.common.errors import FAILED, UserError
 from jobs.common.policies import Policy as Agreed
 from jobs.common.settings import Settings
 from jobs.ingest import plan, poison
 from jobs.ingest.events import Rates, Record, iso, midnight_ms
-from jobs.ingest.generate import limits_of, spec_in_force
+from jobs.ingest.generate import limits_of, run, spec_in_force
 from jobs.ingest.produce import AHEAD_MS, Sender
 from jobs.ingest.workload import LONGEST_SKEW_MS, Spec, Workload
 from tests.oracle.close import close
@@ -184,8 +185,21 @@ def test_by_default_yesterday_is_the_last_day(tmp_path: Path, monkeypatch: pytes
     assert spec_in_force(Settings(), 600, 7, 3, None, 30, NOW).start == date(2026, 11, 17)
 
 
+def test_a_truth_that_cannot_be_written_is_told_before_anything_is_sent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent = Mock()
+    monkeypatch.setattr("jobs.ingest.generate.Sender", sent)
+    monkeypatch.setenv("RECO_LAKE__ROOT", str(tmp_path))
+    spec = spec_in_force(Settings(), 600, 7, 3, None, 30, NOW)
+    with pytest.raises(UserError, match=rf"The truth cannot be written to {tmp_path}: Is a directory") as caught:
+        run(Settings(), spec, 0, tmp_path)
+    assert (caught.value.exit_code, sent.return_value.send.called) == (2, False)
+
+
 def test_without_a_broker_it_says_how_to_start_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("jobs.ingest.produce._PATIENCE_SECONDS", 0.5)
     monkeypatch.setenv("RECO_KAFKA__BOOTSTRAP_SERVERS", "127.0.0.1:1")
-    with pytest.raises(UserError, match=r"No Kafka broker answers at 127.0.0.1:1 .*`reco up`"):
+    with pytest.raises(UserError, match=r"No Kafka broker answers at 127.0.0.1:1 .*`reco up`") as caught:
         Sender(Settings())
+    assert caught.value.exit_code == FAILED

@@ -111,6 +111,12 @@ def test_what_cannot_be_done_is_said(
         return capsys.readouterr().err
 
     assert "lie in each other" in refused("backup", f"{settings.lake.root}/copy")
+    for place in ("b k", "bücher"):
+        told = refused("backup", str(tmp_path / place))
+        assert told.startswith(f"DEST: the folder {tmp_path / place} has ")
+        assert "give a folder whose path has only letters a to z" in told
+        assert not (tmp_path / place).exists()
+        assert refused("restore", str(tmp_path / place)).startswith(f"SRC: the folder {tmp_path / place} has ")
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "letter").write_text("mine")
     assert "is no backup and not empty" in refused("backup", str(tmp_path / "full"))

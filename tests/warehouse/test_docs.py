@@ -39,10 +39,12 @@ def test_every_command_runs(
         "LAKE__ROOT": settings.lake.root,
         "WAREHOUSE__URL": settings.warehouse.url,
         "WAREHOUSE__DATABASE": settings.warehouse.database,
-        "WAREHOUSE__SIGNING_KEY": "env:SIGNING",
     }.items():
         monkeypatch.setenv(f"RECO_{name}", value)
+    # The key's own variable is the reader's; what refers to it stands in the page.
     monkeypatch.setenv("SIGNING", KEY)
+    for name, value in re.findall(r"^export (RECO_\w+)=(\S+)", TEXT, re.MULTILINE):
+        monkeypatch.setenv(name, value)
     monkeypatch.chdir(tmp_path)
     for revision in (1, 2):
         close_id = f"{DAY}-r{revision}"

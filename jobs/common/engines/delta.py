@@ -10,7 +10,7 @@ from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundErr
 from deltalake.transaction import AddAction
 
 from jobs.common.arrow import delta_schema
-from jobs.common.errors import FAILED, UserError
+from jobs.common.errors import FAILED, UNREADABLE, UserError
 from jobs.common.lasting import lasting
 from jobs.common.ownership import PROPERTY, owner_of
 from jobs.common.settings import Settings
@@ -41,7 +41,9 @@ def opened(path: str, version: int | None = None) -> DeltaTable:
         return DeltaTable(path, version=version)
     except (DeltaError, TableNotFoundError, OSError) as error:
         at = "" if version is None else f" at version {version}"
-        raise UserError(f"The table {path}{at} cannot be read: {error}; see `reco doctor`.", FAILED) from error
+        raise UserError(
+            f"The table {path}{at} cannot be read: {error}; {UNREADABLE}", FAILED, remedy=UNREADABLE
+        ) from error
 
 
 def files_of(table: DeltaTable) -> Files:

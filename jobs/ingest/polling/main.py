@@ -18,7 +18,8 @@ import typer
 
 from jobs.common import log
 from jobs.common.errors import DONE, FAILED, UserError
-from jobs.common.kafka_reach import BrokerAwayError, Right, partitions
+from jobs.common.kafka import BrokerAwayError
+from jobs.common.kafka_reach import Right, partitions
 from jobs.common.metrics import REGISTRY, endpoint
 from jobs.common.options import AsJson, Debug, SettingsFile
 from jobs.common.output import print_json, print_table, say
@@ -77,7 +78,7 @@ def command(
         _check_times(apis)
     stamina.instrumentation.set_on_retry_hooks([])
     metrics = settings.metrics.model_copy(update={"port": settings.poll.metrics_port})
-    with endpoint(metrics), ExitStack() as locks, _until_signal() as stop:
+    with endpoint(metrics, key="poll.metrics_port"), ExitStack() as locks, _until_signal() as stop:
         for api in apis:
             locks.enter_context(locked(Path(settings.poll.state), api.supplier))
         REGISTRY.put(_OLDEST, time.time())
