@@ -66,7 +66,10 @@ def command(
     ensure_topic(settings)
     if ack is not None and by is not None:
         ask_acknowledgement(settings, ack, by)
-        say(f"Noted for the incident {ack}: {by} is at it.")
+        if as_json:
+            print_json({"incident": ack, "acknowledged_by": by})
+        else:
+            say(f"Noted for the incident {ack}: {by} is at it.")
         return DONE
     return _serve(settings, routes, once=once, as_json=as_json)
 
