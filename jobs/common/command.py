@@ -76,6 +76,7 @@ def run(build: Callable[[], typer.Typer], argv: Sequence[str], prog: str, comman
     name = f"{prog} {command}".strip()
     try:
         log.configure(debug=debug)
+        _refuse_other_bytes(argv)
         build()(args=list(argv), prog_name=prog)
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else (DONE if end.code is None else FAILED)
@@ -94,6 +95,13 @@ def run(build: Callable[[], typer.Typer], argv: Sequence[str], prog: str, comman
         print(f"{name} failed: {one_line(error)}{hint}.", file=sys.stderr)
         return FAILED
     return DONE
+
+
+def _refuse_other_bytes(argv: Sequence[str]) -> None:
+    """Python lets bytes that are not UTF-8 pass as halves of surrogates, which no library and no JSON takes."""
+    for argument in argv:
+        if any("\ud800" <= letter <= "\udfff" for letter in argument):
+            raise UserError(f"The argument {argument!a} is not UTF-8 text: write it in UTF-8 (see `locale`).")
 
 
 def one_line(error: BaseException, limit: int = 300) -> str:

@@ -9,7 +9,8 @@ from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundErr
 
 from jobs.common.arrow import delta_schema, polars_schema
 from jobs.common.errors import FAILED, UserError
-from jobs.common.sections import SCHEME
+from jobs.common.lake_root import SCHEME
+from jobs.common.places import require_writable_lake
 from jobs.common.settings import Settings
 from schemas.tables import TABLES
 
@@ -59,15 +60,8 @@ def append_version(
     """
     described = TABLES[name]
     if table is None:
-        table = DeltaTable.create(
-            settings.table_path(name),
-            delta_schema(described.schema),
-            mode="ignore",
-            partition_by=list(described.partition_by),
-            description=described.comment,
-            configuration={**_PROPERTIES, **described.all_properties},
-            storage_options=options_of(settings.table_path(name)),
-        )
+        require_writable_lake(settings)
+        table = _created(settings, name)
         if table.version() > 0:
             raise _raced(described.path)
     frame = pl.DataFrame([dict(row) for row in rows], schema=polars_schema(described.schema), orient="row")
@@ -77,7 +71,27 @@ def append_version(
     except CommitFailedError as error:
         raise _raced(described.path) from error
     except (DeltaError, OSError) as error:
-        raise UserError(f"The table {described.path} cannot be written: {error}", FAILED) from error
+        raise _unwritten(described.path, error) from error
+
+
+def _created(settings: Settings, name: str) -> DeltaTable:
+    described, path = TABLES[name], settings.table_path(name)
+    try:
+        return DeltaTable.create(
+            path,
+            delta_schema(described.schema),
+            mode="ignore",
+            partition_by=list(described.partition_by),
+            description=described.comment,
+            configuration={**_PROPERTIES, **described.all_properties},
+            storage_options=options_of(path),
+        )
+    except (DeltaError, OSError) as error:
+        raise _unwritten(described.path, error) from error
+
+
+def _unwritten(path: str, error: Exception) -> UserError:
+    return UserError(f"The table {path} cannot be written: {error}", FAILED)
 
 
 def _raced(path: str) -> UserError:

@@ -24,6 +24,7 @@ from jobs.common.metrics import REGISTRY, endpoint
 from jobs.common.options import AsJson, Debug, SettingsFile
 from jobs.common.output import print_json
 from jobs.common.ownership import claim
+from jobs.common.places import require_writable_lake
 from jobs.common.session import spark_session
 from jobs.common.settings import GROUPED, Settings, load_settings
 from jobs.streaming.gather import Gatherer, gathered
@@ -89,6 +90,7 @@ def run(
     UserError where another application owns a table, unless `take_over`; where a group of suppliers is matched already,
     or not to be matched yet.
     """
+    require_writable_lake(settings)
     wanted = queries_of(settings, only)
     if take_over and GATHERED[0] in WRITES[wanted[-1]] and settings.stream.match_group is None:
         may_change(settings)
