@@ -11,7 +11,7 @@ from obstore.exceptions import AlreadyExistsError, BaseError, NotFoundError
 from obstore.store import LocalStore, ObjectStore, from_url
 
 from jobs.common.errors import FAILED, UserError
-from jobs.common.sections import SCHEME
+from jobs.common.lake_root import SCHEME
 
 #: So many files are removed with one call.
 _BATCH = 500

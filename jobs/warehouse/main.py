@@ -143,7 +143,9 @@ def verify(
 
 
 def _key(settings: Settings, reference: str) -> str:
-    reference = reference or settings.warehouse.signing_key
+    if reference:
+        return secret(reference, "--key")
+    reference = settings.warehouse.signing_key
     if not reference:
         raise UserError(f"warehouse.signing_key is not set: refer to the key as {FORMS}, or say --unsigned.")
     return secret(reference, "warehouse.signing_key")
