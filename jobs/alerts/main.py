@@ -59,10 +59,11 @@ def command(
     if (ack is None) != (by is None):
         raise UserError("--ack INCIDENT and --by NAME belong together.")
     routes = read_routes(Path(settings.alerts.routes))
+    tried = {name: sink for name, sink in routes.sinks.items() if not test or name in test}
+    if ack is None and (wrong := lacking(tried)):
+        raise UserError("\n".join(f"{settings.alerts.routes}: {sentence}" for sentence in wrong))
     if test:
         return _test(routes, test, as_json=as_json)
-    if ack is None and (wrong := lacking(routes.sinks)):
-        raise UserError("\n".join(f"{settings.alerts.routes}: {sentence}" for sentence in wrong))
     ensure_topic(settings)
     if ack is not None and by is not None:
         ask_acknowledgement(settings, ack, by)

@@ -23,7 +23,10 @@ _EXTRAS = {
     "clickhouse_connect": "warehouse",
     **dict.fromkeys(("httpx", "psycopg", "pymysql", "stamina"), "ingest"),
     **dict.fromkeys(
-        ("argon2", "fastapi", "itsdangerous", "jinja2", "multipart", "plotly", "starlette", "uvicorn", "xlsxwriter"),
+        (
+            *("argon2", "authlib", "fastapi", "itsdangerous", "jinja2", "joserfc", "multipart", "plotly", "requests"),
+            *("starlette", "uvicorn", "xlsxwriter"),
+        ),
         "console",
     ),
 }

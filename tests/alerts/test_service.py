@@ -395,8 +395,13 @@ def test_a_topic_that_forgets_is_refused(place: Settings, broker: Broker) -> Non
     ensure_topic(place)
 
 
+@pytest.mark.parametrize("words", [("--once",), ("--test", "chat", "--test", "hook", "--test", "mail")])
 def test_what_is_referred_to_and_not_there_is_named_before_anything_is_sent(
-    place: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    words: tuple[str, ...],
+    place: Settings,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setenv("EMPTY", "")
     sinks = {
@@ -414,7 +419,7 @@ def test_what_is_referred_to_and_not_there_is_named_before_anything_is_sent(
     }
     routes_of(tmp_path, sinks=sinks, routes=[{"name": "all", "sinks": ["chat"]}])
     with pytest.raises(SystemExit) as end_:
-        main(["alerts", "--once", "--settings", str(tmp_path / "settings.yaml")])
+        main(["alerts", *words, "--settings", str(tmp_path / "settings.yaml")])
     assert end_.value.code == 2
     said = capsys.readouterr().err
     for sentence in (

@@ -199,11 +199,18 @@ def test_a_java_error_shows_its_cause() -> None:
     assert one_line(error) == "java.io.IOException: No space left"
 
 
-def test_a_missing_package_is_named_with_its_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "needs_more.py").write_text("import currency_converter_of_nobody\n")
+@pytest.mark.parametrize(
+    ("package", "extra"),
+    [("currency_converter_of_nobody", "local"), *((name, "console") for name in ("requests", "authlib", "joserfc"))],
+)
+def test_a_missing_package_is_named_with_its_extra(
+    package: str, extra: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / f"needs_{package}.py").write_text(f"import {package}.part\n")
     monkeypatch.syspath_prepend(str(tmp_path))
-    with pytest.raises(UserError, match=r"currency_converter_of_nobody is not installed: pip install 'reco\[local\]'"):
-        load("needs_more:command")
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(UserError, match=rf"{package} is not installed: pip install 'reco\[{extra}\]'"):
+        load(f"needs_{package}:command")
 
 
 def test_only_the_chosen_command_is_loaded() -> None:
