@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from typing import Any
+from urllib.parse import unquote
 
 import polars as pl
 from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
@@ -12,8 +13,11 @@ from jobs.common.errors import FAILED, UserError
 from jobs.common.lake_root import SCHEME
 from jobs.common.places import require_writable_lake
 from jobs.common.settings import Settings
+from jobs.common.storage import Storage
 from schemas.tables import TABLES
 
+#: So many files of a table are looked for: each is a request to a store.
+_LOOKED_AT = 5
 #: Versions stay readable for ten years, so that a close can be replayed from its pinned inputs; rows are only added.
 _PROPERTIES = {
     "delta.appendOnly": "true",
@@ -37,6 +41,21 @@ def open_table(settings: Settings, name: str) -> DeltaTable | None:
         return None
     except (DeltaError, OSError) as error:
         raise UserError(f"The table {path} cannot be read: {error}; see `reco doctor`.", FAILED) from error
+
+
+def missing_file(path: str, table: DeltaTable) -> str | None:
+    """One of the table's newest files that is not there, of a few; None where all are.
+
+    A log outlives its files where somebody removed them by hand, and tells nobody: what reads the log alone is content.
+    """
+    files = pl.DataFrame(table.get_add_actions(flatten=True)).sort("modification_time", descending=True)
+    storage = Storage(path)
+    for name in files["path"].head(_LOOKED_AT).to_list():
+        # The log's spelling of a file is that of an address; a path that is one itself is of another place.
+        is_ours = SCHEME.match(name) is None and not name.startswith("/")
+        if is_ours and not storage.is_there(name) and not storage.is_there(unquote(name)):
+            return f"{path}/{name}"
+    return None
 
 
 def scan(table: DeltaTable) -> pl.LazyFrame:

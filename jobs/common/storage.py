@@ -45,7 +45,8 @@ class Storage:
             raise self._refused(error) from error
 
     def _refused(self, error: Exception) -> UserError:
-        return UserError(f"The place {self.root} cannot be used: {error}; see docs/s3.md.", FAILED)
+        remedy = "give a folder that this user may read and write" if self.is_local else "see docs/s3.md"
+        return UserError(f"The place {self.root} cannot be used: {error}; {remedy}.", FAILED)
 
     @contextmanager
     def _reached(self) -> Iterator[None]:

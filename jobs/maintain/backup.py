@@ -88,9 +88,13 @@ def backup(settings: Settings, dest: str, now: datetime) -> Copied:
         size += copy(wanted, source, there, _progress(path, len(wanted)))
         files, kept = files + len(wanted), kept + had
     require_readable(dest, versions)
-    point = Point(max((one.number for one in known), default=0) + 1, now.isoformat(), dict(versions), ids)
+    point = Point(max((one.number for one in known), default=0) + 1, _told(now), dict(versions), ids)
     write_point(target, point)
     return Copied(point, files, size, kept)
+
+
+def _told(time: datetime) -> str:
+    return time.isoformat().replace("+00:00", "Z")  # as every command says a time
 
 
 def _is_begun(target: Storage) -> bool:
