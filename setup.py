@@ -73,7 +73,6 @@ setup(
         ],
         "duckdb": ["duckdb>=2.0", "pytz>=2026", "sqlframe==4.10.0"],
         "bench": ["matplotlib>=3.11", "ordered-set>=4.1"],
-        # Not with constraints.txt: botocore asks for an older python-dateutil than the pinned one.
         "warehouse": ["boto3>=1.44", "clickhouse-connect>=1.12"],
         "lint": ["mypy>=2.4", "ruff>=0.17", "types-PyYAML"],
     },

@@ -59,14 +59,18 @@ def command(
     if (ack is None) != (by is None):
         raise UserError("--ack INCIDENT and --by NAME belong together.")
     routes = read_routes(Path(settings.alerts.routes))
+    tried = {name: sink for name, sink in routes.sinks.items() if not test or name in test}
+    if ack is None and (wrong := lacking(tried)):
+        raise UserError("\n".join(f"{settings.alerts.routes}: {sentence}" for sentence in wrong))
     if test:
         return _test(routes, test, as_json=as_json)
-    if ack is None and (wrong := lacking(routes.sinks)):
-        raise UserError("\n".join(f"{settings.alerts.routes}: {sentence}" for sentence in wrong))
     ensure_topic(settings)
     if ack is not None and by is not None:
         ask_acknowledgement(settings, ack, by)
-        say(f"Noted for the incident {ack}: {by} is at it.")
+        if as_json:
+            print_json({"incident": ack, "acknowledged_by": by})
+        else:
+            say(f"Noted for the incident {ack}: {by} is at it.")
         return DONE
     return _serve(settings, routes, once=once, as_json=as_json)
 

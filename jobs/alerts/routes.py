@@ -1,10 +1,11 @@
 """conf/alerts.yaml: routes, maintenance windows and sinks, checked whole before anything is sent."""
 
 import re
+from collections.abc import Iterator
 from datetime import datetime
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, TypeVar, get_args
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BeforeValidator, Field, SkipValidation, ValidationError
@@ -18,6 +19,8 @@ Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 Severity = Literal["LOW", "MEDIUM", "HIGH", "CRITICAL"]
 _DAYS: tuple[Day, ...] = get_args(Day)
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_P = TypeVar("_P", bound=Part)
+_MATCHING = {"severity", "supplier", "kind", "hours"}
 _IN_LINK = {"{filter}", "{supplier}", "{incident}"}
 _CLOCK = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]|24:00", re.ASCII)
 
@@ -174,8 +177,7 @@ def read_routes(path: Path) -> Routes:
         routes = Routes(**{**document.data, "sinks": sinks})
     except ValidationError as error:
         wrong += complaints(error, list(Routes.model_fields))
-    else:
-        wrong += _together(routes, document)
+    wrong += _together(document.data, sinks)
     if wrong:
         raise _error(document, wrong)
     return routes
@@ -205,24 +207,53 @@ def _sinks(document: Document, wrong: list[tuple[Key, str]]) -> dict[str, Sink]:
     return found
 
 
-def _together(routes: Routes, document: Document) -> list[tuple[Key, str]]:
-    """What is wrong though each value is right by itself."""
-    wrong: list[tuple[Key, str]] = []
-    named: list[tuple[Key, str]]
-    named = [(("routes", str(i), "sinks"), name) for i, route in enumerate(routes.routes) for name in route.sinks]
-    named += [(("digest",), name) for name in routes.digest]
-    named += [(("sinks", name, "fallback"), sink.fallback) for name, sink in routes.sinks.items() if sink.fallback]
-    wrong += [(key, f"there is no sink {name}") for key, name in named if name not in document.data["sinks"]]
-    if not routes.routes[-1].takes_all:
+def _together(data: dict[str, Any], sinks: dict[str, Sink]) -> list[tuple[Key, str]]:
+    """What is wrong though each value is right by itself; asked of the file, of which other values may be wrong."""
+    routes, windows = _list(data, "routes"), _list(data, "maintenance")
+    written = data.get("sinks") if isinstance(data.get("sinks"), dict) else {}
+    wrong = [*_unknown_sinks(data, routes, written or {}), *_of_mail(sinks)]
+    last = _part(Route, {**_only(routes[-1], _MATCHING), "name": "last", "sinks": []}) if routes else None
+    if last is not None and not last.takes_all:
         wrong.append((("routes",), "the last route must match everything, so that no incident is told to nobody"))
-    for name, sink in routes.sinks.items():
-        if sink.fallback == name:
-            wrong.append((("sinks", name, "fallback"), "must be another sink"))
-        if isinstance(sink, EmailSink) and sink.security == "none" and sink.host not in HERE:
-            wrong.append((("sinks", name, "security"), "none is for this machine only; use starttls or tls"))
-        if isinstance(sink, EmailSink) and (sink.username is None) != (sink.password is None):
-            wrong.append((("sinks", name, "username"), "and password belong together"))
-    for index, window in enumerate(routes.maintenance):
-        if window.until <= window.since:
+    for index, value in enumerate(windows):
+        window = _part(Window, value)
+        if window is not None and window.until <= window.since:
             wrong.append((("maintenance", str(index), "until"), "must be after since"))
     return wrong
+
+
+def _unknown_sinks(data: dict[str, Any], routes: list[Any], sinks: dict[str, Any]) -> list[tuple[Key, str]]:
+    named: list[tuple[Key, Any]] = []
+    for index, route in enumerate(routes):
+        named += [(("routes", str(index), "sinks"), name) for name in _list(route, "sinks")]
+    named += [(("digest",), name) for name in _list(data, "digest")]
+    behind = [(name, sink["fallback"]) for name, sink in sinks.items() if _only(sink, {"fallback"})]
+    named += [(("sinks", name, "fallback"), other) for name, other in behind if other]
+    wrong = [(key, f"there is no sink {name}") for key, name in named if isinstance(name, str) and name not in sinks]
+    itself = [(("sinks", name, "fallback"), "must be another sink") for name, other in behind if other == name]
+    return [*wrong, *itself] if sinks else []  # where there are none, that is said
+
+
+def _of_mail(sinks: dict[str, Sink]) -> Iterator[tuple[Key, str]]:
+    for name, sink in sinks.items():
+        if isinstance(sink, EmailSink) and sink.security == "none" and sink.host not in HERE:
+            yield ("sinks", name, "security"), "none is for this machine only; use starttls or tls"
+        if isinstance(sink, EmailSink) and (sink.username is None) != (sink.password is None):
+            yield ("sinks", name, "username"), "and password belong together"
+
+
+def _part(kind: type[_P], value: Any) -> _P | None:
+    """The value as a part of the file; None where it is wrong by itself, which is said elsewhere."""
+    try:
+        return kind.model_validate(value)
+    except ValidationError:
+        return None
+
+
+def _only(value: Any, keys: set[str]) -> dict[str, Any]:
+    return {key: value[key] for key in keys if key in value} if isinstance(value, dict) else {}
+
+
+def _list(value: Any, key: str) -> list[Any]:
+    found = value.get(key) if isinstance(value, dict) else None
+    return found if isinstance(found, list) else []

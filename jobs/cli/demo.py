@@ -18,9 +18,9 @@ from jobs.common.engines.choice import EngineName
 from jobs.common.engines.choice import chosen as engine_of_command
 from jobs.common.errors import FAILED, UserError
 from jobs.common.kafka import create_topics
+from jobs.common.lake_root import place_of
 from jobs.common.options import AsJson, Debug, SettingsFile
 from jobs.common.output import print_json
-from jobs.common.sections import place_of
 from jobs.common.settings import Kafka, Lake, Settings, load_settings
 
 #: A Thursday for which ECB rates are known: with three days, Saturday's rates are carried from Friday.

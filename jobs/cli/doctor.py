@@ -17,7 +17,7 @@ from jobs.common.command import one_line
 from jobs.common.errors import DONE, FAILED, UserError
 from jobs.common.jars import broker_jars, spark_jars
 from jobs.common.kafka_reach import partitions, stream_rights
-from jobs.common.lake import open_table
+from jobs.common.lake import missing_file, open_table
 from jobs.common.options import AsJson, Debug, SettingsFile
 from jobs.common.output import print_json, print_table
 from jobs.common.policy_file import parse_policies
@@ -130,7 +130,15 @@ def _lake(settings: Settings) -> Check:
             return Check(
                 "lake", False, f"{nearest} cannot be written to", "give yourself write permission, or set lake.root"
             )
-    there = [name for name in TABLES if open_table(settings, name) is not None]
+    there = {name: table for name in TABLES if (table := open_table(settings, name)) is not None}
+    for name, table in there.items():
+        if gone := missing_file(settings.table_path(name), table):
+            return Check(
+                "lake",
+                False,
+                f"{gone} is gone, which the table's log has",
+                "put it back, or a backup of all into an empty lake: reco restore (docs/maintenance.md)",
+            )
     return Check("lake", True, f"{root}, {len(there)} of {len(TABLES)} tables made so far")
 
 

@@ -24,7 +24,10 @@ _EXTRAS = {
     "clickhouse_connect": "warehouse",
     **dict.fromkeys(("httpx", "psycopg", "pymysql", "stamina"), "ingest"),
     **dict.fromkeys(
-        ("argon2", "fastapi", "itsdangerous", "jinja2", "multipart", "plotly", "starlette", "uvicorn", "xlsxwriter"),
+        (
+            *("argon2", "authlib", "fastapi", "itsdangerous", "jinja2", "joserfc", "multipart", "plotly", "requests"),
+            *("starlette", "uvicorn", "xlsxwriter"),
+        ),
         "console",
     ),
 }
@@ -77,6 +80,7 @@ def run(build: Callable[[], typer.Typer], argv: Sequence[str], prog: str, comman
     name = f"{prog} {command}".strip()
     try:
         log.configure(debug=debug)
+        _refuse_other_bytes(argv)
         build()(args=list(argv), prog_name=prog)
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else (DONE if end.code is None else FAILED)
@@ -102,6 +106,13 @@ def _harmless(text: str) -> str:
     from jobs.common.output import printable  # as a command that fails rarely does, no other has to load it
 
     return re.sub(r"[^\n\t]+", lambda found: printable(found[0]), text)
+
+
+def _refuse_other_bytes(argv: Sequence[str]) -> None:
+    """Python lets bytes that are not UTF-8 pass as halves of surrogates, which no library and no JSON takes."""
+    for argument in argv:
+        if any("\ud800" <= letter <= "\udfff" for letter in argument):
+            raise UserError(f"The argument {argument!a} is not UTF-8 text: write it in UTF-8 (see `locale`).")
 
 
 def one_line(error: BaseException, limit: int = 300) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from typing import Any
+from urllib.parse import unquote
 
 import polars as pl
 from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
@@ -9,10 +10,14 @@ from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundErr
 
 from jobs.common.arrow import delta_schema, polars_schema
 from jobs.common.errors import FAILED, UNREADABLE, UserError
-from jobs.common.sections import SCHEME
+from jobs.common.lake_root import SCHEME
+from jobs.common.places import require_writable_lake
 from jobs.common.settings import Settings
+from jobs.common.storage import Storage
 from schemas.tables import TABLES
 
+#: So many files of a table are looked for: each is a request to a store.
+_LOOKED_AT = 5
 #: Versions stay readable for ten years, so that a close can be replayed from its pinned inputs; rows are only added.
 _PROPERTIES = {
     "delta.appendOnly": "true",
@@ -38,6 +43,21 @@ def open_table(settings: Settings, name: str) -> DeltaTable | None:
         raise UserError(f"The table {path} cannot be read: {error}; {UNREADABLE}", FAILED, remedy=UNREADABLE) from error
 
 
+def missing_file(path: str, table: DeltaTable) -> str | None:
+    """One of the table's newest files that is not there, of a few; None where all are.
+
+    A log outlives its files where somebody removed them by hand, and tells nobody: what reads the log alone is content.
+    """
+    files = pl.DataFrame(table.get_add_actions(flatten=True)).sort("modification_time", descending=True)
+    storage = Storage(path)
+    for name in files["path"].head(_LOOKED_AT).to_list():
+        # The log's spelling of a file is that of an address; a path that is one itself is of another place.
+        is_ours = SCHEME.match(name) is None and not name.startswith("/")
+        if is_ours and not storage.is_there(name) and not storage.is_there(unquote(name)):
+            return f"{path}/{name}"
+    return None
+
+
 def scan(table: DeltaTable) -> pl.LazyFrame:
     """The rows of this version of the table."""
     return pl.scan_delta(table)
@@ -59,15 +79,8 @@ def append_version(
     """
     described = TABLES[name]
     if table is None:
-        table = DeltaTable.create(
-            settings.table_path(name),
-            delta_schema(described.schema),
-            mode="ignore",
-            partition_by=list(described.partition_by),
-            description=described.comment,
-            configuration={**_PROPERTIES, **described.all_properties},
-            storage_options=options_of(settings.table_path(name)),
-        )
+        require_writable_lake(settings)
+        table = _created(settings, name)
         if table.version() > 0:
             raise _raced(described.path)
     frame = pl.DataFrame([dict(row) for row in rows], schema=polars_schema(described.schema), orient="row")
@@ -77,7 +90,27 @@ def append_version(
     except CommitFailedError as error:
         raise _raced(described.path) from error
     except (DeltaError, OSError) as error:
-        raise UserError(f"The table {described.path} cannot be written: {error}", FAILED) from error
+        raise _unwritten(described.path, error) from error
+
+
+def _created(settings: Settings, name: str) -> DeltaTable:
+    described, path = TABLES[name], settings.table_path(name)
+    try:
+        return DeltaTable.create(
+            path,
+            delta_schema(described.schema),
+            mode="ignore",
+            partition_by=list(described.partition_by),
+            description=described.comment,
+            configuration={**_PROPERTIES, **described.all_properties},
+            storage_options=options_of(path),
+        )
+    except (DeltaError, OSError) as error:
+        raise _unwritten(described.path, error) from error
+
+
+def _unwritten(path: str, error: Exception) -> UserError:
+    return UserError(f"The table {path} cannot be written: {error}", FAILED)
 
 
 def _raced(path: str) -> UserError:

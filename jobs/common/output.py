@@ -16,9 +16,11 @@ from rich.text import Text
 _PLAIN_WIDTH = 200
 
 
-def print_json(data: Any) -> None:
-    """One JSON document: decimals as text, times as ISO 8601 in UTC."""
-    sys.stdout.write(json.dumps(data, default=_plain, ensure_ascii=False, indent=2) + "\n")
+def print_json(data: Any, *, is_line: bool = False) -> None:
+    """One JSON document, on one line where more will follow: decimals as text, times as ISO 8601 in UTC."""
+    sys.stdout.write(json.dumps(data, default=_plain, ensure_ascii=False, indent=None if is_line else 2) + "\n")
+    if is_line:
+        sys.stdout.flush()  # whoever reads a line at a time waits for it
 
 
 def say(*lines: str) -> None:

@@ -10,7 +10,7 @@ from obstore.exceptions import BaseError
 
 from jobs.common.errors import FAILED, UserError
 from jobs.common.groups import parts_of
-from jobs.common.sections import SCHEME
+from jobs.common.lake_root import SCHEME
 from jobs.common.settings import Settings
 from jobs.common.storage import Storage
 

@@ -6,10 +6,12 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
-from jobs.common.errors import UserError
+from jobs.common.lake_root import as_lake
+from jobs.common.policy_file import seconds_of
 from jobs.common.secrets import as_reference
 
-SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/")
+#: Hours, the least and the most; more than the longest grace, so that what waits is always known.
+_HORIZON = (7, 24 * 366)
 
 #: Tables whose rows may be removed by age; of the first three all or none, for bronze is counted against the others.
 EXPIRING = ("activity_raw", "activity", "quarantine", "nrt_results", "nrt_exceptions", "hourly_summary")
@@ -31,39 +33,14 @@ def _as_text(value: Any) -> Any:
     return str(value) if isinstance(value, int) else value
 
 
-def as_place(value: Any) -> Any:
-    """Where tables lie: a local path becomes absolute, seen from the current directory; a URI loses only its trailing
-    slashes. ValueError where it is empty, or a folder in which tables are not found.
-    """
-    if not isinstance(value, str):
-        return value
-    if not value.strip():
-        raise ValueError("must not be empty; give a folder, or a URI like s3a://bucket/lake")
-    scheme = SCHEME.match(value)
-    if scheme is None:
-        return _readable(str(Path(value).expanduser().absolute()))
-    if scheme.group(1).lower() == "file":
-        return _readable(str(Path("/" + value[len("file:") :].lstrip("/"))))
-    return value.rstrip("/")
-
-
-def place_of(name: str, value: str) -> str:
-    """The same of what somebody typed as `name`. UserError where it cannot be used."""
-    try:
-        return str(as_place(value))
-    except ValueError as error:
-        raise UserError(f"{name}: {error}.") from None
-
-
-def _readable(path: str) -> str:
-    # deltalake spells these otherwise in the address of a file, and it and Polars then look for that spelling.
-    if strange := sorted(set(re.findall(r"""[^!$&'()*+,\-./0-9:;@A-Z_a-z~]""", path))):
-        shown = ", ".join("a space" if sign == " " else sign for sign in strange)
-        raise ValueError(
-            f"the folder {path} has {shown} in its path, with which readers without a JVM do not find the tables' "
-            "files; give a folder whose path has only letters a to z, digits and . _ - /"
-        )
-    return path
+def _as_hours(value: Any) -> int | None:
+    """A duration as the policies write it, in hours; of a stream's horizon."""
+    if value is None:
+        return None
+    hours, rest = divmod(seconds_of(value), 3600)
+    if rest or not _HORIZON[0] <= hours <= _HORIZON[1]:
+        raise ValueError(f"must be whole hours, from {_HORIZON[0]}h to {_HORIZON[1] // 24}d")
+    return hours
 
 
 def _as_path(value: Any) -> Any:
@@ -86,7 +63,7 @@ class Section(BaseModel):
 class Lake(Section):
     """Where the tables lie. writer: a name for this installation, where several could write one lake."""
 
-    root: Annotated[str, BeforeValidator(as_place)] = ".reco/lake"
+    root: Annotated[str, BeforeValidator(as_lake)] = ".reco/lake"
     writer: str = Field(default="", pattern=r"^[A-Za-z0-9._-]{0,64}$")
 
 
@@ -158,20 +135,22 @@ class Topics(Section):
 class Stream(Section):
     """The streaming job; checkpoint_root is `<lake.root>/_checkpoints` unless set.
 
-    nrt_horizon_hours: how far back the stream knows the events of a key that it judges. sweep_minutes: how often it
-    looks for what nothing called for and for feeds that have stopped; 0 for never. silence_floor_minutes: no feed is
-    silent sooner; 0 for never. silence_learn_days: how many days before its last event tell a feed's usual gap.
-    summary_minutes: how often at most gold/hourly_summary is brought up to date within an hour; 0 for never, not even
-    when it is over. match_groups: how many applications match, each over suppliers of its own. match_group: which of
-    them this one is, from 0; null for the application that normalises and gathers what they give. match_suppliers:
-    the group of suppliers that are placed by hand; all others are dealt out by a hash of their names.
+    nrt_horizon: how far back the stream knows the events of a key that it judges; read as nrt_horizon_hours, which
+    may be set in its place. sweep_minutes: how often it looks for what nothing called for and for feeds that have
+    stopped; 0 for never. silence_floor_minutes: no feed is silent sooner; 0 for never. silence_learn_days: how many
+    days before its last event tell a feed's usual gap. summary_minutes: how often at most gold/hourly_summary is
+    brought up to date within an hour; 0 for never, not even when it is over. match_groups: how many applications
+    match, each over suppliers of its own. match_group: which of them this one is, from 0; null for the application
+    that normalises and gathers what they give. match_suppliers: the group of suppliers that are placed by hand; all
+    others are dealt out by a hash of their names.
     """
 
     checkpoint_root: str = ""
     trigger: str = Field(default="2 seconds", pattern=_INTERVAL)
     max_offsets_per_trigger: int = Field(default=500_000, ge=1)
     match_trigger: str = Field(default="2 seconds", pattern=_INTERVAL)
-    nrt_horizon_hours: int = Field(default=48, ge=7, le=24 * 366)
+    nrt_horizon: Annotated[int | None, BeforeValidator(_as_hours), Field(exclude=True, repr=False)] = None
+    nrt_horizon_hours: int = Field(default=48, ge=_HORIZON[0], le=_HORIZON[1])
     sweep_minutes: int = Field(default=10, ge=0, le=24 * 60)
     silence_floor_minutes: int = Field(default=30, ge=0, le=7 * 24 * 60)
     silence_learn_days: int = Field(default=7, ge=1, le=31)
@@ -180,6 +159,16 @@ class Stream(Section):
     match_groups: int = Field(default=1, ge=1, le=256)
     match_group: int | None = Field(default=None, ge=0)
     match_suppliers: dict[str, Annotated[int, Field(ge=0)]] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _one_horizon(self) -> Self:
+        told, hours = self.nrt_horizon, self.nrt_horizon_hours
+        if told is not None:
+            if "nrt_horizon_hours" in self.model_fields_set and told != hours:
+                raise ValueError(f"nrt_horizon says {told} hours and nrt_horizon_hours {hours}; leave one of them out")
+            object.__setattr__(self, "nrt_horizon_hours", told)
+            object.__setattr__(self, "nrt_horizon", None)  # told once: a copy with other hours is no contradiction
+        return self
 
     @model_validator(mode="after")
     def _check_groups(self) -> Self:

@@ -1,14 +1,23 @@
 """The sections of the settings for the programs beside the two jobs: ways in, alerts, console, warehouse."""
 
+import re
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, IPvAnyNetwork, model_validator
+from pydantic import BeforeValidator, Field, IPvAnyNetwork, model_validator
 
 from jobs.common.sections import Name, Place, Reference, Section
 
 #: With its schema or without; the names of the tables beside it are made of it, and have room for 63 characters.
 _TABLE = r"^([A-Za-z_][A-Za-z0-9_]{0,62}\.)?[A-Za-z_][A-Za-z0-9_]{0,45}$"
+
+
+def _as_server(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    if not re.fullmatch(r"https?://[^/@\s]+/*", value):
+        raise ValueError("must be like http://127.0.0.1:8123, without user, password and path")
+    return value.rstrip("/")
 
 
 class Poll(Section):
@@ -125,7 +134,7 @@ class Warehouse(Section):
     `--follow` looks for new commits.
     """
 
-    url: str = Field(default="http://127.0.0.1:8123", pattern=r"^https?://[^/@\s]+$")
+    url: Annotated[str, BeforeValidator(_as_server)] = "http://127.0.0.1:8123"
     user: str = Field(default="default", min_length=1)
     password: Reference = Field(default="", repr=False)
     database: str = Field(default="reco", pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,62}$")

@@ -12,7 +12,7 @@ from py4j.protocol import Py4JError
 from pyspark.sql import SparkSession
 
 from jobs.common.jars import class_archive
-from jobs.common.sections import SCHEME
+from jobs.common.lake_root import SCHEME
 from jobs.common.settings import Settings
 
 #: What every session of ours must have, wherever it runs; set at run time, so that a cluster's session has it too.

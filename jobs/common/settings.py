@@ -4,16 +4,16 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from pydantic import BaseModel, Field, PrivateAttr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from jobs.common.errors import UserError
+from jobs.common.lake_root import SCHEME, as_lake_root
 from jobs.common.privacy import Privacy
 from jobs.common.secrets import FORMS
 from jobs.common.sections import (
-    SCHEME,
     Daily,
     Formats,
     Kafka,
@@ -27,7 +27,6 @@ from jobs.common.sections import (
     Spark,
     Stream,
     Topics,
-    as_place,
 )
 from jobs.common.service_sections import Alerts, Console, Oidc, Outbox, Poll, Warehouse
 from jobs.common.yaml_file import Document, complaints, read_yaml, unknown_key
@@ -114,7 +113,7 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _place_checkpoints(self) -> Self:
         root = self.stream.checkpoint_root
-        filled = as_place(root) if root else f"{self.lake.root}/_checkpoints"
+        filled = as_lake_root(root) if root else f"{self.lake.root}/_checkpoints"
         object.__setattr__(self, "stream", self.stream.model_copy(update={"checkpoint_root": filled}))
         return self
 
@@ -152,31 +151,57 @@ def load_settings(path: Path | None = None) -> Settings:
     _refuse_unknown_variables(known)
     _refuse_written_password(document)
     try:
-        return Settings(**document.data)
+        return Settings(**_one_horizon(document.data))
     except SettingsError as error:
-        raise UserError(_no_json(error)) from error
+        raise UserError(_no_json(error, known)) from error
     except ValidationError as error:
-        raise UserError("\n".join(_sentence(document, *item) for item in complaints(error, known))) from error
+        raise UserError("\n".join(_sentence(document, known, *item) for item in complaints(error, known))) from error
 
 
-def _no_json(error: SettingsError) -> str:
+def _one_horizon(data: dict[str, Any]) -> dict[str, Any]:
+    """The file's values: the environment beats them also where it has the horizon's other name."""
+    names, stream = ("nrt_horizon", "nrt_horizon_hours"), data.get("stream")
+    variables = {name.upper() for name in os.environ}
+    if not isinstance(stream, dict) or not any(f"{PREFIX}STREAM__{name.upper()}" in variables for name in names):
+        return data
+    return {**data, "stream": {name: value for name, value in stream.items() if name not in names}}
+
+
+def _section(key: str, known: list[str]) -> str | None:
+    """What to do in the place of setting a whole section, where the key is one."""
+    first = next((name for name in known if name.startswith(f"{key}.")), None)
+    if first is None:
+        return None
+    return f"{key} is a section; set its keys, like {PREFIX}{first.upper().replace('.', '__')}."
+
+
+def _no_json(error: SettingsError, known: list[str]) -> str:
     """Names the environment variable whose text is no JSON, by that text, which is all that the error knows of it."""
     text = getattr(error.__cause__, "doc", None)
     for variable in sorted(os.environ):
         if variable.upper().startswith(PREFIX) and os.environ[variable] == text:
             key = variable.upper().removeprefix(PREFIX).lower().replace("__", ".")
+            if instead := _section(key, known):
+                return f"Environment variable {variable}: {instead}"
             return f'Environment variable {variable}: {key}: lists and maps are written as JSON, like ["a", "b"].'
     return f"Environment: {error}; lists and maps are written as JSON."
 
 
-def _sentence(document: Document, key: tuple[str, ...], what: str) -> str:
+def _sentence(document: Document, known: list[str], key: tuple[str, ...], what: str) -> str:
     """Names the environment variable where the value came from there, else file and line."""
     names = {name.upper(): name for name in os.environ}
     for length in range(len(key), 0, -1):
         variable = PREFIX + "__".join(key[:length]).upper()
         if variable in names:
+            if "mapping" in what and (instead := _section(".".join(key), known)):
+                return f"Environment variable {names[variable]}: {instead}"
             hint = "; lists and maps are written as JSON" if "list" in what or "mapping" in what else ""
             return f"Environment variable {names[variable]}: {'.'.join(key)}: {what}{hint}"
+    # What is wrong with several keys together is said of their section: whose value came from there, by the words.
+    below = PREFIX + "".join(f"{part}__" for part in key).upper()
+    words = set(re.findall(r"\w+", what.upper()))
+    if meant := [names[name] for name in sorted(names) if name.startswith(below) and name[len(below) :] in words]:
+        return f"Environment variable{'s' * (len(meant) > 1)} {', '.join(meant)}: {'.'.join(key)}: {what}"
     return document.sentence(key, what)
 
 

@@ -11,7 +11,7 @@ from obstore.exceptions import AlreadyExistsError, BaseError, NotFoundError
 from obstore.store import LocalStore, ObjectStore, from_url
 
 from jobs.common.errors import FAILED, UserError
-from jobs.common.sections import SCHEME
+from jobs.common.lake_root import SCHEME
 
 #: So many files are removed with one call.
 _BATCH = 500
@@ -45,7 +45,8 @@ class Storage:
             raise self._refused(error) from error
 
     def _refused(self, error: Exception) -> UserError:
-        return UserError(f"The place {self.root} cannot be used: {error}; see docs/s3.md.", FAILED)
+        remedy = "give a folder that this user may read and write" if self.is_local else "see docs/s3.md"
+        return UserError(f"The place {self.root} cannot be used: {error}; {remedy}.", FAILED)
 
     @contextmanager
     def _reached(self) -> Iterator[None]:

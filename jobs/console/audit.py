@@ -8,6 +8,7 @@ from threading import Lock
 from typing import Any
 
 from jobs.common import log
+from jobs.common.places import writing
 
 #: Bytes at the end of the file that are looked at, however long it has grown.
 _TAIL = 1 << 18
@@ -19,7 +20,9 @@ class Audit:
     def __init__(self, path: Path) -> None:
         self._path, self._lock = path, Lock()
         self._log = log.get_logger(__name__)
-        path.parent.mkdir(parents=True, exist_ok=True)
+        with writing("console.audit_file", path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.open("a").close()
 
     def note(self, what: str, user: str | None, address: str, **more: Any) -> None:
         """One thing that somebody did, with the address it came from."""

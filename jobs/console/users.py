@@ -16,6 +16,7 @@ from argon2.exceptions import InvalidHashError, VerificationError
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from jobs.common.errors import UserError
+from jobs.common.places import writing
 from jobs.common.yaml_file import complaints, read_yaml
 
 MIN_PASSWORD = 12
@@ -227,8 +228,9 @@ def _read(path: Path) -> tuple[dict[str, User], dict[str, _Token]]:
 
 def _write(path: Path, data: dict[str, Any]) -> None:
     """In one step and readable by the owner only: a reader never sees half of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        yaml.safe_dump(data, file, sort_keys=True, allow_unicode=True)
-    Path(name).replace(path)
+    with writing("console.users_file", path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            yaml.safe_dump(data, file, sort_keys=True, allow_unicode=True)
+        Path(name).replace(path)

@@ -2,7 +2,6 @@
 
 import re
 import time
-from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from hashlib import sha256
@@ -214,8 +213,7 @@ class MysqlOutbox(OutboxTable):
 
     def create(self) -> None:
         """Make what is missing of the tables, the archive too where one is named."""
-        statements: Sequence[str] = [part.strip() for part in self.statements().split(";")]
-        for statement in filter(None, statements):
+        for statement in self.each_statement():
             self.tell(statement)
         if self.settings.archive_table:
             self.tell(f"create table if not exists {self.named('', self.settings.archive_table)} like {self.table}")

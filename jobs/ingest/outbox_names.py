@@ -34,3 +34,7 @@ class OutboxNames:
             return f"{self.quote}{own}{suffix}{self.quote}" if inside else self.named(suffix)
 
         return re.sub(r"(?<!_)\boutbox(\w*)", name, plain)
+
+    def each_statement(self) -> list[str]:
+        """The statements one by one; a semicolon inside of one, as of a function's body, never ends a line."""
+        return [part.strip() for part in re.split(r";$", self.statements(), flags=re.MULTILINE) if part.strip()]

@@ -74,7 +74,11 @@ def command(
     log.configure(debug=debug, as_json=True if as_json else None)
     known = load_settings(settings)
     if print_ddl:
-        typer.echo(table_of(print_ddl)("", known.outbox).statements().strip())
+        names = table_of(print_ddl)("", known.outbox)
+        if as_json:
+            print_json({"ddl": names.each_statement()})
+        else:
+            typer.echo(names.statements().strip())
         return
     if init:
         create(known)

@@ -10,9 +10,9 @@ from deltalake.exceptions import DeltaError
 
 from jobs.common import log
 from jobs.common.errors import FAILED, UserError
+from jobs.common.lake_root import place_of
 from jobs.common.options import AsJson, Debug, SettingsFile
 from jobs.common.output import print_json, say
-from jobs.common.sections import place_of
 from jobs.common.settings import Settings, load_settings
 from jobs.common.storage import File, Storage
 from jobs.maintain.points import (
@@ -90,9 +90,13 @@ def backup(settings: Settings, dest: str, now: datetime) -> Copied:
         size += copy(wanted, source, there, _progress(path, len(wanted)))
         files, kept = files + len(wanted), kept + had
     require_readable(dest, versions)
-    point = Point(max((one.number for one in known), default=0) + 1, now.isoformat(), dict(versions), ids)
+    point = Point(max((one.number for one in known), default=0) + 1, _told(now), dict(versions), ids)
     write_point(target, point)
     return Copied(point, files, size, kept)
+
+
+def _told(time: datetime) -> str:
+    return time.isoformat().replace("+00:00", "Z")  # as every command says a time
 
 
 def _is_begun(target: Storage) -> bool:

@@ -9,9 +9,9 @@ import typer
 
 from jobs.common import log
 from jobs.common.errors import FAILED, UserError
+from jobs.common.lake_root import place_of
 from jobs.common.options import AsJson, Debug, SettingsFile
 from jobs.common.output import print_json, say
-from jobs.common.sections import place_of
 from jobs.common.settings import Settings, load_settings
 from jobs.common.storage import Storage
 from jobs.maintain.points import Point, copy, log_version, points, require_readable

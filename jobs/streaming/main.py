@@ -20,9 +20,11 @@ from jobs.common.errors import FAILED, UserError
 from jobs.common.groups import GATHERED, grouping
 from jobs.common.kafka_reach import partitions as topic_partitions
 from jobs.common.kafka_reach import stream_rights
-from jobs.common.metrics import endpoint
+from jobs.common.metrics import REGISTRY, endpoint
 from jobs.common.options import AsJson, Debug, SettingsFile
+from jobs.common.output import print_json
 from jobs.common.ownership import claim
+from jobs.common.places import require_writable_lake
 from jobs.common.session import spark_session
 from jobs.common.settings import GROUPED, Settings, load_settings
 from jobs.streaming.gather import Gatherer, gathered
@@ -65,18 +67,30 @@ def command(
 ) -> None:
     """Normalise both raw topics, and match both sides as their events come, until stopped.
 
+    With --json it says at its end, also where it was stopped, how many batches and rows each query took.
+
     Example: reco stream --available-now
     """
     log.configure(debug=debug, as_json=True if as_json else None)
-    run(load_settings(settings), available_now=available_now, only=only, take_over=take_over)
+    before = _counted()  # a process may run the job more than once
+    names = run(load_settings(settings), available_now=available_now, only=only, take_over=take_over)
+    if as_json:
+        now = _counted()
+        taken = {name: {key: count - before[name][key] for key, count in now[name].items()} for name in names}
+        print_json({"queries": [{"query": name, **counts} for name, counts in taken.items()]})
 
 
-def run(settings: Settings, *, available_now: bool = False, only: Only | None = None, take_over: bool = False) -> None:
-    """The job: check the topics, start the session and the queries, wait. Raises where a query fails.
+def run(
+    settings: Settings, *, available_now: bool = False, only: Only | None = None, take_over: bool = False
+) -> list[str]:
+    """The job: check the topics, start the session and the queries, wait; the names of the queries that ran.
+
+    Raises where a query fails.
 
     UserError where another application owns a table, unless `take_over`; where a group of suppliers is matched already,
     or not to be matched yet.
     """
+    require_writable_lake(settings)
     wanted = queries_of(settings, only)
     if take_over and GATHERED[0] in WRITES[wanted[-1]] and settings.stream.match_group is None:
         may_change(settings)
@@ -84,10 +98,19 @@ def run(settings: Settings, *, available_now: bool = False, only: Only | None = 
     names = [name for query in wanted for name in WRITES[query] if not settings.is_part or name in GROUPED]
     claim(settings, names, take_over=take_over)
     with endpoint(settings.metrics):
-        _run(settings, wanted, available_now=available_now)
+        return _run(settings, wanted, available_now=available_now)
 
 
-def _run(settings: Settings, wanted: Sequence[Only], *, available_now: bool) -> None:
+def _counted() -> dict[str, dict[str, int]]:
+    """What each query took since this process began, as Prometheus is told it."""
+    names = {"batches": "reco_query_batches_total", "rows": "reco_query_input_rows_total"}
+    return {
+        query.value: {key: int(REGISTRY.value(name, query=query.value) or 0) for key, name in names.items()}
+        for query in Only
+    }
+
+
+def _run(settings: Settings, wanted: Sequence[Only], *, available_now: bool) -> list[str]:
     rights = stream_rights(settings.topics, normalise=Only.NORMALISE in wanted, match=Only.MATCH in wanted)
     partitions = topic_partitions(settings, rights)
     spark = spark_session("reco-stream", settings)
@@ -113,6 +136,7 @@ def _run(settings: Settings, wanted: Sequence[Only], *, available_now: bool) -> 
     if any(query.name in ("match", "gather") for query in queries):
         HourlySummary(spark, settings).finish(spark)
     stopping.give_back()
+    return [str(query.name) for query in queries]
 
 
 def start_normalise(

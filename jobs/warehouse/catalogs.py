@@ -7,7 +7,7 @@ from pyspark.sql.types import ArrayType, DataType, MapType, StructType
 
 from jobs.common.errors import UserError
 from jobs.common.lake import open_table
-from jobs.common.sections import SCHEME
+from jobs.common.lake_root import SCHEME
 from jobs.common.settings import Settings
 from schemas.tables import TABLES
 from schemas.types import Table

@@ -13,7 +13,7 @@ from jobs.common.errors import DONE, FAILED, UserError
 from jobs.common.options import AsJson, Debug, SettingsFile
 from jobs.common.output import print_json, print_table, say
 from jobs.common.secrets import FORMS, secret
-from jobs.common.settings import Settings, load_settings
+from jobs.common.settings import Settings, Warehouse, load_settings
 from jobs.warehouse import ddl
 from jobs.warehouse.bundle import verify_bundle, write_bundle
 from jobs.warehouse.close_rows import find_close
@@ -23,7 +23,11 @@ app = new_app(no_args_is_help=True)
 
 def clickhouse(
     until_now: Annotated[
-        bool, typer.Option("--until-now/--follow", help="Export what is there and end; or go on until stopped.")
+        bool,
+        typer.Option(
+            "--until-now/--follow",
+            help="Export what is there and end; or go on until stopped (--json: a line a time).",
+        ),
     ] = True,
     init: Annotated[bool, typer.Option("--init", help="Make database and tables where they are not there.")] = False,
     print_ddl: Annotated[bool, typer.Option("--print-ddl", help="Print the tables' SQL and end.")] = False,
@@ -41,7 +45,10 @@ def clickhouse(
     Example: reco export clickhouse --init && reco export clickhouse
     """
     if print_ddl:
-        typer.echo(ddl.script(), nl=False)
+        if as_json:
+            print_json({"ddl": ddl.statements()})
+        else:
+            typer.echo(ddl.script(), nl=False)
         return DONE
     chosen = load_settings(settings)
     names = load("jobs.warehouse.export:names")(only or [])
@@ -49,10 +56,11 @@ def clickhouse(
     try:
         if init:
             warehouse.init()
-            say(f"The tables are in the database {chosen.warehouse.database} of {chosen.warehouse.url}.")
+            _say_made(chosen.warehouse, as_json=as_json)
             return DONE
         while True:
-            _once(chosen, warehouse, names, reload=reload, as_json=as_json)
+            moved = _once(chosen, warehouse, names, reload=reload)
+            _say_moved(moved, as_json=as_json, is_line=not until_now)
             if until_now:
                 return DONE
             reload = False
@@ -61,14 +69,24 @@ def clickhouse(
         warehouse.close()
 
 
-def _once(settings: Settings, warehouse: object, names: list[str], *, reload: bool, as_json: bool) -> None:
+def _once(settings: Settings, warehouse: object, names: list[str], *, reload: bool) -> list[dict[str, object]]:
     export = load("jobs.warehouse.export:export_table")
-    moved = [export(settings, warehouse, name, reload=reload) for name in names]
+    return [asdict(export(settings, warehouse, name, reload=reload)) for name in names]
+
+
+def _say_moved(moved: list[dict[str, object]], *, as_json: bool, is_line: bool) -> None:
     if as_json:
-        print_json({"tables": [asdict(one) for one in moved]})
+        print_json({"tables": moved}, is_line=is_line)
         return
     columns = ["table", "from version", "to version", "commits", "rows written", "rows deleted", "loaded whole"]
-    print_table("Exported to ClickHouse", columns, [list(asdict(one).values()) for one in moved])
+    print_table("Exported to ClickHouse", columns, [list(one.values()) for one in moved])
+
+
+def _say_made(warehouse: Warehouse, *, as_json: bool) -> None:
+    if as_json:
+        print_json({"url": warehouse.url, "database": warehouse.database})
+    else:
+        say(f"The tables are in the database {warehouse.database} of {warehouse.url}.")
 
 
 def close(
@@ -125,7 +143,9 @@ def verify(
 
 
 def _key(settings: Settings, reference: str) -> str:
-    reference = reference or settings.warehouse.signing_key
+    if reference:
+        return secret(reference, "--key")
+    reference = settings.warehouse.signing_key
     if not reference:
         raise UserError(f"warehouse.signing_key is not set: refer to the key as {FORMS}, or say --unsigned.")
     return secret(reference, "warehouse.signing_key")

@@ -58,6 +58,7 @@ def unity(
     every: Every = False,
     run: Run = False,
     settings: SettingsFile = None,
+    as_json: AsJson = False,
     debug: Debug = False,
 ) -> int:
     """Print the SQL that registers the tables in Unity Catalog as external ones, or run it (on Databricks).
@@ -66,7 +67,9 @@ def unity(
     """
     chosen = load_settings(settings)
     names = catalogs.chosen_tables(chosen, only or [], every=every)
-    return _say_or_run(catalogs.sql(chosen, names, schema, catalog=catalog), "unity", settings, run=run)
+    return _say_or_run(
+        catalogs.sql(chosen, names, schema, catalog=catalog), "unity", settings, run=run, as_json=as_json
+    )
 
 
 def hive(
@@ -75,6 +78,7 @@ def hive(
     every: Every = False,
     run: Run = False,
     settings: SettingsFile = None,
+    as_json: AsJson = False,
     debug: Debug = False,
 ) -> int:
     """Print the SQL that registers the tables in a Hive metastore, or run it with Spark.
@@ -83,17 +87,20 @@ def hive(
     """
     chosen = load_settings(settings)
     names = catalogs.chosen_tables(chosen, only or [], every=every)
-    return _say_or_run(catalogs.sql(chosen, names, database), "hive", settings, run=run)
+    return _say_or_run(catalogs.sql(chosen, names, database), "hive", settings, run=run, as_json=as_json)
 
 
-def _say_or_run(statements: list[str], what: str, settings: SettingsFile, *, run: bool) -> int:
-    if not run:
+def _say_or_run(statements: list[str], what: str, settings: SettingsFile, *, run: bool, as_json: bool) -> int:
+    if run:
+        spark = load("jobs.common.session:spark_session")(f"reco register {what}", load_settings(settings))
+        for statement in statements:
+            spark.sql(statement)
+    if as_json:
+        print_json({"statements": statements} | ({"tables": len(statements) - 1} if run else {}))
+    elif run:
+        say(f"{len(statements) - 1} tables are registered.")
+    else:
         typer.echo("".join(f"{statement};\n" for statement in statements), nl=False)
-        return DONE
-    spark = load("jobs.common.session:spark_session")(f"reco register {what}", load_settings(settings))
-    for statement in statements:
-        spark.sql(statement)
-    say(f"{len(statements) - 1} tables are registered.")
     return DONE
 
 

@@ -111,6 +111,38 @@ def test_mistakes_are_named(tmp_path: Path, parts: dict[str, Any], said: str) ->
     assert "hunter2" not in str(wrong.value)
 
 
+def test_mistakes_are_named_all_at_once(tmp_path: Path) -> None:
+    sinks = {"hook": {**HOOK, "fallback": "hok"}, "pager": {**HOOK, "timeout": "2h", "fallback": "pager"}}
+    window = {"supplier": ["*"], "since": "2026-03-02T00:00Z", "until": "2026-03-02T00:00Z", "why": "x"}
+    routes = [
+        {"name": "a", "sinks": ["hoook"], "severty": ["LOW"]},
+        {"name": "b", "severity": ["HIGH"], "sinks": ["pager"], "alsoo": True},
+    ]
+    with pytest.raises(UserError) as wrong:
+        routes_of(tmp_path, flood=0, sinks=sinks, routes=routes, digest=["mial"], maintenance=[window])
+    said = str(wrong.value)
+    for sentence in (
+        "flood: must be greater than or equal to 1",
+        "sinks.pager.timeout: must be from 1s to 60s",
+        "sinks.hook.fallback: there is no sink hok",
+        "sinks.pager.fallback: must be another sink",
+        "routes.0.severty: unknown key",
+        "routes.1.alsoo: unknown key",
+        "routes.0.sinks: there is no sink hoook",
+        "routes: the last route must match everything",
+        "digest: there is no sink mial",
+        "maintenance.0.until: must be after since",
+    ):
+        assert said.count(sentence) == 1, said
+    assert len(said.splitlines()) == 10
+
+
+@pytest.mark.parametrize("parts", [{"routes": "x"}, {"routes": ["x"]}, {"digest": [1]}, {"maintenance": {}}])
+def test_what_has_another_shape_is_said_so(tmp_path: Path, parts: dict[str, Any]) -> None:
+    with pytest.raises(UserError, match=r"alerts\.yaml:\d+: (routes|digest|maintenance)"):
+        routes_of(tmp_path, **parts)
+
+
 @pytest.mark.parametrize(
     ("mail", "said"),
     [

@@ -262,7 +262,9 @@ def test_a_state_that_is_damaged_costs_the_damaged_records_only(
     end_leading(again)
 
 
-def test_an_acknowledgement_reaches_the_leader(place: Settings, broker: Broker, hook: FakeHttp) -> None:
+def test_an_acknowledgement_reaches_the_leader(
+    place: Settings, tmp_path: Path, broker: Broker, hook: FakeHttp, capsys: pytest.CaptureFixture[str]
+) -> None:
     leader = lead(place)
     send(broker.bootstrap_servers, place.topics.results, [change("A")])
     wait_for(lambda: _stepped(leader) and len(hook.requests) == 1, 60, "message")
@@ -271,7 +273,10 @@ def test_an_acknowledgement_reaches_the_leader(place: Settings, broker: Broker, 
     over = Producer({"bootstrap.servers": broker.bootstrap_servers})
     over.produce(place.alerts.topic, b'"Ann"', b"ack/one-that-ended-meanwhile")
     assert over.flush(30) == 0
-    ask_acknowledgement(place, told(hook)[0]["id"], "Ann")
+    incident = told(hook)[0]["id"]
+    with pytest.raises(SystemExit, match="0"):
+        main(["alerts", "--settings", f"{tmp_path}/settings.yaml", "--ack", incident, "--by", "Ann", "--json"])
+    assert json.loads(capsys.readouterr().out) == {"incident": incident, "acknowledged_by": "Ann"}
     wait_for(lambda: _stepped(leader) and len(hook.requests) == 2, 60, "second message")
     assert told(hook)[1]["action"] == "acknowledge"
     end_leading(leader)
@@ -390,8 +395,13 @@ def test_a_topic_that_forgets_is_refused(place: Settings, broker: Broker) -> Non
     ensure_topic(place)
 
 
+@pytest.mark.parametrize("words", [("--once",), ("--test", "chat", "--test", "hook", "--test", "mail")])
 def test_what_is_referred_to_and_not_there_is_named_before_anything_is_sent(
-    place: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    words: tuple[str, ...],
+    place: Settings,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setenv("EMPTY", "")
     sinks = {
@@ -409,7 +419,7 @@ def test_what_is_referred_to_and_not_there_is_named_before_anything_is_sent(
     }
     routes_of(tmp_path, sinks=sinks, routes=[{"name": "all", "sinks": ["chat"]}])
     with pytest.raises(SystemExit) as end_:
-        main(["alerts", "--once", "--settings", str(tmp_path / "settings.yaml")])
+        main(["alerts", *words, "--settings", str(tmp_path / "settings.yaml")])
     assert end_.value.code == 2
     said = capsys.readouterr().err
     for sentence in (

@@ -91,6 +91,58 @@ def test_settings_that_are_not_there_are_exit_code_2(capsys: pytest.CaptureFixtu
     assert "/nowhere.yaml" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["explain", "SUP-001", "BK-\udcff"],
+        ["replay", "\udcff"],
+        ["export", "close", "2026-03-09", "--to", "/tmp/\udcff"],
+        ["policies", "show", "--supplier", "\udcff", "--json"],
+    ],
+)
+def test_an_argument_that_is_no_text_is_named(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert code_of(argv) == USAGE
+    told = capsys.readouterr()
+    wrong = next(word for word in argv if "\udcff" in word)
+    assert (told.out, told.err) == (
+        "",
+        f"The argument {wrong!a} is not UTF-8 text: write it in UTF-8 (see `locale`).\n",
+    )
+
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize(
+    ("setting", "argv"),
+    [
+        ("console.users_file", ["console", "add-user", "ann", "--no-password"]),
+        ("console.audit_file", ["console"]),
+        ("lake.root", ["policies", "apply", str(ROOT / "conf/policies.yaml")]),
+        ("lake.root", ["fx", "load", str(ROOT / "conf/fx.csv")]),
+        ("lake.root", ["stream", "--available-now"]),
+        ("stream.checkpoint_root", ["stream", "--available-now"]),
+    ],
+)
+@pytest.mark.parametrize("place", ["/proc/none", "/proc/none/below"])
+def test_a_place_that_cannot_be_written_is_named_by_its_setting(
+    setting: str,
+    argv: list[str],
+    place: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "conf").mkdir()
+    (tmp_path / "conf/console-users.yaml").write_text("users: {ann: {role: viewer}}")
+    variable = f"RECO_{setting.upper().replace('.', '__')}"
+    monkeypatch.setenv(variable, place)
+    assert code_of(argv) == USAGE
+    sentence = f"{setting}: {place} cannot be written (No such file or directory): give a place that this user may "
+    assert capsys.readouterr().err.endswith(f"{sentence}write ({variable} sets it too).\n")
+
+
 def app_of(function: Callable[..., object]) -> Callable[[], typer.Typer]:
     def build_it() -> typer.Typer:
         app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -162,11 +214,18 @@ def test_a_java_error_shows_its_cause() -> None:
     assert one_line(error) == "java.io.IOException: No space left"
 
 
-def test_a_missing_package_is_named_with_its_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "needs_more.py").write_text("import currency_converter_of_nobody\n")
+@pytest.mark.parametrize(
+    ("package", "extra"),
+    [("currency_converter_of_nobody", "local"), *((name, "console") for name in ("requests", "authlib", "joserfc"))],
+)
+def test_a_missing_package_is_named_with_its_extra(
+    package: str, extra: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / f"needs_{package}.py").write_text(f"import {package}.part\n")
     monkeypatch.syspath_prepend(str(tmp_path))
-    with pytest.raises(UserError, match=r"currency_converter_of_nobody is not installed: pip install 'reco\[local\]'"):
-        load("needs_more:command")
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(UserError, match=rf"{package} is not installed: pip install 'reco\[{extra}\]'"):
+        load(f"needs_{package}:command")
 
 
 def test_only_the_chosen_command_is_loaded() -> None:

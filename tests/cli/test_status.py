@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from jobs.cli import lake_state, status
+from jobs.cli import doctor, lake_state, status
 from jobs.common.errors import UserError
 from jobs.common.law import DOUBLED, LOST, STRAY, Law, is_heartbeat, measure, settled
 from jobs.common.progress_file import progress_file, read_progress
@@ -314,3 +314,17 @@ def test_a_broker_that_does_not_answer_is_named(settings: Settings) -> None:
     )
     with pytest.raises(UserError, match=r"No Kafka broker answers at 127\.0\.0\.1:1"):
         lake_state.lags(lonely, None)
+
+
+def test_doctor_misses_files_that_a_tables_log_has(settings: Settings) -> None:
+    whole_lake(settings)
+    put(settings, "exceptions", [])
+    look = doctor.CHECKS["lake"]
+    assert look(settings).ok
+    table = Path(settings.table_path("activity"))
+    [gone, *_] = sorted(table.rglob("*.parquet"))
+    gone.unlink()
+    found = look(settings)
+    assert not found.ok
+    assert found.found.startswith(f"{table}/{gone.relative_to(table)} is gone, which the table's log has")
+    assert "reco restore" in found.remedy

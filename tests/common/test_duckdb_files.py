@@ -11,7 +11,8 @@ from pyspark.sql import SparkSession
 from jobs.common.engines import delta
 from jobs.common.engines.duckdb import duckdb_session
 from jobs.common.engines.duckdb_files import Partition, whole_partition, written
-from jobs.common.settings import Settings
+from jobs.common.errors import UserError
+from jobs.common.settings import Daily, Settings
 
 ROWS = "SELECT DATE '{day}' AS day, name, number FROM (VALUES {values}) t(name, number)"
 
@@ -82,3 +83,12 @@ def test_a_partition_without_rows_has_no_file(path: str) -> None:
 )
 def test_which_predicate_is_a_whole_partition(where: str, by: list[str], expected: Partition | None) -> None:
     assert whole_partition(where, by) == expected
+
+
+def test_a_folder_that_cannot_be_written_is_named_by_its_setting() -> None:
+    settings = Settings(daily=Daily(duckdb_folder=Path("/proc/none")))
+    with (
+        pytest.raises(UserError, match=r"^daily\.duckdb_folder: /proc/none cannot be written"),
+        duckdb_session(settings),
+    ):
+        pass

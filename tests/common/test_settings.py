@@ -82,6 +82,28 @@ def test_the_environment_beats_the_file_key_by_key(tmp_path: Path, monkeypatch: 
         ("\nlakes: {}", 2, "lakes: unknown key"),
         ("lake: {root: ''}", 1, "lake.root: must not be empty"),
         ("lake: {root: /my lake}", 1, "lake.root: the folder /my lake has a space in its path, with which"),
+        ("lake: {root: /etc/passwd}", 1, "lake.root: /etc/passwd is a file; give a folder"),
+        ("lake: {root: /etc/passwd/lake}", 1, "lake.root: /etc/passwd is a file; give a folder"),
+        (
+            "lake: {root: 'foo://bucket/lake'}",
+            1,
+            "lake.root: foo: is no place that all readers of a lake know; give a folder, or a URI of s3a, s3, gs, abfs",
+        ),
+        ("lake: {root: 'http://bucket/lake'}", 1, "lake.root: http: is no place"),
+        ("stream:\n  nrt_horizon: 48", 2, "stream.nrt_horizon: must be a duration with a unit: 90s"),
+        ("stream:\n  nrt_horizon: 6h", 2, "stream.nrt_horizon: must be whole hours, from 7h to 366d"),
+        ("stream:\n  nrt_horizon: 367d", 2, "stream.nrt_horizon: must be whole hours, from 7h to 366d"),
+        ("stream:\n  nrt_horizon: 90m", 2, "stream.nrt_horizon: must be whole hours, from 7h to 366d"),
+        (
+            "\nstream:\n  nrt_horizon: 2d\n  nrt_horizon_hours: 47",
+            2,
+            "stream: nrt_horizon says 48 hours and nrt_horizon_hours 47; leave one of them out",
+        ),
+        (
+            "warehouse: {url: 'http://u:p@h/db'}",
+            1,
+            "warehouse.url: must be like http://127.0.0.1:8123, without user, password and path",
+        ),
         ("lake: {root: 5}", 1, "lake.root: must be text; put it in quotes"),
         ("lake: 5", 1, "lake: must be a mapping"),
         ("lake:", 1, "lake: must be a mapping"),
@@ -120,6 +142,18 @@ def test_each_mistake_names_file_line_and_key(tmp_path: Path, text: str, line: i
             "RECO_SPARK__JARS",
             "a.jar",
             "RECO_SPARK__JARS: spark.jars: must be a list; lists and maps are written as JSON",
+        ),
+        ("RECO_LAKE", "/x", "Environment variable RECO_LAKE: lake is a section; set its keys, like RECO_LAKE__ROOT."),
+        ("RECO_LAKE", "[]", "Environment variable RECO_LAKE: lake is a section; set its keys, like RECO_LAKE__ROOT."),
+        (
+            "RECO_STREAM__MATCH_GROUP",
+            "0",
+            "Environment variable RECO_STREAM__MATCH_GROUP: stream: match_group and match_suppliers mean something",
+        ),
+        (
+            "RECO_STREAM__NRT_HORIZON",
+            "1h",
+            "Environment variable RECO_STREAM__NRT_HORIZON: stream.nrt_horizon: must be",
         ),
         (
             "RECO_OUTBOX__SIDES",
@@ -177,3 +211,40 @@ def test_a_password_in_the_environment_is_taken_and_not_shown(tmp_path: Path, mo
 def test_names_of_tables_are_letters(tmp_path: Path, table: str) -> None:
     with pytest.raises(UserError, match=r"outbox\.table: must have the form"):
         load_settings(write(tmp_path, f"outbox: {{table: '{table}'}}"))
+
+
+@pytest.mark.parametrize(
+    ("text", "variables", "hours"),
+    [
+        ("", {}, 48),
+        ("stream: {nrt_horizon: 7h}", {}, 7),
+        ("stream: {nrt_horizon: 1d12h}", {}, 36),
+        ("stream: {nrt_horizon_hours: 72}", {}, 72),
+        ("stream: {nrt_horizon: 3d, nrt_horizon_hours: 72}", {}, 72),
+        ("stream: {nrt_horizon: 2d}", {"NRT_HORIZON_HOURS": "72"}, 72),
+        ("stream: {nrt_horizon_hours: 48}", {"NRT_HORIZON": "72h"}, 72),
+        ("stream: {nrt_horizon: 2d}", {"NRT_HORIZON": "366d"}, 24 * 366),
+    ],
+)
+def test_the_streams_horizon_has_two_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, variables: dict[str, str], hours: int
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(f"RECO_STREAM__{name}", value)
+    settings = load_settings(write(tmp_path, text))
+    assert settings.stream.nrt_horizon_hours == hours
+    assert "nrt_horizon" not in settings.stream.model_dump()
+
+
+def test_two_names_that_differ_in_the_environment_are_both_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RECO_STREAM__NRT_HORIZON", "3d")
+    monkeypatch.setenv("RECO_STREAM__NRT_HORIZON_HOURS", "71")
+    said = (
+        r"^Environment variables RECO_STREAM__NRT_HORIZON, RECO_STREAM__NRT_HORIZON_HOURS: stream: nrt_horizon says 72 "
+    )
+    with pytest.raises(UserError, match=said):
+        load_settings(CONF / "local.yaml")
+
+
+def test_an_address_may_end_with_a_slash(tmp_path: Path) -> None:
+    assert load_settings(write(tmp_path, "warehouse: {url: 'http://h:1//'}")).warehouse.url == "http://h:1"

@@ -286,3 +286,8 @@ def test_the_ddl_is_printed_without_a_database(kind: str, says: str, capsys: pyt
         main(["relay", "--print-ddl", kind])
     assert ended.value.code == 0
     assert says in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        main(["relay", "--print-ddl", kind, "--json"])
+    ddl = json.loads(capsys.readouterr().out)["ddl"]
+    assert says in ddl[0]
+    assert all(statement.startswith(("create ", "alter ", "drop ")) for statement in ddl)

@@ -122,7 +122,11 @@ def test_what_cannot_be_done_is_said(
     assert "is no backup and not empty" in refused("backup", str(tmp_path / "full"))
     with pytest.raises(SystemExit, match="0"):
         main(["backup", str(dest), "--json"])
-    assert json.loads(capsys.readouterr().out)["number"] == 1
+    told = json.loads(capsys.readouterr().out)
+    assert (told["number"], told["at"][-1]) == (1, "Z")
+    told = refused("backup", "/proc/none")
+    assert "The place /proc/none cannot be used: " in told
+    assert told.endswith("; give a folder that this user may read and write.\n")
     assert "is not empty: nothing is overwritten" in refused("restore", str(dest))
     monkeypatch.setenv("RECO_LAKE__ROOT", str(tmp_path / "back"))
     assert "is no backup, or none that came to its end" in refused("restore", str(tmp_path / "nowhere"))

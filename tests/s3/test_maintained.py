@@ -5,8 +5,10 @@ from datetime import UTC, datetime
 import pytest
 
 from jobs.cli.main import main
+from jobs.common.lake import missing_file, open_table
 from jobs.common.ownership import claim
 from jobs.common.settings import Lake, Settings
+from jobs.common.storage import Storage
 from jobs.maintain.backup import backup
 from jobs.maintain.main import maintain
 from jobs.maintain.restore import restore
@@ -32,6 +34,12 @@ def test_nothing_is_lost_or_doubled_where_the_store_fails(faults: Faults, percen
     assert sum(faults.done().values()) > 0
     assert rows(settings) == before
     assert rows(back) == before
+    table, path = open_table(back, "activity"), back.table_path("activity")
+    assert table is not None
+    assert missing_file(path, table) is None
+    store = Storage(path)
+    store.remove([one.path for one in store.files() if one.path.endswith(".parquet")])
+    assert (missing_file(path, table) or "").startswith(f"{path}/event_date=")
 
 
 def test_the_policies_are_what_the_commands_need(faults: Faults) -> None:

@@ -1,14 +1,18 @@
 """A query that fails says why, everywhere; one that is started again goes on counting."""
 
 import json
+import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import structlog
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.streaming.query import StreamingQuery
 
+from jobs.cli.main import main
 from jobs.common import log, tables
 from jobs.common.errors import UserError
 from jobs.common.metrics import REGISTRY
@@ -75,6 +79,35 @@ def test_a_failure_is_told_everywhere_and_counting_goes_on(
     assert told is not None
     assert (told["state"], told["why"], told["rows_dropped_by_watermark"]) == ("ENDED", None, 3)
     assert told["batch"] >= 0
+
+
+@pytest.mark.parametrize("is_stopped", [False, True])
+def test_what_a_run_did_is_one_document_at_its_end(
+    spark: SparkSession,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    is_stopped: bool,
+) -> None:
+    monkeypatch.setenv("RECO_LAKE__ROOT", str(tmp_path))
+    for name in ("claim", "stream_rights", "topic_partitions", "HourlySummary"):
+        monkeypatch.setattr(f"jobs.streaming.main.{name}", lambda *_, **_more: SimpleNamespace(finish=lambda _: None))
+    monkeypatch.setattr("jobs.streaming.main.spark_session", lambda *_: spark)
+
+    def start(spark: SparkSession, settings: Settings, *_: object, **_more: object) -> StreamingQuery:
+        query = _start(spark, settings, lambda _rows, _batch: None)
+        if is_stopped:
+            query.awaitTermination()
+            os.kill(os.getpid(), signal.SIGTERM)
+        return query
+
+    monkeypatch.setattr("jobs.streaming.main.start_match", start)
+    REGISTRY.add("reco_query_batches_total", 7, query="match")  # of an earlier run in this process
+    with pytest.raises(SystemExit, match="0"):
+        main(["stream", "--available-now", "--only", "match", "--json"])
+    [told] = json.loads(capsys.readouterr().out)["queries"]
+    assert (told["query"], type(told["rows"])) == ("match", int)
+    assert 1 <= told["batches"] < 7
 
 
 def _start(spark: SparkSession, settings: Settings, batch: Callable[[DataFrame, int], None]) -> StreamingQuery:

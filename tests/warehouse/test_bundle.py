@@ -158,6 +158,8 @@ def test_what_is_refused(
         (("close", "2026-13-08", "--to", tmp_path / "a"), 2, "is no date"),
         (("close", DAY, "--to", tmp_path / "full"), 2, "not empty"),
         (("verify", tmp_path / "nowhere"), 2, "no exported close"),
+        (("verify", tmp_path / "full", "--key", "env:NOPE"), 2, "--key refers to env:NOPE, which is not set"),
+        (("verify", tmp_path / "full", "--key", "hunter2"), 2, "--key: a secret is not written down"),
     ]
     for words, code, said in refused:
         told = reco(capsys, *words)

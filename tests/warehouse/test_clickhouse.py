@@ -1,5 +1,6 @@
 """What ClickHouse holds is what the lake holds, to the cent, wherever the export was stopped."""
 
+import json
 import os
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from deltalake import DeltaTable, TableFeatures
 from jobs.cli.main import build
 from jobs.common.arrow import polars_schema
 from jobs.common.command import INTERRUPTED, run
-from jobs.common.errors import FAILED, USAGE, UserError
+from jobs.common.errors import DONE, FAILED, USAGE, UserError
 from jobs.common.settings import Settings
 from jobs.warehouse import ddl
 from jobs.warehouse.clickhouse import ClickHouse
@@ -230,8 +231,22 @@ def replace_section(settings: Settings, **more: str) -> Settings:
     return settings.model_copy(update={"warehouse": settings.warehouse.model_copy(update=more)})
 
 
-def test_the_ddl_file_is_what_the_schemas_say() -> None:
+def test_the_ddl_file_is_what_the_schemas_say(capsys: pytest.CaptureFixture[str]) -> None:
     assert (ROOT / "conf/warehouse/clickhouse.sql").read_text() == ddl.script()
+    words = ["export", "clickhouse", "--print-ddl", "--json"]
+    assert run(lambda: build("export"), words, "reco", "export") == DONE
+    assert json.loads(capsys.readouterr().out) == {"ddl": ddl.statements()}
+
+
+def test_tables_are_made_and_said_as_one_document(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("RECO_WAREHOUSE__URL", settings.warehouse.url)
+    monkeypatch.setenv("RECO_WAREHOUSE__DATABASE", settings.warehouse.database)
+    words = ["export", "clickhouse", "--init", "--json"]
+    assert run(lambda: build("export"), words, "reco", "export") == DONE
+    said = {"url": settings.warehouse.url, "database": settings.warehouse.database}
+    assert json.loads(capsys.readouterr().out) == said
 
 
 def test_hostile_text_and_nulls_arrive_as_they_are(settings: Settings, warehouse: ClickHouse) -> None:
@@ -242,7 +257,10 @@ def test_hostile_text_and_nulls_arrive_as_they_are(settings: Settings, warehouse
 
 
 def test_following_takes_what_comes_until_it_is_stopped(
-    settings: Settings, warehouse: ClickHouse, monkeypatch: pytest.MonkeyPatch
+    settings: Settings,
+    warehouse: ClickHouse,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     lake.first_closes(settings)
     for name, value in {
@@ -261,9 +279,10 @@ def test_following_takes_what_comes_until_it_is_stopped(
         lake.replace_day(settings, "reconciliation_facts", [fact("BK-LATER")])
 
     monkeypatch.setattr("jobs.warehouse.main.sleep", sleep)
-    words = ["export", "clickhouse", "--follow"]
+    words = ["export", "clickhouse", "--follow", "--json"]
     assert run(lambda: build("export"), words, "reco", "export") == INTERRUPTED
     assert slept == [7, 7]
+    assert [set(json.loads(line)) for line in capsys.readouterr().out.splitlines()] == [{"tables"}] * 2
     require_equal(settings)
 
 

@@ -161,6 +161,19 @@ def test_unity_is_told_where_the_tables_are(reco: Reco) -> None:
     ]
 
 
+@pytest.mark.parametrize("words", [("unity", "--catalog", "finance"), ("hive",)])
+def test_the_statements_as_one_document(reco: Reco, words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    words = (*words, "--only", "anomalies")
+    plain = reco(*words)[1]
+    code, out, err = reco(*words, "--json")
+    assert code == 0, err
+    assert "".join(f"{statement};\n" for statement in json.loads(out)["statements"]) == plain
+    said: list[str] = []
+    fake = type("Fake", (), {"sql": said.append})
+    monkeypatch.setattr("jobs.common.session.spark_session", lambda *_: fake)
+    assert json.loads(reco(*words, "--run", "--json")[1]) == {"statements": said, "tables": 1}
+
+
 def test_hive_statements_make_tables_that_spark_reads_with_comments(spark: SparkSession, tmp_path: Path) -> None:
     settings = Settings(lake=Lake(root=str(tmp_path)))
     lake.first_closes(settings)

@@ -30,6 +30,7 @@ from jobs.common.engines.duckdb_types import sql_type
 from jobs.common.engines.memory import limits_of
 from jobs.common.errors import UserError
 from jobs.common.local_rows import as_json
+from jobs.common.places import writing
 from jobs.common.settings import Settings
 from reco_rules.engine import in_use
 from schemas.tables import TABLES
@@ -75,7 +76,8 @@ def scratch_folder(place: Path) -> Path:
         owner = left.name.removeprefix(_SCRATCH).partition("-")[0]
         if owner.isdigit() and not Path(f"/proc/{owner}").exists() and Path("/proc/self").exists():
             shutil.rmtree(left, ignore_errors=True)
-    return Path(tempfile.mkdtemp(prefix=f"{_SCRATCH}{os.getpid()}-", dir=place))
+    with writing("daily.duckdb_folder", place):
+        return Path(tempfile.mkdtemp(prefix=f"{_SCRATCH}{os.getpid()}-", dir=place))
 
 
 class DuckDBEngine:

@@ -1,0 +1,38 @@
+"""Folders and files of this machine that settings name: whether they can be written is asked before work begins."""
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from jobs.common.errors import UserError
+from jobs.common.lake_root import SCHEME
+from jobs.common.settings import PREFIX, Settings
+
+
+@contextmanager
+def writing(setting: str, place: Path) -> Iterator[None]:
+    """UserError that names the setting where the system lets us not write the place within the context."""
+    try:
+        yield
+    except OSError as error:
+        variable = PREFIX + setting.upper().replace(".", "__")
+        raise UserError(
+            f"{setting}: {place} cannot be written ({error.strerror or error}): give a place that this user may write "
+            f"({variable} sets it too)."
+        ) from error
+
+
+def require_writable_lake(settings: Settings) -> None:
+    """Make the lake's folder and that of the checkpoints where they are missing; UserError where they are not ours.
+
+    A store is not asked: what it allows is by table, and it says so itself.
+    """
+    roots = {"lake.root": settings.lake.root}
+    if not settings.stream.checkpoint_root.startswith(f"{settings.lake.root}/"):
+        roots["stream.checkpoint_root"] = settings.stream.checkpoint_root
+    for setting, root in roots.items():
+        if SCHEME.match(root) is None:
+            with writing(setting, Path(root)):
+                Path(root).mkdir(parents=True, exist_ok=True)
+                tempfile.TemporaryFile(dir=root).close()
