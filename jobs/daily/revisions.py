@@ -28,6 +28,7 @@ class LastClose:
     close_id: str
     silver_version: int
     amount_at_risk_usd: Decimal
+    facts: int
 
 
 def last_closes(session: Session, settings: Settings) -> dict[date, LastClose]:
@@ -36,11 +37,10 @@ def last_closes(session: Session, settings: Settings) -> dict[date, LastClose]:
     if not engine.exists(path):
         return {}
     newest: dict[date, LastClose] = {}
-    rows = engine.read(path).select("reco_date", "revision", "close_id", "silver_version", "amount_at_risk_usd")
-    for row in rows.collect():
-        close = LastClose(
-            row["revision"], row["close_id"], row["silver_version"], row["amount_at_risk_usd"] or Decimal(0)
-        )
+    names = ("revision", "close_id", "silver_version", "amount_at_risk_usd", "facts")
+    for row in engine.read(path).select("reco_date", *names).collect():
+        usd = row["amount_at_risk_usd"] or Decimal(0)
+        close = LastClose(row["revision"], row["close_id"], row["silver_version"], usd, row["facts"])
         if row["reco_date"] not in newest or newest[row["reco_date"]].revision < close.revision:
             newest[row["reco_date"]] = close
     return newest
@@ -66,6 +66,8 @@ def facts_of(session: Session, settings: Settings, day: date, close: LastClose) 
     engine, path = engine_of(session), settings.table_path("reconciliation_facts")
     version = engine.version_of(path)
     now = engine.read(path, version).where(F.col("reco_date") == F.lit(day))
+    if not close.facts:  # Spark's Delta makes no commit of such a close, so that none bears its note
+        return now.where(F.lit(False))
     written_by = now.select("close_id").head()
     if written_by is not None and written_by[0] == close.close_id:
         return now
