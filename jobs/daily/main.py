@@ -3,11 +3,12 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from datetime import UTC, date, datetime, timedelta
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import typer
 
 from jobs.common import log
+from jobs.common.engines import Session
 from jobs.common.engines.choice import EngineName, EngineOption, Work, session_for
 from jobs.common.errors import BREAKS_FOUND, DONE, UserError
 from jobs.common.lake import open_table
@@ -15,7 +16,7 @@ from jobs.common.options import AsJson, Debug, SettingsFile
 from jobs.common.output import print_json, print_table, say
 from jobs.common.ownership import claim
 from jobs.common.settings import Settings, load_settings
-from jobs.common.stale_mark import note_looked
+from jobs.common.stale_mark import closes_version, looked_from, note_looked
 from jobs.daily import checks, inputs, revisions
 from jobs.daily.close import Report, close_day
 from reco_rules.money import MAX_RATE_AGE_DAYS
@@ -56,7 +57,7 @@ def command(
     reports: list[Report] = []
     try:
         with checks.loaded_ahead():
-            reports.extend(run(chosen, days, now, dry_run=dry_run, engine=engine))
+            reports.extend(run(chosen, days, now, provisional=provisional, dry_run=dry_run, engine=engine))
     except BaseException:
         if reports:  # days that were closed before the one that failed
             show(chosen, reports, as_json)
@@ -66,23 +67,52 @@ def command(
 
 
 def run(
-    settings: Settings, days: Sequence[date], now: datetime, *, dry_run: bool = False, engine: EngineName | None = None
+    settings: Settings,
+    days: Sequence[date],
+    now: datetime,
+    *,
+    provisional: bool = False,
+    dry_run: bool = False,
+    engine: EngineName | None = None,
 ) -> Iterator[Report]:
-    """Close each day, or where none is given every stale one, oldest first; each is reported once it is closed."""
+    """Close each day, or where none is given every stale one, oldest first; each is reported once it is closed.
+
+    A stale day that is not over yet is left to a later look, unless `provisional`.
+    """
     logger = log.get_logger(__name__)
     with session_for("reco-daily", settings, engine, _work(days)) as session:
-        looked = None if days or dry_run else revisions.silver_version(session, settings)
-        chosen = sorted(set(days)) or revisions.stale_dates(session, settings)
+        look = None if days else _look(session, settings, None if provisional else now.date())
+        chosen = sorted(set(days)) if look is None else look.dates
         # One look at the inputs for all days of a run: they are closed over the same events, policies and rates.
         source = inputs.newest(session, settings) if chosen else None
         for number, day in enumerate(chosen, start=1):
             logger.info("closing", reco_date=day.isoformat(), number=number, of=len(chosen), dry_run=dry_run)
-            provisional = day >= now.date()
-            report = close_day(session, settings, day, now, source=source, provisional=provisional, dry_run=dry_run)
-            logger.info("closed", close_id=report.close_id, facts=report.facts, anomalies=report.anomalies)
+            early = day >= now.date()
+            report = close_day(session, settings, day, now, source=source, provisional=early, dry_run=dry_run)
+            event = "closed"
+            logger.info(event, close_id=report.close_id, facts=report.facts, anomalies=report.anomalies)
             yield report
-        if looked is not None:
-            note_looked(settings, looked)
+        if look is not None and look.silver_version is not None and not dry_run:
+            note_looked(settings, look.silver_version, look.closes)
+
+
+class _Look(NamedTuple):
+    """What `--stale` found: the dates to close, and what can be noted once they are closed."""
+
+    dates: list[date]
+    silver_version: int | None
+    closes: int | None
+
+
+def _look(session: Session, settings: Settings, today: date | None) -> _Look:
+    """Look for stale dates before `today`. The versions are those from before it, as others may write meanwhile."""
+    closes, silver = closes_version(settings), revisions.silver_version(session, settings)
+    since = looked_from(settings)
+    stale = revisions.stale_dates(session, settings, since)
+    left = [day for day in stale if today is not None and day >= today]
+    if silver is not None and left:  # they are still to be found by the next look
+        silver = min(silver, *[since[day] for day in left])
+    return _Look([day for day in stale if day not in left], silver, closes)
 
 
 def _work(days: Sequence[date]) -> Work:
@@ -133,7 +163,7 @@ def show(settings: Settings, reports: Sequence[Report], as_json: bool) -> None:
         if open_table(settings, "closes") is None:
             say(f"Nothing was closed yet under {settings.lake.root}, so no date is stale.")
         else:
-            say("No closed date is stale: nothing arrived for one since its last close.")
+            say("No closed date that is over is stale: nothing arrived for one since its last close.")
         return
     outcomes = ["MATCHED", "MISMATCHED", "MISSING_SUPPLIER", "MISSING_AGODA"]
     rows = [
