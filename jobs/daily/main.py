@@ -8,6 +8,7 @@ from typing import Annotated, NamedTuple
 import typer
 
 from jobs.common import log
+from jobs.common.days import utc_day
 from jobs.common.engines import Session
 from jobs.common.engines.choice import EngineName, EngineOption, Work, session_for
 from jobs.common.errors import BREAKS_FOUND, DONE, UserError
@@ -89,7 +90,7 @@ def run(
             logger.info("closing", reco_date=day.isoformat(), number=number, of=len(chosen), dry_run=dry_run)
             early = day >= now.date()
             report = close_day(session, settings, day, now, source=source, provisional=early, dry_run=dry_run)
-            event = "closed"
+            event = "would close" if dry_run else "closed"
             logger.info(event, close_id=report.close_id, facts=report.facts, anomalies=report.anomalies)
             yield report
         if look is not None and look.silver_version is not None and not dry_run:
@@ -124,7 +125,8 @@ def wanted_dates(texts: Sequence[str], stale: bool, provisional: bool, now: date
     """The dates asked for; none for `--stale`. UserError for what is no date, not over yet, or neither or both."""
     if stale == bool(texts):
         raise UserError("Say which days to close: --date YYYY-MM-DD (once or more) or --stale; one of the two.")
-    days = [_date(text, now) for text in texts]
+    # Schedulers that can only name the day of the run say yesterday.
+    days = [now.date() - timedelta(days=1) if text == "yesterday" else utc_day(text) for text in texts]
     for day in days:
         over = datetime.combine(day + timedelta(days=1), datetime.min.time(), UTC)
         if now < over and not provisional:
@@ -133,15 +135,6 @@ def wanted_dates(texts: Sequence[str], stale: bool, provisional: bool, now: date
                 "first look that a later close replaces."
             )
     return days
-
-
-def _date(text: str, now: datetime) -> date:
-    if text == "yesterday":  # for schedulers that can only name the day of the run
-        return now.date() - timedelta(days=1)
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        raise UserError(f"--date {text} is no date: write it as YYYY-MM-DD, like 2026-03-09.") from None
 
 
 def exit_code(reports: Sequence[Report], fail_on: Severity | None) -> int:
