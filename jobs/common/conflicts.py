@@ -15,6 +15,11 @@ TRIES = 5
 _CONFLICT = re.compile(r"DELTA_CONCURRENT_|Concurrent(Append|Delete(Read|Delete)|Write)Exception")
 
 
+def is_conflict(error: Exception) -> bool:
+    """Whether a write failed since another commit was in between."""
+    return _CONFLICT.search(str(error)) is not None
+
+
 def despite_maintenance(table: str, write: Callable[[], object]) -> None:
     """Run a write that reads what it replaces (MERGE, `replaceWhere`), anew where another commit was in between.
 
@@ -26,7 +31,7 @@ def despite_maintenance(table: str, write: Callable[[], object]) -> None:
         try:
             write()
         except (PySparkException, Py4JJavaError) as error:
-            if not left or not _CONFLICT.search(str(error)):
+            if not left or not is_conflict(error):
                 raise
             log.info("written again", table=table, because="another commit was in between")
         else:

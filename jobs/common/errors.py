@@ -34,6 +34,15 @@ class UserError(Exception):
         self.fact, self.remedy = told.removesuffix(remedy).rstrip(" :;") if remedy else told, remedy
 
 
+class TableMovedError(UserError):
+    """Somebody else wrote a table since it was read; nothing of ours is in it."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(
+            f"Somebody else wrote {path} at the same moment; close the day again: nothing is half written.", FAILED
+        )
+
+
 def in_a_line(text: str) -> str:
     """The text with what a library for tables or S3 sets out over many lines in one; any other as it is."""
     if _MARKS.search(text):

@@ -11,7 +11,7 @@ import typer
 from pyspark.sql import Column, DataFrame
 
 from jobs.common import log
-from jobs.common.dates import checked_date
+from jobs.common.days import utc_day
 from jobs.common.engines import Session, engine_of
 from jobs.common.engines.choice import EngineOption, session_for
 from jobs.common.errors import UserError
@@ -67,7 +67,7 @@ def command(
     Example: reco explain SUP-001 BK-1 --date 2026-03-09
     """
     log.configure(debug=debug)
-    day = None if on is None else checked_date(on)
+    day = None if on is None else utc_day(on)
     chosen = load_settings(settings)
     with session_for("reco-explain", chosen, engine) as session:
         found = explain(session, chosen, Key(supplier, activity), day)
@@ -145,7 +145,7 @@ def _last_date(session: Session, settings: Settings, source: Inputs, key: Key) -
             since = date.fromisoformat(str(row[0])) - timedelta(days=1)
             dates = _dates(source.silver.where(F.col("event_date") >= F.lit(since)))
     dates = dates or _dates(source.silver)
-    return checked_date(dates[-1].isoformat()) if dates else None
+    return utc_day(dates[-1].isoformat()) if dates else None
 
 
 def _dates(silver: DataFrame) -> list[date]:

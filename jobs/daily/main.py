@@ -3,11 +3,13 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from datetime import UTC, date, datetime, timedelta
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import typer
 
 from jobs.common import log
+from jobs.common.days import utc_day
+from jobs.common.engines import Session
 from jobs.common.engines.choice import EngineName, EngineOption, Work, session_for
 from jobs.common.errors import BREAKS_FOUND, DONE, UserError
 from jobs.common.lake import open_table
@@ -15,7 +17,7 @@ from jobs.common.options import AsJson, Debug, SettingsFile
 from jobs.common.output import print_json, print_table, say
 from jobs.common.ownership import claim
 from jobs.common.settings import Settings, load_settings
-from jobs.common.stale_mark import note_looked
+from jobs.common.stale_mark import closes_version, looked_from, note_looked
 from jobs.daily import checks, inputs, revisions
 from jobs.daily.close import Report, close_day
 from reco_rules.money import MAX_RATE_AGE_DAYS
@@ -56,7 +58,7 @@ def command(
     reports: list[Report] = []
     try:
         with checks.loaded_ahead():
-            reports.extend(run(chosen, days, now, dry_run=dry_run, engine=engine))
+            reports.extend(run(chosen, days, now, provisional=provisional, dry_run=dry_run, engine=engine))
     except BaseException:
         if reports:  # days that were closed before the one that failed
             show(chosen, reports, as_json)
@@ -66,23 +68,52 @@ def command(
 
 
 def run(
-    settings: Settings, days: Sequence[date], now: datetime, *, dry_run: bool = False, engine: EngineName | None = None
+    settings: Settings,
+    days: Sequence[date],
+    now: datetime,
+    *,
+    provisional: bool = False,
+    dry_run: bool = False,
+    engine: EngineName | None = None,
 ) -> Iterator[Report]:
-    """Close each day, or where none is given every stale one, oldest first; each is reported once it is closed."""
+    """Close each day, or where none is given every stale one, oldest first; each is reported once it is closed.
+
+    A stale day that is not over yet is left to a later look, unless `provisional`.
+    """
     logger = log.get_logger(__name__)
     with session_for("reco-daily", settings, engine, _work(days)) as session:
-        looked = None if days or dry_run else revisions.silver_version(session, settings)
-        chosen = sorted(set(days)) or revisions.stale_dates(session, settings)
+        look = None if days else _look(session, settings, None if provisional else now.date())
+        chosen = sorted(set(days)) if look is None else look.dates
         # One look at the inputs for all days of a run: they are closed over the same events, policies and rates.
         source = inputs.newest(session, settings) if chosen else None
         for number, day in enumerate(chosen, start=1):
             logger.info("closing", reco_date=day.isoformat(), number=number, of=len(chosen), dry_run=dry_run)
-            provisional = day >= now.date()
-            report = close_day(session, settings, day, now, source=source, provisional=provisional, dry_run=dry_run)
-            logger.info("closed", close_id=report.close_id, facts=report.facts, anomalies=report.anomalies)
+            early = day >= now.date()
+            report = close_day(session, settings, day, now, source=source, provisional=early, dry_run=dry_run)
+            event = "would close" if dry_run else "closed"
+            logger.info(event, close_id=report.close_id, facts=report.facts, anomalies=report.anomalies)
             yield report
-        if looked is not None:
-            note_looked(settings, looked)
+        if look is not None and look.silver_version is not None and not dry_run:
+            note_looked(settings, look.silver_version, look.closes)
+
+
+class _Look(NamedTuple):
+    """What `--stale` found: the dates to close, and what can be noted once they are closed."""
+
+    dates: list[date]
+    silver_version: int | None
+    closes: int | None
+
+
+def _look(session: Session, settings: Settings, today: date | None) -> _Look:
+    """Look for stale dates before `today`. The versions are those from before it, as others may write meanwhile."""
+    closes, silver = closes_version(settings), revisions.silver_version(session, settings)
+    since = looked_from(settings)
+    stale = revisions.stale_dates(session, settings, since)
+    left = [day for day in stale if today is not None and day >= today]
+    if silver is not None and left:  # they are still to be found by the next look
+        silver = min(silver, *[since[day] for day in left])
+    return _Look([day for day in stale if day not in left], silver, closes)
 
 
 def _work(days: Sequence[date]) -> Work:
@@ -94,7 +125,8 @@ def wanted_dates(texts: Sequence[str], stale: bool, provisional: bool, now: date
     """The dates asked for; none for `--stale`. UserError for what is no date, not over yet, or neither or both."""
     if stale == bool(texts):
         raise UserError("Say which days to close: --date YYYY-MM-DD (once or more) or --stale; one of the two.")
-    days = [_date(text, now) for text in texts]
+    # Schedulers that can only name the day of the run say yesterday.
+    days = [now.date() - timedelta(days=1) if text == "yesterday" else utc_day(text) for text in texts]
     for day in days:
         over = datetime.combine(day + timedelta(days=1), datetime.min.time(), UTC)
         if now < over and not provisional:
@@ -103,15 +135,6 @@ def wanted_dates(texts: Sequence[str], stale: bool, provisional: bool, now: date
                 "first look that a later close replaces."
             )
     return days
-
-
-def _date(text: str, now: datetime) -> date:
-    if text == "yesterday":  # for schedulers that can only name the day of the run
-        return now.date() - timedelta(days=1)
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        raise UserError(f"--date {text} is no date: write it as YYYY-MM-DD, like 2026-03-09.") from None
 
 
 def exit_code(reports: Sequence[Report], fail_on: Severity | None) -> int:
@@ -133,7 +156,7 @@ def show(settings: Settings, reports: Sequence[Report], as_json: bool) -> None:
         if open_table(settings, "closes") is None:
             say(f"Nothing was closed yet under {settings.lake.root}, so no date is stale.")
         else:
-            say("No closed date is stale: nothing arrived for one since its last close.")
+            say("No closed date that is over is stale: nothing arrived for one since its last close.")
         return
     outcomes = ["MATCHED", "MISMATCHED", "MISSING_SUPPLIER", "MISSING_AGODA"]
     rows = [

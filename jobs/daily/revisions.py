@@ -1,6 +1,7 @@
 """Closing a day again: what a revision changed, and which closed days late events have made stale."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
 
@@ -10,7 +11,7 @@ from pyspark.sql.types import DateType, StructField, StructType
 from jobs.common.engines import Session, engine_of
 from jobs.common.errors import FAILED, UserError
 from jobs.common.settings import Settings
-from jobs.common.stale_mark import looked_to
+from jobs.common.stale_mark import looked_from
 from reco_rules.engine import F
 from reco_rules.ownership import HOURS_AFTER, IDENTITY
 from reco_rules.vocabulary import KEY, Side
@@ -28,6 +29,7 @@ class LastClose:
     close_id: str
     silver_version: int
     amount_at_risk_usd: Decimal
+    facts: int
 
 
 def last_closes(session: Session, settings: Settings) -> dict[date, LastClose]:
@@ -36,11 +38,10 @@ def last_closes(session: Session, settings: Settings) -> dict[date, LastClose]:
     if not engine.exists(path):
         return {}
     newest: dict[date, LastClose] = {}
-    rows = engine.read(path).select("reco_date", "revision", "close_id", "silver_version", "amount_at_risk_usd")
-    for row in rows.collect():
-        close = LastClose(
-            row["revision"], row["close_id"], row["silver_version"], row["amount_at_risk_usd"] or Decimal(0)
-        )
+    names = ("revision", "close_id", "silver_version", "amount_at_risk_usd", "facts")
+    for row in engine.read(path).select("reco_date", *names).collect():
+        usd = row["amount_at_risk_usd"] or Decimal(0)
+        close = LastClose(row["revision"], row["close_id"], row["silver_version"], usd, row["facts"])
         if row["reco_date"] not in newest or newest[row["reco_date"]].revision < close.revision:
             newest[row["reco_date"]] = close
     return newest
@@ -66,6 +67,8 @@ def facts_of(session: Session, settings: Settings, day: date, close: LastClose) 
     engine, path = engine_of(session), settings.table_path("reconciliation_facts")
     version = engine.version_of(path)
     now = engine.read(path, version).where(F.col("reco_date") == F.lit(day))
+    if not close.facts:  # Spark's Delta makes no commit of such a close, so that none bears its note
+        return now.where(F.lit(False))
     written_by = now.select("close_id").head()
     if written_by is not None and written_by[0] == close.close_id:
         return now
@@ -115,23 +118,25 @@ def silver_version(session: Session, settings: Settings) -> int | None:
     return engine.version_of(path) if engine.exists(path) else None
 
 
-def stale_dates(session: Session, settings: Settings) -> list[date]:
-    """Closed dates whose verdicts events that silver received since may change, oldest first."""
-    engine, closed = engine_of(session), last_closes(session, settings)
+def stale_dates(session: Session, settings: Settings, since: Mapping[date, int] | None = None) -> list[date]:
+    """Closed dates whose verdicts events that silver received since may change, oldest first.
+
+    `since`: from which version of silver on each date is looked at; what the last close or look has not seen where
+    that is left out.
+    """
+    engine, since = engine_of(session), looked_from(settings) if since is None else since
     silver = settings.table_path("activity")
-    if not closed or not engine.exists(silver):
+    if not since or not engine.exists(silver):
         return []
-    if (looked := looked_to(settings)) is not None:
-        closed = {day: replace(c, silver_version=max(c.silver_version, looked)) for day, c in closed.items()}
-    oldest = min(close.silver_version for close in closed.values())
+    oldest = min(since.values())
     if oldest >= engine.version_of(silver):
         return []
-    late = _new_events(session, silver, oldest, min(closed) - timedelta(days=settings.daily.history_days + 1))
-    pins = engine.local_rows([(day, close.silver_version) for day, close in closed.items()], _PIN)
-    own, since = F.col("event_date"), F.col("committed") > F.col("silver_version")
+    late = _new_events(session, silver, oldest, min(since) - timedelta(days=settings.daily.history_days + 1))
+    pins = engine.local_rows(sorted(since.items()), _PIN)
+    own, is_new = F.col("event_date"), F.col("committed") > F.col("silver_version")
     early = F.col("event_hour") < HOURS_AFTER
     touches_day = (own == F.col("reco_date")) | (early & (F.date_sub(own, 1) == F.col("reco_date")))
-    by_day = late.join(F.broadcast(pins), since & touches_day, how="inner").select("reco_date")
+    by_day = late.join(F.broadcast(pins), is_new & touches_day, how="inner").select("reco_date")
     facts = settings.table_path("reconciliation_facts")
     if engine.exists(facts):
         by_day = by_day.unionByName(_days_with_history(engine.read(facts), late, pins, settings))
@@ -139,13 +144,20 @@ def stale_dates(session: Session, settings: Settings) -> list[date]:
 
 
 def _new_events(session: Session, silver: str, version: int, first: date) -> DataFrame:
-    """Events committed after a version that are no redelivery of what was there: key, date, hour, `committed`."""
+    """Events committed after a version that are no redelivery of what was there: key, date, hour, `committed`.
+
+    A delivery that was published before those that were there is the event's first publication, which tells its delay.
+    """
     identity = [*KEY, *IDENTITY]
     engine = engine_of(session)
     fresh = engine.inserts_since(silver, version).where(F.col("event_date") >= F.lit(first))
-    known = engine.read(silver, version).where(F.col("event_date") >= F.lit(first)).select(*identity)
+    known = engine.read(silver, version).where(F.col("event_date") >= F.lit(first))
+    known = known.select(*[F.col(name).alias(f"known_{name}") for name in (*identity, "kafka_time")])
+    is_redelivery = F.col("known_kafka_time") <= F.col("kafka_time")
+    for name in identity:
+        is_redelivery = is_redelivery & (F.col(name) == F.col(f"known_{name}"))
     return (
-        fresh.join(known, on=identity, how="left_anti")
+        fresh.join(known, on=is_redelivery, how="left_anti")
         .groupBy(*identity, "event_date", "event_hour")
         .agg(F.min("_commit_version").alias("committed"))
         .select(*KEY, "event_date", "event_hour", "committed")

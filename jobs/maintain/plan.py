@@ -8,7 +8,7 @@ import polars as pl
 
 from jobs.common.lake import open_table, scan
 from jobs.common.settings import Settings
-from jobs.common.stale_mark import looked_to
+from jobs.common.stale_mark import looked_from, looked_to
 from jobs.common.storage import Storage
 
 #: Looked up by key: rows of a key lie together once a day's partition is no longer the newest.
@@ -64,7 +64,9 @@ def wanted(settings: Settings, name: str, newest: int, now: datetime, vacuum_hou
         return Wanted(pins, None, hours)
     # `reco daily --stale` reads, commit by commit, what silver received since.
     looked = looked_to(settings)
-    since = _oldest_newest_close(settings) if looked is None else looked
+    since = min(looked_from(settings).values())
+    if looked is not None:
+        since = min(since, looked)
     why = (
         "" if looked is not None else "all since the first close stays, until `reco daily --stale` has come to its end"
     )
@@ -95,14 +97,6 @@ def _pins(settings: Settings, name: str, first: date) -> tuple[int, ...]:
     column = PINNED[name]
     rows = scan(table).filter(pl.col("reco_date") >= first).select(pl.col(column).drop_nulls().unique().sort())
     return tuple(int(version) for version in rows.collect()[column])
-
-
-def _oldest_newest_close(settings: Settings) -> int:
-    """The least silver version among the newest closes of all dates."""
-    table = open_table(settings, "closes")
-    assert table is not None
-    newest = scan(table).group_by("reco_date").agg(pl.col("silver_version").sort_by("revision").last())
-    return int(newest.select(pl.col("silver_version").min()).collect().item())
 
 
 def _time_of(settings: Settings, name: str, version: int) -> datetime | None:

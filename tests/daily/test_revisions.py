@@ -50,6 +50,18 @@ def test_a_revision_records_what_changed(session: Session, tmp_path: Path, monke
     ]
 
 
+def test_an_empty_day_is_closed_again(session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Spark's Delta makes no commit of a day without rows, so that there is none with the note of its close."""
+    settings = small_lake.make(tmp_path, small_lake.pair("BK-OK"))
+    before, noon = DAY - timedelta(days=1), NOON - timedelta(days=1)
+    assert close_day(session, settings, before, NOON).facts == 0
+    monkeypatch.setattr(type(engine_of(session)), "version_noted", lambda *_: None)
+    assert close_day(session, settings, before, NOON).changes == {}
+    small_lake.append(settings, [small_lake.event("AGODA", "BK-LATE", event_time=noon)], 1000)
+    assert stale_dates(session, settings) == [before]
+    assert close_day(session, settings, before, NOON).changes == {"ADDED": 1}
+
+
 @pytest.mark.long
 def test_a_day_that_loses_its_history_is_stale(session: Session, tmp_path: Path) -> None:
     """The late event draws one of the day after it into its own day, out of the reach of the last day's history."""

@@ -20,6 +20,7 @@ from jobs.common.lasting import lasting
 from jobs.common.settings import Lake, Maintenance, Settings
 from jobs.common.stale_mark import looked_to, note_looked
 from jobs.maintain.main import maintain
+from jobs.maintain.plan import wanted
 from schemas.tables import TABLES
 from tests.daily import small_lake
 from tests.daily.small_lake import DAY, NOON
@@ -137,6 +138,9 @@ def test_what_the_next_look_for_late_events_reads_stays(tmp_path: Path) -> None:
     note_looked(settings, 4)
     assert looked_to(settings) == 5
     assert maintain(settings, NOW, ["activity"])[0].notes == []
+    # A close that was going on while --stale looked: the next look reads from its pin on.
+    closed(settings, DAY + timedelta(days=1), 4)
+    assert wanted(settings, "activity", 5, NOW).since == 4
 
 
 def test_a_pin_beyond_the_table_is_refused(tmp_path: Path) -> None:

@@ -56,8 +56,11 @@ class Engine(Protocol):
     def overwrite(self, rows: DataFrame, name: str, path: str) -> None:
         """A table of these rows alone, in the place of what was there."""
 
-    def upsert(self, rows: DataFrame, name: str, path: str, key: str) -> None:
-        """Put the rows in the place of those with the same key, and add the others, in one commit."""
+    def upsert(self, rows: DataFrame, name: str, path: str, key: str, version: int) -> None:
+        """Put the rows in the place of those with the same key, and add the others, in one commit.
+
+        TableMovedError where the table is no longer at the version, from which the rows are derived.
+        """
 
     def delete(self, path: str) -> None:
         """Delete a folder, and the one above it where that is empty then."""

@@ -10,7 +10,7 @@ from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundErr
 from deltalake.transaction import AddAction
 
 from jobs.common.arrow import delta_schema
-from jobs.common.errors import FAILED, UNREADABLE, UserError
+from jobs.common.errors import FAILED, UNREADABLE, TableMovedError, UserError
 from jobs.common.lasting import lasting
 from jobs.common.ownership import PROPERTY, owner_of
 from jobs.common.settings import Settings
@@ -126,30 +126,26 @@ def replace_partition(table: DeltaTable, partition: tuple[str, str], file: AddAc
             commit_properties=noted,
         )
     except CommitFailedError as error:
-        raise _raced(table) from error
+        raise TableMovedError(table.table_uri) from error
 
 
 def upsert(table: DeltaTable, rows: Any, key: str) -> None:
-    """Put rows of an Arrow stream in the place of those with the same key, and add the others, in one commit."""
+    """Put rows of an Arrow stream in the place of those with the same key, and add the others, in one commit.
+
+    TableMovedError where another commit is there by then that is newer than `table`.
+    """
     try:
         merger = table.merge(rows, f"known.{key} = changed.{key}", source_alias="changed", target_alias="known")
         merger.when_matched_update_all().when_not_matched_insert_all().execute()
     except CommitFailedError as error:
-        raise _raced(table) from error
+        raise TableMovedError(table.table_uri) from error
 
 
 def _write(table: DeltaTable, rows: Any, **options: Any) -> None:
     try:
         write_deltalake(table, rows, **options)
     except CommitFailedError as error:
-        raise _raced(table) from error
-
-
-def _raced(table: DeltaTable) -> UserError:
-    return UserError(
-        f"Somebody else wrote {table.table_uri} at the same moment; close the day again: nothing is half written.",
-        FAILED,
-    )
+        raise TableMovedError(table.table_uri) from error
 
 
 def version_noted(path: str, note: str) -> int | None:

@@ -149,8 +149,8 @@ class DuckDBEngine:
         shutil.rmtree(path, ignore_errors=True)
         write_deltalake(path, self._stream(rows, name))
 
-    def upsert(self, rows: DataFrame, name: str, path: str, key: str) -> None:
-        delta.upsert(delta.opened(path), self._stream(rows, name), key)
+    def upsert(self, rows: DataFrame, name: str, path: str, key: str, version: int) -> None:
+        delta.upsert(delta.opened(path, version), self._stream(rows, name), key)
 
     def delete(self, path: str) -> None:
         shutil.rmtree(path, ignore_errors=True)

@@ -13,9 +13,9 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import StructType
 
 from jobs.common import tables
-from jobs.common.conflicts import despite_maintenance
+from jobs.common.conflicts import despite_maintenance, is_conflict
 from jobs.common.engines.digest import CHAINS, HASH_SUMS, digested
-from jobs.common.errors import UserError
+from jobs.common.errors import TableMovedError, UserError
 from jobs.common.local_rows import held, local_rows
 from jobs.common.session import quick_plans
 from jobs.common.settings import Settings
@@ -76,15 +76,24 @@ class SparkEngine:
         writer = tables.conformed(rows, name).write.format("delta").mode("overwrite")
         writer.option("overwriteSchema", "true").save(path)
 
-    def upsert(self, rows: DataFrame, name: str, path: str, key: str) -> None:
+    def upsert(self, rows: DataFrame, name: str, path: str, key: str, version: int) -> None:
         view = f"changed_{name}"
         tables.conformed(rows, name).createOrReplaceTempView(view)
         statement = (
             f"MERGE INTO {tables.identifier(path)} AS known USING {view} AS changed ON known.{key} = changed.{key} "
             "WHEN MATCHED THEN UPDATE SET * WHEN NOT MATCHED THEN INSERT *"
         )
-        despite_maintenance(name, lambda: self._spark.sql(statement))
-        self._spark.catalog.dropTempView(view)
+        try:
+            # MERGE takes the table as it is when it begins, and refuses only what is committed from then on.
+            if tables.newest_version(self._spark, path, version) != version:
+                raise TableMovedError(path)
+            self._spark.sql(statement)
+        except (PySparkException, Py4JJavaError) as error:
+            if is_conflict(error):
+                raise TableMovedError(path) from error
+            raise
+        finally:
+            self._spark.catalog.dropTempView(view)
 
     def delete(self, path: str) -> None:
         gateway: Any = self._spark.sparkContext._jvm

@@ -1,0 +1,24 @@
+"""Days as people name them on a command line."""
+
+import re
+from datetime import date
+
+from jobs.common.errors import UserError
+
+#: A close looks at days around its own, up to a year back (`daily.history_days`), and these must be days too.
+FIRST, LAST = date(3, 1, 1), date(9998, 12, 31)
+_WRITTEN = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+
+
+def utc_day(text: str, option: str = "--date") -> date:
+    """The day that a word of the command line names. UserError for what is none, or has no days around it."""
+    try:
+        # Python would also take weeks and days without hyphens, which nobody means here.
+        day = date.fromisoformat(text) if _WRITTEN.fullmatch(text) else None
+    except ValueError:
+        day = None
+    if day is None:
+        raise UserError(f"{option} {text} is no date: write it as YYYY-MM-DD, like 2026-03-09.")
+    if not FIRST <= day <= LAST:
+        raise UserError(f"{option} {text} is out of reach: say a day from {FIRST} to {LAST}.")
+    return day
