@@ -8,8 +8,8 @@ from py4j.clientserver import ClientServerConnection
 from pyspark.sql import Column, SparkSession
 from pyspark.sql import functions as F
 
-from jobs.common.session import _renaming_conf
-from jobs.common.settings import Lake, Settings, Stream
+from jobs.common.session import _renaming_conf, _warehouse_conf
+from jobs.common.settings import Lake, Settings, Spark, Stream
 
 
 def _column() -> Column:
@@ -56,3 +56,11 @@ def test_checkpoints_here_get_their_names_without_processes(spark: SparkSession,
 )
 def test_elsewhere_spark_chooses(lake: str, checkpoints: str) -> None:
     assert _renaming_conf(Settings(lake=Lake(root=lake), stream=Stream(checkpoint_root=checkpoints))) == {}
+
+
+def test_only_on_this_machine_the_warehouse_is_out_of_the_way() -> None:
+    (folder,) = _warehouse_conf(Settings(spark=Spark(master="local[2]"))).values()
+    assert Path(folder).is_absolute()
+    assert not Path(folder).is_relative_to(Path.cwd())
+    assert _warehouse_conf(Settings(spark=Spark(master="spark://h:7077"))) == {}
+    assert _warehouse_conf(Settings(spark=Spark(master=""))) == {}
