@@ -24,15 +24,16 @@ def writing(setting: str, place: Path) -> Iterator[None]:
 
 
 def require_writable_lake(settings: Settings) -> None:
-    """Make the lake's folder and that of the checkpoints where they are missing; UserError where they are not ours.
+    """UserError where the lake's folder or that of the checkpoints cannot be written, or made where it is missing.
 
-    A store is not asked: what it allows is by table, and it says so itself.
+    Nothing is made yet. A store is not asked: what it allows is by table, and it says so itself.
     """
     roots = {"lake.root": settings.lake.root}
     if not settings.stream.checkpoint_root.startswith(f"{settings.lake.root}/"):
         roots["stream.checkpoint_root"] = settings.stream.checkpoint_root
     for setting, root in roots.items():
         if SCHEME.match(root) is None:
-            with writing(setting, Path(root)):
-                Path(root).mkdir(parents=True, exist_ok=True)
-                tempfile.TemporaryFile(dir=root).close()
+            place = Path(root)
+            with writing(setting, place):
+                there = next(one for one in (place, *place.parents) if one.exists())
+                tempfile.TemporaryFile(dir=there).close()

@@ -2,6 +2,7 @@
 
 import os
 import re
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -110,7 +111,7 @@ def spark_session(app: str, settings: Settings, *, is_brief: bool = False) -> Sp
         builder = builder.config("spark.driver.extraClassPath", os.pathsep.join(map(str, _jars(settings))))
         java = [*LOCAL_JAVA, *_archived_classes(), *(_BRIEF_JAVA if is_brief else ())]
         builder = builder.config("spark.driver.extraJavaOptions", " ".join(java))
-        for key, value in {**_LOCAL_CONF, **_renaming_conf(settings)}.items():
+        for key, value in {**_LOCAL_CONF, **_warehouse_conf(settings), **_renaming_conf(settings)}.items():
             builder = builder.config(key, value)
     builder = builder.config("spark.sql.shuffle.partitions", str(settings.spark.shuffle_partitions))
     for key, value in {**SQL_CONF, **_s3_conf(settings), **settings.spark.conf}.items():
@@ -232,6 +233,13 @@ def _jars(settings: Settings) -> list[str | Path]:
 
 def _is_on_s3(settings: Settings) -> bool:
     return any(root.startswith("s3a://") for root in (settings.lake.root, settings.stream.checkpoint_root))
+
+
+def _warehouse_conf(settings: Settings) -> dict[str, str]:
+    """Spark makes a folder for tables of its catalog, where it stands; ours have paths, so that it stays empty."""
+    if not settings.spark.master or not settings.spark.master.startswith("local"):
+        return {}
+    return {"spark.sql.warehouse.dir": str(Path(tempfile.gettempdir(), f"reco-spark-warehouse-{os.getuid()}"))}
 
 
 def _renaming_conf(settings: Settings) -> dict[str, str]:

@@ -10,8 +10,8 @@ from pyspark.sql import functions as F
 
 from jobs.common import log
 from jobs.common.engines import choice
-from jobs.common.session import _renaming_conf
-from jobs.common.settings import Lake, Settings, Stream
+from jobs.common.session import _renaming_conf, _warehouse_conf
+from jobs.common.settings import Lake, Settings, Spark, Stream
 
 
 def _column() -> Column:
@@ -78,3 +78,11 @@ def test_a_task_that_fails_is_told_by_the_commands_sentence_alone(
     finally:
         log.configure()
     assert told() == [True, True]
+
+
+def test_only_on_this_machine_the_warehouse_is_out_of_the_way() -> None:
+    (folder,) = _warehouse_conf(Settings(spark=Spark(master="local[2]"))).values()
+    assert Path(folder).is_absolute()
+    assert not Path(folder).is_relative_to(Path.cwd())
+    assert _warehouse_conf(Settings(spark=Spark(master="spark://h:7077"))) == {}
+    assert _warehouse_conf(Settings(spark=Spark(master=""))) == {}
