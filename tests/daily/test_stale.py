@@ -1,6 +1,6 @@
 """What `--stale` finds and when: beside a run that goes on, before a day is over, and published out of order."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from jobs.common.engines import Session
+from jobs.common.engines.duckdb import duckdb_session
 from jobs.common.settings import Settings
 from jobs.common.stale_mark import looked_from, looked_to
 from jobs.daily import inputs
@@ -20,6 +21,13 @@ from tests.daily.small_lake import DAY, NOON
 _BEFORE = DAY - timedelta(days=1)
 _OVER = NOON + timedelta(days=1)
 Looks = Callable[..., list[date]]
+
+
+@pytest.fixture
+def session() -> Iterator[Session]:
+    """DuckDB's always: these close a day five times, and what is noted of a look is no engine's."""
+    with duckdb_session(Settings()) as session:
+        yield session
 
 
 @pytest.fixture
