@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pyspark
-from py4j.protocol import Py4JError
 from pyspark.sql import SparkSession
 
 from jobs.common.jars import class_archive
@@ -196,6 +195,8 @@ def untold_tasks(spark: SparkSession) -> Iterator[None]:
     if not _is_local(spark):
         yield
         return
+    from py4j.protocol import Py4JError  # where the rules are tested by DuckDB alone there is none
+
     log4j: Any = spark.sparkContext._jvm.org.apache.logging.log4j  # type: ignore[union-attr]
     before = {name: log4j.LogManager.getLogger(name).getLevel() for name in _TASK_LOGS}
     try:
