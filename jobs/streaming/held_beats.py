@@ -6,17 +6,22 @@ there, and call missing what is not. Such a heartbeat goes on with the first bat
 """
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
 from typing import Any
 
-from confluent_kafka import TopicPartition
+from confluent_kafka import KafkaException, TopicPartition
 from confluent_kafka.admin import OffsetSpec  # type: ignore[attr-defined]
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from jobs.common.kafka import admin, client_options
 from jobs.common.local_rows import local_rows
+from jobs.common.log import get_logger
 from jobs.common.settings import Settings
 from jobs.streaming.canonical import messages
+from jobs.streaming.observe import Read, speaks_to
+
+log = get_logger(__name__)
 
 _ASKED_SECONDS = 30.0
 #: By topic that it goes to: up to when the heartbeat speaks (milliseconds since 1970), its partition, its value.
@@ -33,43 +38,42 @@ class HeldBeats:
         shares = 2 * max(partitions.values(), default=0)
         self._limit = settings.stream.max_offsets_per_trigger - shares
 
-    def sorted(self, rows: DataFrame, total: int) -> tuple[DataFrame, list[tuple[str, int, str]]]:
+    def sorted(self, rows: DataFrame, read: Read) -> tuple[DataFrame, list[tuple[str, int, str]]]:
         """The rows without the heartbeats that must wait, and those that need wait no more: topic, partition, value.
 
-        `rows`: parsed and stamped records, of a batch of so many.
+        `rows`: parsed and stamped records of a batch; `read`: what it has.
         """
-        read_to = self._read_to(rows) if total >= self._limit else {}
+        read_to = self._read_to(read) if read.kinds.total() >= self._limit else {}
         waiting = {self._nrt(topic) for topic in read_to}
         free = [(topic, place, value) for topic, (_, place, value) in self.held.items() if topic not in waiting]
         self.held = {topic: one for topic, one in self.held.items() if topic in waiting}
-        if not read_to:
+        ahead = {topic: at for topic, at in read_to.items() if read.beats.get(topic, at) > at}
+        if not ahead:
             return rows, free
-        waits = F.coalesce((F.col("kind") == "HEARTBEAT") & (_speaks_to() > _of_topic(read_to)), F.lit(False))
+        waits = F.coalesce((F.col("kind") == "HEARTBEAT") & (speaks_to() > _of_topic(ahead)), F.lit(False))
         for topic, one in self._newest(rows.where(waits)).items():
             self.held[topic] = max(one, self.held.get(topic, one))
         return rows.where(~waits), free
 
-    def _read_to(self, rows: DataFrame) -> dict[str, int]:
+    def _read_to(self, read: Read) -> dict[str, int]:
         """By raw topic that has records unread, when the last that was read in each partition was published; the least.
 
         Milliseconds since 1970. Records of a partition may not be in the order of their times, so it is not the newest.
         """
-        last = F.max_by(F.unix_millis("kafka_time"), "offset")
-        read = rows.groupBy("topic", "partition").agg(F.max("offset").alias("offset"), last.alias("at")).collect()
-        asked = {TopicPartition(row["topic"], row["partition"]): OffsetSpec.latest() for row in read}  # type: ignore[no-untyped-call]
+        asked = {TopicPartition(*place): OffsetSpec.latest() for place in read.last}  # type: ignore[no-untyped-call]
         client = admin(client_options(self._settings))  # without a name it would be gone before it answers
         told = client.list_offsets(asked, request_timeout=_ASKED_SECONDS)
-        ends = {(p.topic, p.partition): future.result(2 * _ASKED_SECONDS).offset for p, future in told.items()}
         found: dict[str, int] = {}
-        for row in read:
-            if row["offset"] + 1 < ends[row["topic"], row["partition"]]:
-                found[row["topic"]] = min(row["at"], found.get(row["topic"], row["at"]))
+        for place, future in told.items():
+            offset, at = read.last[place.topic, place.partition]
+            if _is_beyond(future, offset):
+                found[place.topic] = min(at, found.get(place.topic, at))
         return found
 
     def _newest(self, beats: DataFrame) -> Held:
         """Of each topic that they go to, the heartbeat that speaks for most."""
-        place = F.max_by(F.struct("partition", "offset"), _speaks_to()).alias("place")
-        newest = beats.groupBy("topic").agg(place, F.max(_speaks_to()).alias("to")).select("topic", "place.*", "to")
+        place = F.max_by(F.struct("partition", "offset"), speaks_to()).alias("place")
+        newest = beats.groupBy("topic").agg(place, F.max(speaks_to()).alias("to")).select("topic", "place.*", "to")
         found = {}
         for row in newest.collect():
             is_it = [F.col(name) == row[name] for name in ("topic", "partition", "offset")]
@@ -81,6 +85,17 @@ class HeldBeats:
     def _nrt(self, topic: str) -> str:
         topics = self._settings.topics
         return topics.agoda_nrt if topic == topics.agoda_raw else topics.supplier_nrt
+
+
+def _is_beyond(end: Future[Any], offset: int) -> bool:
+    """Whether a partition has records after one. Where no broker tells (it may be looking for another leader), it may
+    have: its heartbeats wait for the next batch, which is better than to end the query.
+    """
+    try:
+        return offset + 1 < int(end.result(2 * _ASKED_SECONDS).offset)
+    except (KafkaException, TimeoutError) as error:
+        log.warning("an end of a partition is not told: its heartbeats wait", reason=str(error))
+        return True
 
 
 def held_of(noted: Mapping[str, Sequence[Any]]) -> Held:
@@ -95,10 +110,6 @@ def with_those(spark: SparkSession, routed: DataFrame, beats: list[tuple[str, in
     rows: list[tuple[Any, ...]] = [(topic, partition, None, value) for topic, partition, value in beats]
     told = local_rows(spark, rows, "topic string, partition int, key string, value string")
     return routed.unionByName(told.withColumn("key", F.col("key").cast("binary")))
-
-
-def _speaks_to() -> Column:
-    return F.least(F.unix_millis("eventAt"), F.unix_millis("kafka_time"))
 
 
 def _of_topic(times: Mapping[str, int]) -> Column:

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from pyspark.sql import Column, DataFrame, SparkSession
@@ -94,21 +94,22 @@ class Normaliser:
             F.lit(Side.SUPPLIER.value)
         )
         clock = F.col("ingested_at")
-        raw = with_constants(batch, {"ingested_at": pins.clock}).select(
+        at = pins.clock.astimezone(UTC)
+        told = {"ingested_at": at, "ingest_date": at.date(), "ingest_hour": at.hour}
+        raw = with_constants(batch, told).select(
             source.alias("source"),
             *["topic", "partition", "offset"],
             F.col("timestamp").alias("kafka_time"),
             *["key", "value", "headers"],
-            clock,
-            F.to_date(clock).alias("ingest_date"),
-            F.hour(clock).alias("ingest_hour"),
+            *told,
         )
         parsed = parse(raw, self._currencies, clock, formats).withColumn("supplier_id", F.col("supplierId"))
         stamped = with_policy(parsed, policies.rows(self._spark), policies.defaults, _STAMPED)
         return self._masker.masked(stamped.withColumn("policy_version", F.lit(pins.policy_version)))
 
     def _write(self, rows: DataFrame, pins: Pins, query: str, batch_id: int) -> None:
-        counts = observe.records(rows)
+        read = observe.records(rows)
+        counts = read.kinds
         # Whole partitions are put together, in their order: a heartbeat stays behind the events that it speaks for.
         if counts.total() <= _SMALL:
             rows = rows.coalesce(1 + counts.total() // _RECORDS_A_FILE)
@@ -124,7 +125,7 @@ class Normaliser:
         }
         if pins.broken_formats:
             note["broken_formats"] = pins.broken_formats
-        forwarded, waited = self._beats.sorted(rows, counts.total())
+        forwarded, waited = self._beats.sorted(rows, read)
         note |= {name: beats for name, beats in (("held", pins.held), ("holds", self._beats.held)) if beats}
         self._append("activity_raw", rows, note)
         if self._replays:

@@ -2,10 +2,11 @@
 
 from bisect import bisect_left
 from collections import Counter
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from jobs.common import tables
@@ -21,16 +22,38 @@ _LAG = "reco_reconciliation_lag_seconds"
 _BOUNDS = next(metric.buckets for metric in METRICS if metric.name == _LAG)
 
 
-def records(rows: DataFrame) -> Counter[str]:
-    """Count a batch of `normalise` by `kind`; one job, which has the sides, the reasons and the newest times too.
+@dataclass
+class Read:
+    """What a batch of `normalise` has. Times are milliseconds since 1970."""
 
-    `rows`: parsed records with `kind, source, reasons, kafka_time`.
+    #: Records by kind.
+    kinds: Counter[str] = field(default_factory=Counter)
+    #: By topic and partition the last record's offset, and when it was published.
+    last: dict[tuple[str, int], tuple[int, int]] = field(default_factory=dict)
+    #: By topic with heartbeats the latest time that one of them speaks for.
+    beats: dict[str, int] = field(default_factory=dict)
+
+
+def records(rows: DataFrame) -> Read:
+    """Count a batch of `normalise`; one job, which has the sides, the reasons and the newest times too.
+
+    `rows`: parsed records with `kind, source, reasons, topic, partition, offset, kafka_time, eventAt`.
     """
-    grouped = rows.groupBy("kind", "source", "reasons")
-    found = grouped.agg(F.count(F.lit(1)).alias("n"), F.max(F.unix_millis("kafka_time")).alias("newest")).collect()
-    kinds: Counter[str] = Counter()
-    for row in found:
-        kinds[row["kind"]] += row["n"]
+    published = F.unix_millis("kafka_time")
+    grouped = rows.groupBy("kind", "source", "reasons", "topic", "partition").agg(
+        F.count(F.lit(1)).alias("n"),
+        F.max(published).alias("newest"),
+        F.max("offset").alias("offset"),
+        F.max_by(published, "offset").alias("last"),
+        F.max(F.when(F.col("kind") == "HEARTBEAT", speaks_to())).alias("beat"),
+    )
+    read = Read()
+    for row in grouped.collect():
+        read.kinds[row["kind"]] += row["n"]
+        place, one = (row["topic"], row["partition"]), (row["offset"], row["last"])
+        read.last[place] = max(one, read.last.get(place, one))
+        if row["beat"] is not None:
+            read.beats[row["topic"]] = max(row["beat"], read.beats.get(row["topic"], row["beat"]))
         of = {"side": row["source"], "kind": row["kind"]}
         REGISTRY.add("reco_records_total", row["n"], **of)
         for reason in row["reasons"] or ():
@@ -38,7 +61,12 @@ def records(rows: DataFrame) -> Counter[str]:
         if row["kind"] != "QUARANTINE":
             name, newest = "reco_newest_published_timestamp_seconds", row["newest"] / 1000
             REGISTRY.put(name, max(newest, REGISTRY.value(name, **of) or newest), **of)
-    return kinds
+    return read
+
+
+def speaks_to() -> Column:
+    """Up to when a parsed heartbeat says that all was sent: its `eventTime`, for no time after its publication."""
+    return F.least(F.unix_millis("eventAt"), F.unix_millis("kafka_time"))
 
 
 def verdicts(written: DataFrame, at: datetime, is_large: bool) -> dict[str, Any]:

@@ -65,18 +65,31 @@ def test_verdicts_are_counted(
 def test_records_are_counted(spark: SparkSession, monkeypatch: pytest.MonkeyPatch) -> None:
     registry = Registry()
     monkeypatch.setattr(observe, "REGISTRY", registry)
-    schema = "kind string, source string, reasons array<string>, kafka_time timestamp"
-    late, early = AT, AT - timedelta(minutes=1)
+    schema = (
+        "kind string, source string, reasons array<string>, topic string, partition int, offset bigint, "
+        "kafka_time timestamp, eventAt timestamp"
+    )
+    late, early, ahead = AT, AT - timedelta(minutes=1), AT + timedelta(days=9)
     first = [
-        ("EVENT", "AGODA", None, late),
-        ("HEARTBEAT", "AGODA", [], late),
-        ("QUARANTINE", "AGODA", ["PUBLISHED_IN_FUTURE", "UNKNOWN_CURRENCY"], AT + timedelta(days=9)),
-        ("QUARANTINE", "AGODA", ["UNKNOWN_CURRENCY"], late),
+        ("EVENT", "AGODA", None, "a", 0, 3, late, ahead),
+        ("EVENT", "AGODA", None, "a", 1, 7, late, early),
+        ("HEARTBEAT", "AGODA", [], "a", 0, 4, early, late),
+        ("HEARTBEAT", "AGODA", [], "a", 1, 6, late, ahead),
+        ("QUARANTINE", "AGODA", ["PUBLISHED_IN_FUTURE", "UNKNOWN_CURRENCY"], "a", 0, 2, ahead, None),
+        ("QUARANTINE", "AGODA", ["UNKNOWN_CURRENCY"], "a", 0, 1, late, ahead),
     ]
-    assert observe.records(local_rows(spark, first, schema)) == {"EVENT": 1, "HEARTBEAT": 1, "QUARANTINE": 2}
-    assert observe.records(local_rows(spark, [("HEARTBEAT", "AGODA", None, early)], schema)) == {"HEARTBEAT": 1}
+    read = observe.records(local_rows(spark, first, schema))
+    assert read.kinds == {"EVENT": 2, "HEARTBEAT": 2, "QUARANTINE": 2}
+    assert read.last == {("a", 0): (4, _millis(early)), ("a", 1): (7, _millis(late))}, "the last, not the newest"
+    assert read.beats == {"a": _millis(late)}, "none speaks for a time after its publication"
+    second = [("HEARTBEAT", "AGODA", None, "a", 0, 8, early, early)]
+    assert observe.records(local_rows(spark, second, schema)).kinds == {"HEARTBEAT": 1}
     name = "reco_newest_published_timestamp_seconds"
     assert registry.value(name, side="AGODA", kind="HEARTBEAT") == late.timestamp(), "time does not go back"
-    assert registry.value("reco_records_total", side="AGODA", kind="HEARTBEAT") == 2
+    assert registry.value("reco_records_total", side="AGODA", kind="HEARTBEAT") == 3
     reasons = ("PUBLISHED_IN_FUTURE", "UNKNOWN_CURRENCY", "TOO_LARGE")
     assert [registry.value("reco_quarantined_total", reason=reason) for reason in reasons] == [1, 2, None]
+
+
+def _millis(at: datetime) -> int:
+    return int(at.timestamp() * 1000)
