@@ -4,11 +4,15 @@ from pyspark.sql import Column
 from pyspark.sql import functions as F
 
 _ISO = r"^(?!0000)\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-](0\d|1[0-8])(:?[0-5]\d)?)\z"
+#: As the contract writes it.
+_USUAL = r"\A(?!0000)\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z\z"
 
 
 def iso_time(text: Column) -> Column:
     """The moment that a text of the contract's form tells, else null."""
-    return F.when(text.rlike(_ISO), text.try_cast("timestamp"))
+    # Without its zone, of which Spark makes a search and a replacement, it is of the session's, UTC.
+    usual = F.substring(text, 1, len("yyyy-MM-ddTHH:mm:ss.SSS")).try_cast("timestamp")
+    return F.when(text.rlike(_USUAL), usual).when(text.rlike(_ISO), text.try_cast("timestamp"))
 
 
 def to_millisecond(at: Column) -> Column:

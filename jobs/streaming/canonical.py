@@ -18,12 +18,15 @@ def messages(rows: DataFrame, topics: Topics, partitions: Mapping[str, int]) -> 
     speaking for exactly the events of the partition it was sent on.
     """
     is_event, is_beat = F.col("kind") == "EVENT", F.col("kind") == "HEARTBEAT"
-    to_nrt = is_beat | (is_event & (F.col("mode") == Mode.NRT_HOURLY.value))
-    routes = F.array_compact(
-        F.array(
-            F.when(is_event, _topic(topics.agoda_canonical, topics.supplier_canonical)),
-            F.when(to_nrt, _topic(topics.agoda_nrt, topics.supplier_nrt)),
-        )
+    all_of, nrt = (
+        _topic(topics.agoda_canonical, topics.supplier_canonical),
+        _topic(topics.agoda_nrt, topics.supplier_nrt),
+    )
+    # Spark interprets `array_compact`, a fifth of what it takes to write a message.
+    routes = (
+        F.when(~is_event, F.array(nrt))
+        .when(F.col("mode") == Mode.NRT_HOURLY.value, F.array(all_of, nrt))
+        .otherwise(F.array(all_of))
     )
     written = rows.where(is_event | is_beat).select(
         routes.alias("routes"),
