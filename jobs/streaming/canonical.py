@@ -4,10 +4,16 @@ from collections.abc import Mapping
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
+from pyspark.sql.types import StringType
 
 from jobs.common.settings import Topics
 from reco_rules.vocabulary import Mode, Side
 from schemas.messages import CANONICAL_EVENT
+
+#: Fields that may hold any character; all others are of the contract's words, codes, numbers and times.
+_FREE = ("eventId", "activityId", "supplierId")
+#: What a text in JSON cannot hold as it is (RFC 8259, section 7).
+_ESCAPED = r'["\\\x00-\x1f]'
 
 
 def messages(rows: DataFrame, topics: Topics, partitions: Mapping[str, int]) -> DataFrame:
@@ -32,7 +38,7 @@ def messages(rows: DataFrame, topics: Topics, partitions: Mapping[str, int]) -> 
         routes.alias("routes"),
         F.col("partition").alias("raw_partition"),
         F.coalesce(F.when(is_event, F.col("activityId").cast("binary")), F.col("key")).alias("key"),
-        F.when(is_event, F.to_json(_event())).otherwise(F.to_json(_heartbeat())).alias("value"),
+        F.when(is_event, event_json()).otherwise(F.to_json(_heartbeat())).alias("value"),
     )
     # In a step of its own: a message that goes to two topics would be written twice.
     routed = written.select(F.explode("routes").alias("to"), "raw_partition", "key", "value")
@@ -52,7 +58,11 @@ def _iso(time: str) -> Column:
     return F.date_format(time, "yyyy-MM-dd'T'HH:mm:ss.SSS'Z'")
 
 
-def _event() -> Column:
+def event_json() -> Column:
+    """A parsed and stamped event as the text of its message, without fields that are null, as `to_json` writes it.
+
+    Put together from its parts where no id has to be escaped and nothing is null: half the time of `to_json`.
+    """
     computed = {
         "eventTime": _iso("eventAt"),
         "publishedAt": _iso("kafka_time"),
@@ -62,7 +72,15 @@ def _event() -> Column:
         "rawPartition": F.col("partition"),
         "rawOffset": F.col("offset"),
     }
-    return _named({field.name: computed.get(field.name, F.col(field.name)) for field in CANONICAL_EVENT.fields})
+    fields = {field.name: computed.get(field.name, F.col(field.name)) for field in CANONICAL_EVENT.fields}
+    parts: list[Column] = []
+    before = "{"
+    for field in CANONICAL_EVENT.fields:
+        quote = '"' if isinstance(field.dataType, StringType) else ""
+        parts += [F.lit(f'{before}"{field.name}":{quote}'), fields[field.name].cast("string")]
+        before = f"{quote},"
+    is_simple = ~F.concat(*_FREE).rlike(_ESCAPED)
+    return F.coalesce(F.when(is_simple, F.concat(*parts, F.lit(before[:-1] + "}"))), F.to_json(_named(fields)))
 
 
 def _heartbeat() -> Column:

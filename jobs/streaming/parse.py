@@ -88,7 +88,7 @@ def payload(records: DataFrame, formats: Formats) -> DataFrame:
 
 
 def _with_text(records: DataFrame, formats: Formats | None) -> DataFrame:
-    """Add `text`, the value where it may be a JSON object, and with formats `format`, the name of the record's."""
+    """Add `text`, the value where it begins as a JSON object, and with formats `format`, the name of the record's."""
     too_large = F.coalesce(F.octet_length("value") > MAX_BYTES, F.lit(False))
     is_read = ~too_large
     if formats:
@@ -96,9 +96,7 @@ def _with_text(records: DataFrame, formats: Formats | None) -> DataFrame:
         is_read = is_read & formats.is_json
     text = F.when(is_read, F.col("value").cast("string"))
     begins = F.substring(F.ltrim(text, F.lit(" \t\r\n")), 1, 1) == "{"
-    return records.select(
-        "*", too_large.alias("is_too_large"), F.when(F.is_valid_utf8(text) & begins, text).alias("text")
-    )
+    return records.select("*", too_large.alias("is_too_large"), F.when(begins, text).alias("text"))
 
 
 def _told(records: DataFrame, formats: Formats | None) -> DataFrame:
@@ -113,7 +111,7 @@ def _told(records: DataFrame, formats: Formats | None) -> DataFrame:
     strict = {"allowSingleQuotes": "false", "allowNonNumericNumbers": "false"}
     header = F.get(F.filter("headers", _names_event), F.lit(0))["value"].cast("string")
     read = records.select("*", F.from_json(plain, fields, strict).alias("read"))
-    is_told = _has_just_these(plain)
+    is_told = F.is_valid_utf8(plain) & _has_just_these(plain)
     for name in _STRINGS[:-1]:
         value = F.col("read")[name]
         is_told = is_told & ~F.substring(value, 1, 1).isin(list(_NO_TEXT)) & ~value.isin("true", "false")
@@ -133,7 +131,7 @@ def _is_as_written(text: Column) -> Column:
     """Whether a text is what the contract's example would be with the values that were `read` from it, byte for byte.
 
     With no blank, or with one after each comma and colon. A tenth of all parsing cheaper than to look for what else it
-    may have, and what begins with a digit, as many an id, is a text by its quotes.
+    may have; what begins with a digit, as many an id, is a text by its quotes; and what is no UTF-8 was read as U+FFFD.
     """
 
     def written(comma: str, colon: str) -> Column:
@@ -171,7 +169,7 @@ def _has_just_these(text: Column) -> Column:
 
 def _with_json(records: DataFrame, formats: Formats | None) -> DataFrame:
     """Add `json`, the record's one JSON object, or its format's values, as a variant; null where all is told."""
-    asked = F.when(~F.col("is_told"), F.col("text"))
+    asked = F.when(~F.col("is_told") & F.is_valid_utf8("text"), F.col("text"))
     simple = records.withColumn("asked", asked).withColumn("is_simple", F.col("asked").rlike(_SIMPLE))
     # An escaped backslash is none of the escape after it, and what stands before it is no half of that.
     escapes = F.replace(F.col("asked"), F.lit("\\\\"), F.lit("_"))
