@@ -17,6 +17,7 @@ from jobs.common.kept import Kept
 from jobs.common.local_rows import with_constants
 from jobs.common.log import get_logger
 from jobs.common.settings import Settings
+from jobs.common.steps import Steps
 from jobs.streaming import observe
 from jobs.streaming.canonical import messages
 from jobs.streaming.formats_in_force import AppliedFormats
@@ -57,12 +58,14 @@ class Normaliser:
     def __init__(
         self, spark: SparkSession, settings: Settings, partitions: Mapping[str, int], clock: Callable[[], datetime]
     ) -> None:
-        self._spark, self._settings, self._partitions, self._clock = spark, settings, partitions, clock
+        self._spark, self._settings, self._clock = spark, settings, clock
         self._paths = {name: tables.ensure_table(spark, settings, name) for name in _TABLES}
         self._currencies = sorted(minor_units())
         self._formats, self._references = AppliedFormats(settings), References(settings)
         self._masker = Masker(spark, settings.privacy)
         self._beats = HeldBeats(settings, partitions)
+        self._messages = Steps(lambda rows: messages(rows, settings.topics, partitions))
+        self._parsing: tuple[Formats | None, Steps] | None = None
         self._is_first = True
         self._replays = False
         #: When the first and the last record of a batch that may be a replay were published.
@@ -93,7 +96,6 @@ class Normaliser:
         source = F.when(F.col("topic") == self._settings.topics.agoda_raw, F.lit(Side.AGODA.value)).otherwise(
             F.lit(Side.SUPPLIER.value)
         )
-        clock = F.col("ingested_at")
         at = pins.clock.astimezone(UTC)
         told = {"ingested_at": at, "ingest_date": at.date(), "ingest_hour": at.hour}
         raw = with_constants(batch, told).select(
@@ -103,9 +105,15 @@ class Normaliser:
             *["key", "value", "headers"],
             *told,
         )
-        parsed = parse(raw, self._currencies, clock, formats).withColumn("supplier_id", F.col("supplierId"))
+        parsed = self._parser(formats)(raw).withColumn("supplier_id", F.col("supplierId"))
         stamped = with_policy(parsed, policies.rows(self._spark), policies.defaults, _STAMPED)
         return self._masker.masked(stamped.withColumn("policy_version", F.lit(pins.policy_version)))
+
+    def _parser(self, formats: Formats | None) -> Steps:
+        if self._parsing is None or self._parsing[0] is not formats:
+            clock = F.col("ingested_at")
+            self._parsing = formats, Steps(lambda raw: parse(raw, self._currencies, clock, formats))
+        return self._parsing[1]
 
     def _write(self, rows: DataFrame, pins: Pins, query: str, batch_id: int) -> None:
         read = observe.records(rows)
@@ -135,8 +143,9 @@ class Normaliser:
         if counts.get("QUARANTINE"):
             self._append("quarantine", rows.where(F.col("kind") == "QUARANTINE"), note)
         if counts.get("EVENT") or counts.get("HEARTBEAT") or waited:
-            routed = messages(forwarded, self._settings.topics, self._partitions)
-            with_those(self._spark, routed, waited).write.format("kafka").options(**sink_options(self._settings)).save()
+            with_those(self._spark, self._messages(forwarded), waited).write.format("kafka").options(
+                **sink_options(self._settings)
+            ).save()
         log.info(
             "normalised",
             query="normalise",
