@@ -25,6 +25,7 @@ from jobs.daily.close import Judged, anomalies_from
 from jobs.daily.erased import erased_payloads
 from jobs.daily.explain_text import Break, Delivery, Explanation, Published
 from jobs.daily.inputs import Inputs
+from jobs.daily.revisions import last_closes
 from jobs.daily.timeline import deliveries_of
 from jobs.daily.totals import Profile
 from reco_rules.engine import F
@@ -114,7 +115,8 @@ def _explained(session: Session, settings: Settings, key: Key, day: date | None)
         policy={name: values[name] for name in POLICY_COLUMNS},
         policy_version=source.pins.policy_version,
         history_days=source.pins.history_days,
-        published=_published(session, settings, key, reco_date),
+        published=_published(session, settings, key, reco_date, values),
+        close_id=close.close_id if (close := last_closes(session, settings).get(reco_date)) else None,
         erased=erased_payloads(settings, deliveries),
     )
 
@@ -189,13 +191,17 @@ def _rates_used(source: Inputs, fact: Mapping[str, Any]) -> list[Rate]:
     return used
 
 
-def _published(session: Session, settings: Settings, key: Key, day: date) -> Published | None:
-    """What the last close of the day says of the key, where there is one."""
+def _published(session: Session, settings: Settings, key: Key, day: date, fact: Mapping[str, Any]) -> Published | None:
+    """What the last close of the day says of the key, where there is one, compared with the `fact` of now."""
     engine, facts = engine_of(session), settings.table_path("reconciliation_facts")
     if not engine.exists(facts):
         return None
     row = engine.read(facts).where((F.col("reco_date") == F.lit(day)) & key.condition()).head()
-    return None if row is None else Published(row["close_id"], row["outcome"], row["anomaly_types"])
+    if row is None:
+        return None
+    then = {name: _utc(value) for name, value in row.asDict(recursive=True).items()}
+    is_same = all(then[name] == value for name, value in fact.items() if name in then and name != "close_id")
+    return Published(row["close_id"], row["outcome"], row["anomaly_types"], is_same)
 
 
 def _utc(value: Any) -> Any:

@@ -41,11 +41,12 @@ class Break:
 
 @dataclass(frozen=True)
 class Published:
-    """What the lake's facts say of the key."""
+    """What the lake's facts say of the key, and whether that is all that they would say of it now."""
 
     close_id: str
     outcome: str
     anomaly_types: list[str]
+    is_same: bool
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,8 @@ class Explanation:
     policy_version: int
     history_days: int
     published: Published | None
+    #: The day's newest close, whether it has a fact of the key or not.
+    close_id: str | None
     erased: list[str]
 
 
@@ -154,16 +157,18 @@ def footing(found: Explanation) -> list[str]:
     lines = [_rate_line(rate) for rate in found.rates]
     lines.append(f"Policy of {printable(found.supplier_id)} ({version}): {limits}; history {found.history_days} days.")
     published = found.published
-    if published is None:
+    again = f"events, policies or rates came since; `reco daily --date {found.reco_date}` closes the day again."
+    if published is None and found.close_id is None:
         lines.append(f"Not closed yet: no fact is published for {found.reco_date}.")
-    elif (published.outcome, published.anomaly_types) == (found.outcome, found.anomaly_types):
+    elif published is None:
+        lines.append(f"Close {found.close_id} has no fact of it: {again}")
+    elif published.is_same:
         lines.append(f"The same was published by close {published.close_id}.")
     else:
         types = f" ({', '.join(published.anomaly_types)})" if published.anomaly_types else ""
-        lines.append(
-            f"Close {published.close_id} published {published.outcome}{types}: events, policies or rates came since; "
-            f"`reco daily --date {found.reco_date}` closes the day again."
-        )
+        is_other = (published.outcome, published.anomaly_types) != (found.outcome, found.anomaly_types)
+        how = "" if is_other else " by other events or amounts"
+        lines.append(f"Close {published.close_id} published {published.outcome}{types}{how}: {again}")
     return [*lines, *found.erased]
 
 

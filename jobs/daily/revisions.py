@@ -12,12 +12,14 @@ from jobs.common.engines import Session, engine_of
 from jobs.common.errors import FAILED, UserError
 from jobs.common.settings import Settings
 from jobs.common.stale_mark import looked_from
-from reco_rules.engine import F
+from reco_rules.engine import F, Window
 from reco_rules.ownership import HOURS_AFTER, IDENTITY
 from reco_rules.vocabulary import KEY, Side
 from schemas.types import LONG
 
 _ROW = ["reco_date", *KEY]
+#: So many of the newest commits of the facts are looked through for closes that came to no end.
+_NOTES = 100
 _PIN = StructType([StructField("reco_date", DateType()), StructField("silver_version", LONG)])
 
 
@@ -124,8 +126,27 @@ def stale_dates(session: Session, settings: Settings, since: Mapping[date, int] 
     `since`: from which version of silver on each date is looked at; what the last close or look has not seen where
     that is left out.
     """
-    engine, since = engine_of(session), looked_from(settings) if since is None else since
-    silver = settings.table_path("activity")
+    since = looked_from(settings) if since is None else since
+    return sorted({*_half_written(session, settings), *_reached_by_news(session, settings, since)})
+
+
+def _half_written(session: Session, settings: Settings) -> set[date]:
+    """Closed dates whose facts a close replaced that came to no end: killed, or another was recorded before it."""
+    engine, path = engine_of(session), settings.table_path("reconciliation_facts")
+    closes = settings.table_path("closes")
+    if not (engine.exists(path) and engine.exists(closes)):
+        return set()
+    recorded = {row[0]: row[1] for row in engine.read(closes).select("close_id", "reco_date").collect()}
+    newest: dict[str, str] = {}
+    for note in engine.notes(path, _NOTES):
+        newest.setdefault(note.rpartition("-")[0], note)
+    closed = {day.isoformat(): day for day in recorded.values()}
+    return {closed[day] for day, note in newest.items() if day in closed and note not in recorded}
+
+
+def _reached_by_news(session: Session, settings: Settings, since: Mapping[date, int]) -> list[date]:
+    """Dates that new events may change. `since`: as in `stale_dates`."""
+    engine, silver = engine_of(session), settings.table_path("activity")
     if not since or not engine.exists(silver):
         return []
     oldest = min(since.values())
@@ -140,7 +161,7 @@ def stale_dates(session: Session, settings: Settings, since: Mapping[date, int] 
     facts = settings.table_path("reconciliation_facts")
     if engine.exists(facts):
         by_day = by_day.unionByName(_days_with_history(engine.read(facts), late, pins, settings))
-    return sorted(row[0] for row in by_day.distinct().collect())
+    return [row[0] for row in by_day.distinct().collect()]
 
 
 def _new_events(session: Session, silver: str, version: int, first: date) -> DataFrame:
@@ -156,12 +177,12 @@ def _new_events(session: Session, silver: str, version: int, first: date) -> Dat
     is_redelivery = F.col("known_kafka_time") <= F.col("kafka_time")
     for name in identity:
         is_redelivery = is_redelivery & (F.col(name) == F.col(f"known_{name}"))
-    return (
-        fresh.join(known, on=is_redelivery, how="left_anti")
-        .groupBy(*identity, "event_date", "event_hour")
-        .agg(F.min("_commit_version").alias("committed"))
-        .select(*KEY, "event_date", "event_hour", "committed")
-    )
+    # One that is earlier than what an earlier commit brought is new too, whichever of them a close had read.
+    before = Window.partitionBy(*identity).orderBy("_commit_version", "kafka_time")
+    sooner = F.min("kafka_time").over(before.rowsBetween(Window.unboundedPreceding, -1))
+    first_sent = fresh.join(known, on=is_redelivery, how="left_anti").withColumn("sooner", sooner)
+    news = first_sent.where(F.col("sooner").isNull() | (F.col("kafka_time") < F.col("sooner")))
+    return news.select(*KEY, "event_date", "event_hour", F.col("_commit_version").alias("committed"))
 
 
 def _days_with_history(facts: DataFrame, late: DataFrame, pins: DataFrame, settings: Settings) -> DataFrame:

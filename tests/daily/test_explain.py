@@ -14,7 +14,7 @@ from jobs.common.margins import allowed_amounts, duration
 from jobs.common.settings import Settings
 from jobs.daily.close import Report, close_day
 from jobs.daily.explain import Key, command, explain
-from jobs.daily.explain_text import Explanation, show
+from jobs.daily.explain_text import Explanation, footing, show
 from tests.daily import small_lake
 from tests.daily.small_lake import DAY, SUPPLIER, event
 
@@ -99,6 +99,18 @@ def test_what_came_after_the_close(
 def test_what_has_no_fact_yet(session: Session, closed: Closed) -> None:
     late = explain(session, closed[0], Key(SUPPLIER, "BK-LATE"))
     assert (late.reco_date, late.outcome, late.published) == (DAY, "MATCHED", None)
+    assert "Close 2026-03-10-r1 has no fact of it: events, policies or rates came since" in footing(late)[-1]
+
+
+def test_what_is_published_with_other_money_is_not_the_same(session: Session, tmp_path: Path) -> None:
+    settings = small_lake.make(tmp_path, small_lake.pair("BK-1", 8_000))
+    key = Key(SUPPLIER, "BK-1")
+    assert footing(explain(session, settings, key))[-1] == "Not closed yet: no fact is published for 2026-03-10."
+    close_day(session, settings, DAY, small_lake.NOON)
+    assert footing(explain(session, settings, key))[-1] == "The same was published by close 2026-03-10-r1."
+    small_lake.append(settings, [event("SUPPLIER", "BK-1", 100, version=2, event_id="S2")], 1000)
+    told = footing(explain(session, settings, key))[-1]
+    assert told.startswith("Close 2026-03-10-r1 published MISMATCHED (PRICE_MISMATCH) by other events or amounts: ")
 
 
 def test_the_last_day_is_that_of_the_events_and_not_of_the_facts(session: Session, tmp_path: Path) -> None:

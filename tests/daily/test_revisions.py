@@ -11,7 +11,7 @@ from jobs.common.engines import Session, engine_of
 from jobs.common.settings import Settings
 from jobs.daily import close, exceptions
 from jobs.daily.close import close_day
-from jobs.daily.revisions import stale_dates
+from jobs.daily.revisions import silver_version, stale_dates
 from tests.daily import small_lake
 from tests.daily.small_lake import DAY, NOON
 
@@ -41,8 +41,11 @@ def test_a_revision_records_what_changed(session: Session, tmp_path: Path, monke
             patched.setattr(module, name, stopped)
             with pytest.raises(InterruptedError):
                 close_day(session, settings, DAY, NOON)
+        # What silver received tells nothing here: it is looked at from its newest version on.
+        assert stale_dates(session, settings, {DAY: silver_version(session, settings) or 0}) == [DAY]
 
     second = close_day(session, settings, DAY, NOON)
+    assert stale_dates(session, settings, {DAY: silver_version(session, settings) or 0}) == []
     assert (second.revision, second.changes, second.moved_usd) == (2, planned.changes, planned.moved_usd)
     assert changes(session, settings) == [
         (2, "ADDED", "BK-LATE", None, "MATCHED", Decimal(100), second.close_id),

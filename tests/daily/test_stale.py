@@ -76,3 +76,37 @@ def test_a_first_publication_that_is_read_late_makes_its_day_stale(session: Sess
     small_lake.append(settings, [again | {"kafka_time": NOON}], 2000)
     assert stale_dates(session, settings) == [DAY]
     assert close_day(session, settings, DAY, _OVER).anomaly_counts == {}
+
+
+def test_a_first_publication_is_found_where_the_event_itself_is_newer_than_the_oldest_pin(
+    session: Session, tmp_path: Path, stale: Looks
+) -> None:
+    settings = small_lake.make(tmp_path, [small_lake.event("SUPPLIER", "BK-1")])
+    close_day(session, settings, _BEFORE, _OVER)
+    again = small_lake.event("AGODA", "BK-1", kafka_time=NOON + timedelta(hours=3))
+    small_lake.append(settings, [again], 1000)
+    assert close_day(session, settings, DAY, _OVER).anomaly_counts == {"DELAYED_AGODA": 1}
+    small_lake.append(settings, [again | {"kafka_time": NOON + timedelta(seconds=5)}], 2000)
+    assert stale(settings, _OVER) == [DAY]
+    assert stale(settings, _OVER) == []
+
+
+def test_a_day_that_a_killed_close_left_half_written_is_stale(
+    session: Session, tmp_path: Path, stale: Looks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its new facts are there and no longer tell of what drew it in: the look must not go by them alone."""
+    settings = small_lake.make(tmp_path, [small_lake.event("AGODA", "BK-1")])
+    close_day(session, settings, DAY, _OVER)
+    small_lake.append(settings, [small_lake.event("SUPPLIER", "BK-1")], 1000)
+    with monkeypatch.context() as killed:
+        killed.setattr("jobs.daily.close._record", _killed)
+        with pytest.raises(RuntimeError, match="killed"):
+            close_day(session, settings, DAY, _OVER)
+    versions = dict.fromkeys(looked_from(settings), 99)
+    assert stale_dates(session, settings, versions) == [DAY]
+    assert stale(settings, _OVER) == [DAY]
+    assert stale_dates(session, settings, versions) == []
+
+
+def _killed(*_: object) -> None:
+    raise RuntimeError("killed")

@@ -38,6 +38,9 @@ class Engine(Protocol):
     def version_noted(self, path: str, note: str) -> int | None:
         """The newest version whose commit bears the note; None where there is none."""
 
+    def notes(self, path: str, limit: int) -> list[str]:
+        """What the newest so many commits bear as notes, newest first."""
+
     def read(self, path: str, version: int | None = None) -> DataFrame:
         """The table as it is, or as it was at a version."""
 

@@ -152,3 +152,8 @@ def version_noted(path: str, note: str) -> int | None:
     """The newest version whose commit bears the note; None where there is none."""
     versions = [entry["version"] for entry in opened(path).history() if entry.get("userMetadata") == note]
     return max(versions, default=None)
+
+
+def notes(path: str, limit: int) -> list[str]:
+    """What the newest so many commits bear as notes, newest first."""
+    return [entry["userMetadata"] for entry in opened(path).history(limit) if entry.get("userMetadata")]

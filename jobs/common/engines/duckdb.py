@@ -106,6 +106,9 @@ class DuckDBEngine:
     def version_noted(self, path: str, note: str) -> int | None:
         return delta.version_noted(path, note)
 
+    def notes(self, path: str, limit: int) -> list[str]:
+        return delta.notes(path, limit)
+
     def read(self, path: str, version: int | None = None) -> DataFrame:
         table = delta.opened(path, version)
         files = delta.files_of(table)

@@ -46,6 +46,11 @@ class SparkEngine:
         found = history.agg(F.max("version")).head()
         return None if found is None or found[0] is None else int(found[0])
 
+    def notes(self, path: str, limit: int) -> list[str]:
+        history = self._spark.sql(f"DESCRIBE HISTORY {tables.identifier(path)} LIMIT {limit}")
+        rows = history.where("userMetadata is not null").select("version", "userMetadata").collect()
+        return [row["userMetadata"] for row in sorted(rows, reverse=True)]
+
     def read(self, path: str, version: int | None = None) -> DataFrame:
         return tables.read(self._spark, path, version)
 
