@@ -34,8 +34,8 @@ class HeldBeats:
     def __init__(self, settings: Settings, partitions: Mapping[str, int]) -> None:
         self._settings, self._partitions = settings, partitions
         self.held: Held = {}
-        # Of each partition Spark takes its share of the limit, rounded down.
-        shares = 2 * max(partitions.values(), default=0)
+        # Of each partition Spark takes its share of the limit, rounded down, at whose ends transactions may have marks.
+        shares = 4 * 2 * max(partitions.values(), default=0)
         self._limit = settings.stream.max_offsets_per_trigger - shares
 
     def sorted(self, rows: DataFrame, read: Read) -> tuple[DataFrame, list[tuple[str, int, str]]]:
@@ -43,7 +43,9 @@ class HeldBeats:
 
         `rows`: parsed and stamped records of a batch; `read`: what it has.
         """
-        read_to = self._read_to(read) if read.kinds.total() >= self._limit else {}
+        # Offsets, as Spark counts them: markers of transactions, and what was compacted, have some too.
+        taken = sum(last + 1 - first for first, last in read.offsets.values())
+        read_to = self._read_to(read) if taken >= self._limit else {}
         waiting = {self._nrt(topic) for topic in read_to}
         free = [(topic, place, value) for topic, (_, place, value) in self.held.items() if topic not in waiting]
         self.held = {topic: one for topic, one in self.held.items() if topic in waiting}
@@ -60,13 +62,14 @@ class HeldBeats:
 
         Milliseconds since 1970. Records of a partition may not be in the order of their times, so it is not the newest.
         """
-        asked = {TopicPartition(*place): OffsetSpec.latest() for place in read.last}  # type: ignore[no-untyped-call]
+        asked = {TopicPartition(*place): OffsetSpec.latest() for place in read.offsets}  # type: ignore[no-untyped-call]
         client = admin(client_options(self._settings))  # without a name it would be gone before it answers
         told = client.list_offsets(asked, request_timeout=_ASKED_SECONDS)
         found: dict[str, int] = {}
         for place, future in told.items():
-            offset, at = read.last[place.topic, place.partition]
-            if _is_beyond(future, offset):
+            of = place.topic, place.partition
+            if _is_beyond(future, read.offsets[of][1]):
+                _, at = read.last.get(of, (0, 0))
                 found[place.topic] = min(at, found.get(place.topic, at))
         return found
 

@@ -79,7 +79,8 @@ def _side(spark: SparkSession, settings: Settings, side: Side) -> DataFrame:
         # Before the watermark; heartbeats are of all groups.
         records = records.where(beat | mine)
     place = slot(F.col("read.versions"), F.col("read.version"), F.col("read.activityType"))
-    alone = joined([F.lit(side.value), F.col("partition"), F.col("offset")])
+    # Of more parts than an event's, which may be of a supplier with any name.
+    alone = joined([F.lit("heartbeat"), F.lit(side.value), F.col("partition"), F.col("offset")])
     key = F.when(beat, alone).otherwise(joined([F.col("read.supplierId"), F.col("read.activityId"), place]))
     grace = F.when(beat, F.lit(LONGEST_GRACE)).otherwise(F.col("read.graceSeconds").cast("bigint"))
     published, claimed = (F.col(f"read.{name}").cast("timestamp") for name in ("publishedAt", "eventTime"))

@@ -13,6 +13,7 @@ from jobs.common import tables
 from jobs.common.metric_table import METRICS
 from jobs.common.metrics import REGISTRY
 from jobs.common.settings import Settings
+from jobs.streaming.parse import MAX_FUTURE_SECONDS
 from reco_rules.vocabulary import AnomalyType
 
 #: Up to so many suppliers a line of the log names; of more it says how many.
@@ -28,7 +29,9 @@ class Read:
 
     #: Records by kind.
     kinds: Counter[str] = field(default_factory=Counter)
-    #: By topic and partition the last record's offset, and when it was published.
+    #: By topic and partition the first and the last offset.
+    offsets: dict[tuple[str, int], tuple[int, int]] = field(default_factory=dict)
+    #: Of the last record that is not published in the future: its offset, and when it was published.
     last: dict[tuple[str, int], tuple[int, int]] = field(default_factory=dict)
     #: By topic with heartbeats the latest time that one of them speaks for.
     beats: dict[str, int] = field(default_factory=dict)
@@ -37,21 +40,28 @@ class Read:
 def records(rows: DataFrame) -> Read:
     """Count a batch of `normalise`; one job, which has the sides, the reasons and the newest times too.
 
-    `rows`: parsed records with `kind, source, reasons, topic, partition, offset, kafka_time, eventAt`.
+    `rows`: parsed records with `kind, source, reasons, topic, partition, offset, kafka_time, ingested_at, eventAt`.
     """
     published = F.unix_millis("kafka_time")
+    latest = F.col("ingested_at") + F.make_dt_interval(secs=F.lit(MAX_FUTURE_SECONDS))
+    in_time = F.when(F.col("kafka_time") <= latest, F.col("offset"))
     grouped = rows.groupBy("kind", "source", "reasons", "topic", "partition").agg(
         F.count(F.lit(1)).alias("n"),
         F.max(published).alias("newest"),
+        F.min("offset").alias("first"),
         F.max("offset").alias("offset"),
-        F.max_by(published, "offset").alias("last"),
+        F.max(in_time).alias("last"),
+        F.max_by(published, in_time).alias("at"),
         F.max(F.when(F.col("kind") == "HEARTBEAT", speaks_to())).alias("beat"),
     )
     read = Read()
     for row in grouped.collect():
         read.kinds[row["kind"]] += row["n"]
-        place, one = (row["topic"], row["partition"]), (row["offset"], row["last"])
-        read.last[place] = max(one, read.last.get(place, one))
+        place, one = (row["topic"], row["partition"]), (row["last"], row["at"])
+        first, offset = read.offsets.get(place, (row["first"], row["offset"]))
+        read.offsets[place] = min(first, row["first"]), max(offset, row["offset"])
+        if row["last"] is not None:
+            read.last[place] = max(one, read.last.get(place, one))
         if row["beat"] is not None:
             read.beats[row["topic"]] = max(row["beat"], read.beats.get(row["topic"], row["beat"]))
         of = {"side": row["source"], "kind": row["kind"]}

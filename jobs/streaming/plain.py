@@ -26,16 +26,20 @@ def plain_pairs(
 
     `happened_at`: when the first event of all pairs did.
 
-    Plain is a pair of two first versions, none of which was there before, whose key has no verdict yet (`given`) and
-    nothing else in the batch, nor (of a small batch) in what silver received since. By what one side alone has done a
-    plain pair is not judged: what looks delayed may have been sent before. What both sides sent again under other
-    ids, as if it had happened later, is found by the sweeper.
+    Plain is a pair of two first versions of the horizon, none of which was there before, whose key has no verdict yet
+    (`given`) and nothing else in the batch, nor (of a small batch) in what silver received since. By what one side
+    alone has done a plain pair is not judged: what looks delayed may have been sent before. What both sides sent again
+    under other ids, as if it had happened later, is found by the sweeper.
     """
     several = rows.join(F.broadcast(_several(spark, settings, rows, happened_at, batch)), on=list(KEY), how="left")
     marked = with_constants(several, {"watermark": batch.moment.watermark})
     first = (F.col("agoda.version") == 1) & (F.col("supplier.version") == 1)
     # Up to the watermark all is read: what was published later comes with this batch.
     is_new = published() > F.col("watermark")
+    # What happened before all that is looked at may have been judged before it.
+    horizon = timedelta(hours=settings.stream.nrt_horizon_hours) - timedelta(seconds=MAX_FUTURE_SECONDS)
+    happened = F.least(*[F.col(side.prefix)["eventTime"] for side in Side])
+    is_new = is_new & (happened >= F.col("watermark") - F.lit(horizon))
     is_plain = F.coalesce(first & is_new, F.lit(False)) & F.col("is_several").isNull()
     plain = verdicts.sides_of_pair(marked.where(is_plain).drop("is_several", "watermark"))
     judged = batch.kept.fixed(verdicts.judged(plain, batch.moment, rates))

@@ -129,19 +129,23 @@ class Settler:
         Its verdicts stand as they were written: run again, it might judge by more, and the table would not take it.
         """
         results = tables.read(spark, self._settings.table_path("nrt_results"))
-        newest = results.agg(F.max("verdict_at")).collect()[0][0]
-        if newest is None:
-            return False
-        at = newest.astimezone(UTC)
-        of_date = F.col("verdict_date") == F.lit(at.date())
-        last = batch.kept.fixed(results.where(of_date & (F.col("verdict_at") == F.lit(at))))
+        is_mine = (F.col("batch_id") == batch.number) & (F.col("query_id") == batch.query)
+        # Run again a batch has the time that it had, which a clock that was set back made older than another's.
+        at = batch.moment.at
+        last = batch.kept.fixed(_given_at(results, at).where(is_mine))
+        is_this = not last.isEmpty()
+        if not is_this:
+            newest = results.agg(F.max("verdict_at")).collect()[0][0]
+            if newest is None:
+                return False
+            at = newest.astimezone(UTC)
+            last = batch.kept.fixed(_given_at(results, at))
         keep_exceptions(spark, self._settings, last, at, self._silence.held_by)
         exceptions = tables.read(spark, self._settings.table_path("nrt_exceptions"))
         mine = exceptions.join(F.broadcast(last.select("result_id")), on="result_id", how="left_semi")
         tell(self._settings, last, mine)
         self._summary.gave(at)
-        is_mine = (F.col("batch_id") == batch.number) & (F.col("query_id") == batch.query)
-        return not last.where(is_mine).isEmpty()
+        return is_this
 
     def _write(self, spark: SparkSession, new: DataFrame, known: DataFrame, batch: Batch) -> dict[str, object]:
         """Append the verdicts, keep the exceptions, tell of both; what the log says of them."""
@@ -208,6 +212,10 @@ def _since(facts: DataFrame, batch: Batch) -> DataFrame:
     """One row, `at`: no verdict that is not a break can have been given before; of a query's first batch, none."""
     asked = facts if batch.number == 0 else facts.where(F.size("anomaly_types") == 0)
     return asked.agg(F.min("not_before").alias("at"))
+
+
+def _given_at(results: DataFrame, at: datetime) -> DataFrame:
+    return results.where((F.col("verdict_date") == F.lit(at.date())) & (F.col("verdict_at") == F.lit(at)))
 
 
 def _one(frame: DataFrame) -> Row:

@@ -67,22 +67,23 @@ def test_records_are_counted(spark: SparkSession, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(observe, "REGISTRY", registry)
     schema = (
         "kind string, source string, reasons array<string>, topic string, partition int, offset bigint, "
-        "kafka_time timestamp, eventAt timestamp"
+        "kafka_time timestamp, ingested_at timestamp, eventAt timestamp"
     )
     late, early, ahead = AT, AT - timedelta(minutes=1), AT + timedelta(days=9)
     first = [
-        ("EVENT", "AGODA", None, "a", 0, 3, late, ahead),
-        ("EVENT", "AGODA", None, "a", 1, 7, late, early),
-        ("HEARTBEAT", "AGODA", [], "a", 0, 4, early, late),
-        ("HEARTBEAT", "AGODA", [], "a", 1, 6, late, ahead),
-        ("QUARANTINE", "AGODA", ["PUBLISHED_IN_FUTURE", "UNKNOWN_CURRENCY"], "a", 0, 2, ahead, None),
-        ("QUARANTINE", "AGODA", ["UNKNOWN_CURRENCY"], "a", 0, 1, late, ahead),
+        ("EVENT", "AGODA", None, "a", 0, 3, late, AT, ahead),
+        ("EVENT", "AGODA", None, "a", 1, 7, late, AT, early),
+        ("HEARTBEAT", "AGODA", [], "a", 0, 4, early, AT, late),
+        ("HEARTBEAT", "AGODA", [], "a", 1, 6, late, AT, ahead),
+        ("QUARANTINE", "AGODA", ["PUBLISHED_IN_FUTURE", "UNKNOWN_CURRENCY"], "a", 0, 9, ahead, AT, None),
+        ("QUARANTINE", "AGODA", ["UNKNOWN_CURRENCY"], "a", 0, 1, late, AT, ahead),
     ]
     read = observe.records(local_rows(spark, first, schema))
     assert read.kinds == {"EVENT": 2, "HEARTBEAT": 2, "QUARANTINE": 2}
+    assert read.offsets == {("a", 0): (1, 9), ("a", 1): (6, 7)}
     assert read.last == {("a", 0): (4, _millis(early)), ("a", 1): (7, _millis(late))}, "the last, not the newest"
     assert read.beats == {"a": _millis(late)}, "none speaks for a time after its publication"
-    second = [("HEARTBEAT", "AGODA", None, "a", 0, 8, early, early)]
+    second = [("HEARTBEAT", "AGODA", None, "a", 0, 8, early, AT, early)]
     assert observe.records(local_rows(spark, second, schema)).kinds == {"HEARTBEAT": 1}
     name = "reco_newest_published_timestamp_seconds"
     assert registry.value(name, side="AGODA", kind="HEARTBEAT") == late.timestamp(), "time does not go back"
