@@ -170,8 +170,8 @@ class Normaliser:
         What the batch before it had to hold back is taken up again.
         """
         history = self._spark.sql(f"DESCRIBE HISTORY {tables.identifier(self._paths['activity_raw'])} LIMIT 100")
-        told = [json.loads(row["userMetadata"]) for row in history.where("userMetadata is not null").collect()]
-        of_query = {note["batch"]: note for note in reversed(told) if note["query"] == query}
+        told = [_note_of(row["userMetadata"]) for row in history.where("userMetadata is not null").collect()]
+        of_query = {note["batch"]: note for note in reversed(told) if note.get("query") == query}
         if note := of_query.get(batch_id):
             self._beats.held = held_of(note.get("held", {}))
             broken = tuple(note.get("broken_formats", ()))
@@ -193,6 +193,15 @@ class Normaliser:
         is_near = F.col("kafka_time").between(*[F.timestamp_millis(F.lit(at)) for at in self._span])
         there = tables.read(self._spark, self._paths[name]).where(is_near).select(*_COORDINATES)
         return there.join(rows.select(*_COORDINATES), on=_COORDINATES, how="left_semi")
+
+
+def _note_of(text: str) -> dict[str, Any]:
+    """What a commit of ours noted; nothing of another's, whose maintenance may say what it likes."""
+    try:
+        note = json.loads(text)
+    except ValueError:
+        return {}
+    return note if isinstance(note, dict) else {}
 
 
 def events(rows: DataFrame) -> DataFrame:

@@ -20,7 +20,7 @@ from jobs.common.session import compiled_plans
 from jobs.common.settings import Lake, Settings
 from jobs.streaming.in_force import policies_in_force
 from jobs.streaming.main import start_normalise
-from jobs.streaming.normalise import Normaliser, Pins
+from jobs.streaming.normalise import Normaliser, Pins, _note_of
 from tests.oracle.normalise import Raw, normalise
 from tests.streaming.feed import assert_tables_are_the_oracles, consume, new_settings, produce
 from tests.workloads.generate import generate_workloads, pack
@@ -247,6 +247,13 @@ def test_a_heartbeat_waits_until_its_topic_is_read_as_far(spark: SparkSession, b
         sent = [json.loads(value or b"") for _, _, value in consume(settings, settings.topics.supplier_nrt)]
         passed.append(sorted(at_ for at_ in at for m in sent if m["eventTime"] == _iso(at[at_])))
     assert passed == [[9, 10], [9, 10], [9, 10, 40]]
+
+
+@pytest.mark.parametrize(
+    ("text", "told"), [('{"query": "q"}', {"query": "q"}), ("OPTIMIZE by hand", {}), ("[7]", {}), ("", {})]
+)
+def test_a_commit_of_anothers_tells_nothing(text: str, told: dict[str, str]) -> None:
+    assert _note_of(text) == told
 
 
 def _batch(spark: SparkSession, records: list[Raw]) -> DataFrame:
