@@ -1,11 +1,16 @@
 """The query `match`: both sides' near-real-time events, joined for as long as a supplier's grace lasts.
 
 Watermarks are the grace window, of each supplier its own in one join: an event's time `w` is when its grace ends
-(publish time + grace), a heartbeat's is the time that it speaks for + the longest grace, and the watermark trails `w`
-by the longest grace; so it says "everything published up to here has been read". A heartbeat speaks up to its
-`eventTime`, for no time after its own publication. State is let go once `w` is passed: Spark
-takes the bound from the condition (`far` of one side ≥ `w` of the other, always true) and applies it to `w`.
+(publish time + grace), a heartbeat's is the time that it speaks for + `TRAIL`, and the watermark trails `w` by that;
+so it says "everything published up to here has been read". A heartbeat speaks up to its `eventTime`, for no time after
+its own publication. An event speaks for nothing but itself: with whatever grace it moves the watermark to hours before
+its publication at most, so that in a backlog it calls nothing missing that is still unread. State is let go once `w` is
+passed: Spark takes the bound from the condition (`far` of one side ≥ `w` of the other, always true) and applies it to
+`w`. A heartbeat takes no room in the state: the condition can never hold for it, so Spark gives it back at once.
 """
+
+from datetime import UTC, datetime
+from functools import reduce
 
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -19,6 +24,10 @@ from reco_rules.waiting import slot
 
 #: The longest grace a policy may set (CONTRACT section 4), seconds.
 LONGEST_GRACE = 6 * 3600
+#: How far the watermark trails, seconds.
+TRAIL = 2 * LONGEST_GRACE
+#: No message of ours is of a later time; before all watermarks, so that the join counts as dropped what has this time.
+_LATEST, _BEFORE_ALL = datetime(9999, 1, 1, tzinfo=UTC), datetime.fromtimestamp(0, UTC)
 _FAR = "interval 400000 days"
 #: What the state holds of a message, by place in a JSON list: short, and a new field at the end breaks no checkpoint.
 HELD = {
@@ -66,32 +75,46 @@ def events_of(batch: DataFrame) -> DataFrame:
 def _condition() -> Column:
     a, s = "a.agoda", "s.supplier"
     same = F.col(f"{a}_key") == F.col(f"{s}_key")
+    same = same & F.col(f"{a}_text").isNotNull() & F.col(f"{s}_text").isNotNull()
     return same & (F.col(f"{a}_far") >= F.col(f"{s}_w")) & (F.col(f"{s}_far") >= F.col(f"{a}_w"))
 
 
 def _side(spark: SparkSession, settings: Settings, side: Side) -> DataFrame:
-    """One side's messages with the columns of the join."""
+    """One side's messages with the columns of the join.
+
+    What is neither an event of ours nor a heartbeat has a time that is long past: the join counts it as dropped.
+    """
     topic = settings.topics.agoda_nrt if side is Side.AGODA else settings.topics.supplier_nrt
     fields = ", ".join(f"{name} string" for name in ("heartbeat", "versions", *HELD))
     records = _records(spark, settings, topic).select("partition", "offset", F.from_json("text", fields).alias("read"))
     beat = F.col("read.heartbeat").isNotNull()
     if (mine := is_mine(settings, F.col("read.supplierId"))) is not None:
         # Before the watermark; heartbeats are of all groups.
-        records = records.where(beat | mine)
+        records = records.where(F.coalesce(beat | mine, F.lit(True)))
     place = slot(F.col("read.versions"), F.col("read.version"), F.col("read.activityType"))
     # Of more parts than an event's, which may be of a supplier with any name.
     alone = joined([F.lit("heartbeat"), F.lit(side.value), F.col("partition"), F.col("offset")])
     key = F.when(beat, alone).otherwise(joined([F.col("read.supplierId"), F.col("read.activityId"), place]))
-    grace = F.when(beat, F.lit(LONGEST_GRACE)).otherwise(F.col("read.graceSeconds").cast("bigint"))
-    published, claimed = (F.col(f"read.{name}").cast("timestamp") for name in ("publishedAt", "eventTime"))
-    up_to = F.when(beat, F.least(published, claimed)).otherwise(published)
+    is_event = ~beat & reduce(Column.__and__, [_value(name).isNotNull() for name in HELD])
     p = side.prefix
     timed = records.select(
         key.alias(f"{p}_key"),
-        (up_to + F.make_dt_interval(secs=grace)).alias(f"{p}_w"),
-        F.when(~beat, F.to_json(F.array(*[F.col(f"read.{name}") for name in HELD]))).alias(f"{p}_text"),
-    ).withWatermark(f"{p}_w", f"{LONGEST_GRACE} seconds")
+        F.coalesce(_ends_at(beat, is_event), F.lit(_BEFORE_ALL)).alias(f"{p}_w"),
+        F.when(is_event, F.to_json(F.array(*[F.col(f"read.{name}") for name in HELD]))).alias(f"{p}_text"),
+    ).withWatermark(f"{p}_w", f"{TRAIL} seconds")
     return timed.withColumn(f"{p}_far", F.col(f"{p}_w") + F.expr(_FAR))
+
+
+def _ends_at(beat: Column, is_event: Column) -> Column:
+    """The time `w`; null where the message is not one of ours."""
+    published, grace = _value("publishedAt"), _value("graceSeconds")
+    up_to = F.when(beat, F.least(published, _value("eventTime"))).when(is_event, published)
+    seconds = F.when(beat, F.lit(TRAIL)).when(grace.between(0, LONGEST_GRACE), grace)
+    return F.when(up_to < F.lit(_LATEST), up_to) + F.make_dt_interval(secs=seconds)
+
+
+def _value(name: str) -> Column:
+    return F.col(f"read.{name}").try_cast(HELD[name])
 
 
 def _records(spark: SparkSession, settings: Settings, topic: str) -> DataFrame:

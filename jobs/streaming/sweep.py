@@ -1,6 +1,6 @@
 """The net under the join: keys that no trigger called for, by silver and the exceptions themselves."""
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -16,11 +16,14 @@ from reco_rules.latest import VERSION_ORDER
 from reco_rules.vocabulary import KEY, Mode
 from reco_rules.waiting import deadline
 
+_AGAIN = timedelta(minutes=1)
+
 
 class Sweeper:
     """Remembers when it last swept, and under which policies and rates.
 
-    It sweeps when a process starts, every so many minutes, and when the join let go of rows that came too late for it.
+    It sweeps when a process starts, every so many minutes, and when the join let go of rows that came too late for it:
+    once a minute where it does so again and again, as with heartbeats of one that is half a day behind another.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -28,13 +31,16 @@ class Sweeper:
         self._swept_at: datetime | None = None
         self._watermark: datetime | None = None
         self._references: object = None
+        self._has_dropped, self._swept_for_it_at = False, datetime.fromtimestamp(0, UTC)
 
     def is_due(self, at: datetime, has_dropped: bool) -> bool:
         """Whether a batch without rows is worth a sweep. `has_dropped`: the batch before let go of late rows."""
-        if has_dropped:
-            self._watermark = None  # they may be of any time within the horizon
-        every = timedelta(minutes=self._settings.stream.sweep_minutes)
-        return has_dropped or self._swept_at is None or (bool(every) and at - self._swept_at >= every)
+        self._has_dropped |= has_dropped
+        if self._swept_at is None:
+            return True
+        minutes = self._settings.stream.sweep_minutes
+        is_time = bool(minutes) and at - self._swept_at >= timedelta(minutes=minutes)
+        return is_time or (self._has_dropped and at - self._swept_for_it_at >= _AGAIN)
 
     def judges_anew(self, references: object) -> bool:
         """Whether the last batch of this process, if there was one, judged by other policies or rates."""
@@ -57,13 +63,16 @@ class Sweeper:
     def done(self, moment: Moment, was_due: bool) -> None:
         """The batch's verdicts are written."""
         if was_due:
+            if self._has_dropped:
+                self._has_dropped, self._swept_for_it_at = False, moment.at
             self._swept_at, self._watermark = moment.at, moment.watermark
         self._references = moment.references
 
     def _forgotten(self, spark: SparkSession, moment: Moment, kept: Kept) -> list[DataFrame]:
         """Near-real-time keys with an event that no verdict knows, its grace ended since the last sweep; if any."""
         horizon = moment.watermark - timedelta(hours=self._settings.stream.nrt_horizon_hours)
-        since = max(self._watermark, horizon) if self._watermark else horizon
+        # What was dropped may be of any time within the horizon.
+        since = max(self._watermark, horizon) if self._watermark and not self._has_dropped else horizon
         silver = only_mine(self._settings, tables.read(spark, self._settings.table_path("activity")))
         ends = deadline(F.col("kafka_time"), F.col("grace_seconds"))
         is_due = (F.col("mode") == Mode.NRT_HOURLY.value) & (ends > F.lit(since)) & (ends <= F.lit(moment.watermark))

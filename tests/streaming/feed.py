@@ -51,6 +51,14 @@ def produce(settings: Settings, records: Iterable[Raw]) -> None:
     assert producer.flush(60) == 0
 
 
+def produce_to(settings: Settings, topic: str, values: Iterable[bytes]) -> None:
+    """Send what another might send to a topic of ours, without key or time of its own."""
+    producer = Producer(client_options(settings))
+    for value in values:
+        producer.produce(topic, value=value)
+    assert producer.flush(60) == 0
+
+
 def assert_tables_are_the_oracles(settings: Settings, records: Sequence[Raw], clock: datetime) -> None:
     """Each record is in bronze once, and in silver, in quarantine, or nowhere, as the oracle says."""
     bronze = _table(settings, "activity_raw")

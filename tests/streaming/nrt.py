@@ -28,6 +28,7 @@ defaults: {grace: 1h}
 suppliers:
   FAST: {grace: 1m}
   SLOW: {grace: 10m}
+  SLOWEST: {grace: 6h}
   APART: {grace: 1m, versions: independent}
   DAILY: {grace: 1m, mode: %s}
   TIGHT: {grace: 1m, price: {abs_tol_usd: "%s"}}
