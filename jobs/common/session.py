@@ -12,6 +12,7 @@ import pyspark
 from pyspark.sql import SparkSession
 
 from jobs.common.jars import class_archive
+from jobs.common.jvm_calls import look_up_once
 from jobs.common.lake_root import SCHEME
 from jobs.common.settings import Settings
 
@@ -119,31 +120,8 @@ def spark_session(app: str, settings: Settings, *, is_brief: bool = False) -> Sp
     for key, value in {**SQL_CONF, **_PARQUET_CONF}.items():
         session.conf.set(key, settings.spark.conf.get(key, value))
     session.sparkContext.setLogLevel("WARN")
-    _look_up_once(session)
+    look_up_once(session)
     return session
-
-
-class _LookedUp:
-    """A class of the JVM whose static methods are looked up once."""
-
-    def __init__(self, found: Any) -> None:
-        self._found = found
-
-    def __getattr__(self, name: str) -> Any:
-        member = getattr(self._found, name)
-        setattr(self, name, member)
-        return member
-
-
-def _look_up_once(session: SparkSession) -> None:
-    """Let py4j keep the classes that every Column is made by.
-
-    It asks the JVM for class and method again at each call, half of all that a small plan asks it.
-    """
-    jvm: Any = session.sparkContext._jvm
-    for name in ("org.apache.spark.sql.functions", "functions", "PythonUtils", "PythonSQLUtils"):
-        if name not in vars(jvm):
-            setattr(jvm, name, _LookedUp(getattr(jvm, name)))
 
 
 def lacks_avro_limits(spark: SparkSession) -> str | None:
