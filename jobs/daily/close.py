@@ -154,6 +154,7 @@ def _report(
         dry_run=dry_run,
     )
     count_anomalies(report, judged.profile, anomaly_totals(broken))
+    totals.require_room(day, "all breaks", report.amount_at_risk_usd)
     if report.unpriced:
         newest = judged.inputs.fx.agg(F.max("rate_date")).head()
         report.newest_rate = newest[0] if newest is not None else None
