@@ -17,6 +17,7 @@ from jobs.common.engines.duckdb import duckdb_session
 from jobs.common.errors import FAILED, UserError
 from jobs.common.settings import Daily, Lake, Settings
 from jobs.daily import close
+from jobs.daily.checks import require_expectations
 from jobs.daily.close import Report, close_day
 from tests.daily import small_lake
 from tests.daily.small_lake import DAY, NOON
@@ -117,7 +118,7 @@ def test_a_close_that_was_recorded_meanwhile_keeps_its_number(
         subprocess.run(command, env={**os.environ, "RECO_LAKE__ROOT": lake.lake.root}, check=True, capture_output=True)
         return done(*args, **named)
 
-    done = close.require_expectations
+    done = require_expectations
     monkeypatch.setattr(close, "require_expectations", meanwhile)
     with duckdb_session(lake) as session, pytest.raises(UserError, match=r"another close .* \(2026-03-10-r2\)") as told:
         close_day(session, lake, DAY, NOON)
