@@ -11,14 +11,18 @@ _WRITTEN = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 
 
 def utc_day(text: str, option: str = "--date") -> date:
-    """The day that a word of the command line names. UserError for what is none, or has no days around it."""
+    """The day that a word of the command line names. UserError for what is none, or has no days around it.
+
+    `option`: how the word is called there; nothing where it has no name.
+    """
+    said = f"{option} {text}".lstrip()
     try:
         # Python would also take weeks and days without hyphens, which nobody means here.
         day = date.fromisoformat(text) if _WRITTEN.fullmatch(text) else None
     except ValueError:
         day = None
     if day is None:
-        raise UserError(f"{option} {text} is no date: write it as YYYY-MM-DD, like 2026-03-09.")
+        raise UserError(f"{said} is no date: write it as YYYY-MM-DD, like 2026-03-09.")
     if not FIRST <= day <= LAST:
-        raise UserError(f"{option} {text} is out of reach: say a day from {FIRST} to {LAST}.")
+        raise UserError(f"{said} is out of reach: say a day from {FIRST} to {LAST}.")
     return day

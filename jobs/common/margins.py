@@ -145,7 +145,8 @@ def _existence(fact: Fact, rates: Sequence[Rate], history_days: int) -> RuleResu
     if missing is not None:
         there = Side.SUPPLIER if missing is Side.AGODA else Side.AGODA
         first = fact["reco_date"] - timedelta(days=history_days)
-        when = f"an event time of {fact['reco_date']} (or of a day before it, from {first})"
+        # On a day of its own the event would be missing its other side there.
+        when = f"an event time of {fact['reco_date']} (or of a day from {first} of which {there.value} has an event)"
         match = _matching(fact, there, missing, rates)
         changes.append(f"one more event from {missing.value} for this activity, with {when}; to match it says {match}")
     return RuleResult("existence", kind, missing is not None, values, "both sides", changes=changes)
@@ -158,8 +159,18 @@ def _matching(fact: Fact, there: Side, missing: Side, rates: Sequence[Rate]) -> 
         bounds = allowed_amounts(fact, _per_minor(rates, currency))
         if bounds is not None:
             amount = f"between {money(bounds[0], currency)} and {money(bounds[1], currency)}"
-    at, skew = fact[f"{there.prefix}_event_time"], timedelta(seconds=fact["allowed_skew_seconds"])
-    return f"{amount}, status {status}, and an event time between {instant(at - skew)} and {instant(at + skew)}"
+    return f"{amount}, status {status}, and an event time {_beside(fact, there)}"
+
+
+def _beside(fact: Fact, side: Side) -> str:
+    """The times near the side's event that belong to its day, whatever the grace: over midnight lies another fact.
+
+    An event after the day's end belongs to it as a link of a chain, and so does what comes before it on its date.
+    """
+    at, reach = fact[f"{side.prefix}_event_time"], timedelta(seconds=fact["allowed_skew_seconds"])
+    begins = datetime.combine(min(at.date(), fact["reco_date"]), datetime.min.time(), at.tzinfo)
+    ends = max(at, begins + timedelta(days=1, milliseconds=-1))
+    return f"between {instant(max(at - reach, begins))} and {instant(min(at + reach, ends))}"
 
 
 def _per_minor(rates: Sequence[Rate], currency: str) -> Decimal:
@@ -209,7 +220,8 @@ def _status(fact: Fact) -> RuleResult:
     changes = []
     if broken:
         wanted, other = says[Side.AGODA], says[Side.SUPPLIER]
-        changes = [f"a newer version from SUPPLIER with status {wanted}, or from AGODA with status {other}"]
+        day = f"a newer version with an event time of {fact['reco_date']}"
+        changes = [f"{day}: from SUPPLIER with status {wanted}, or from AGODA with status {other}"]
     kind, applies = AnomalyType.STATUS_MISMATCH.value, _is_pair(fact)
     return RuleResult("status", kind, broken, values, "the same", changes=changes, applies=applies)
 
@@ -222,9 +234,8 @@ def _skew(fact: Fact) -> RuleResult:
     broken = _breaks(fact, AnomalyType.TIMESTAMP_SKEW)
     changes = []
     if broken:
-        at, reach = fact["agoda_event_time"], timedelta(seconds=allowed)
         changes = [
-            f"SUPPLIER's event time between {instant(at - reach)} and {instant(at + reach)}",
+            f"SUPPLIER's event time {_beside(fact, Side.AGODA)}",
             *_raised("allowed_skew", fact, apart, _MAX_SKEW),
         ]
     return RuleResult(

@@ -11,6 +11,7 @@ from jobs.common.engines.digest import HASH_SUMS
 from jobs.common.kept import Kept
 from jobs.common.settings import Settings
 from jobs.daily import exceptions, inputs, revisions, totals, verdicts
+from jobs.daily.alone import publishing_alone
 from jobs.daily.checks import require_expectations
 from jobs.daily.drift import keep_drift
 from jobs.daily.inputs import Inputs
@@ -77,10 +78,11 @@ def close_day(
         changed = _changes(session, settings, day, judged, earlier, kept)
         report = _report(day, earlier, judged, broken, changed, dry_run)
         if not dry_run:
-            revisions.require_last(session, settings, day, earlier)
-            _publish(session, settings, judged, broken, changed, report)
-            revisions.require_last(session, settings, day, earlier)
-            _record(session, settings, judged, report, started_at, provisional)
+            with publishing_alone(session, settings, day):
+                revisions.require_last(session, settings, day, earlier)
+                _publish(session, settings, judged, broken, changed, report)
+                revisions.require_last(session, settings, day, earlier)
+                _record(session, settings, judged, report, started_at, provisional)
             keep_drift(session, settings, day, judged.inputs, report.close_id)
         return report
 
@@ -152,6 +154,7 @@ def _report(
         dry_run=dry_run,
     )
     count_anomalies(report, judged.profile, anomaly_totals(broken))
+    totals.require_room(day, "all breaks", report.amount_at_risk_usd)
     if report.unpriced:
         newest = judged.inputs.fx.agg(F.max("rate_date")).head()
         report.newest_rate = newest[0] if newest is not None else None

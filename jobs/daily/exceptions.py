@@ -85,12 +85,17 @@ def changed_exceptions(touched: DataFrame, day: date, standing: Standing, kept: 
     seen on which its key has a fact, or where no date has it any more, on the last one whose close took it back. So
     the order in which days are closed does not matter. `touched`: of `touched_lives`, held.
     """
-    first = _look_back(touched, day)
+    dated = touched.withColumn("since", _look_back(day))
+    first = _earliest(dated, F.col("since"), day)
     facts, anomalies = standing(first)
-    seen = kept(_seen(touched, anomalies, day, first))
-    later = seen.select(*_BREAK, "seen_last").join(facts, on=list(KEY), how="inner")
-    after = later.where(F.col("reco_date") > F.col("seen_last")).groupBy(*_BREAK).agg(F.min("reco_date").alias("next"))
-    values = _values(day, first)
+    seen = kept(_seen(dated, anomalies, day))
+    # A break that lasted long is most often seen last a short while ago: of the facts only those after it are read.
+    lost = F.when(F.col("since") < F.lit(day), F.col("seen_last"))
+    facts = facts.where(F.col("reco_date") > F.lit(day if first == day else _earliest(seen, lost, day)))
+    later = seen.select(*_BREAK, "seen_last", "since").join(facts, on=list(KEY), how="inner")
+    is_after = (F.col("reco_date") > F.col("seen_last")) & (F.col("reco_date") >= F.col("since"))
+    after = later.where(is_after).groupBy(*_BREAK).agg(F.min("reco_date").alias("next"))
+    values = _values(day)
     is_same = F.col("is_known")
     for name, value in values.items():
         is_same = is_same & value.eqNullSafe(F.col(name))
@@ -105,19 +110,25 @@ def changed_exceptions(touched: DataFrame, day: date, standing: Standing, kept: 
     )
 
 
-def _look_back(touched: DataFrame, day: date) -> date:
-    """From which date on facts and anomalies are needed: earlier than `day` only where a life loses what it had of it.
+def _look_back(day: date) -> Column:
+    """Since when a life needs facts and anomalies: earlier than `day` only where it loses what it had of it.
 
     What lies before has not changed, so that lives tell it rightly.
     """
     today, last = F.lit(day), F.col("last_seen_date")
     loses_fact = ~F.col("has_fact") & (F.col("resolved_date") == today)
-    losing = touched.where(~F.col("is_found") & ((last == today) | loses_fact))
-    row = losing.agg(F.min(F.when(last == today, F.col("first_seen_date")).otherwise(last))).head()
+    loses = ~F.col("is_found") & ((last == today) | loses_fact)
+    had = F.when(last == today, F.col("first_seen_date")).otherwise(last)
+    return F.when(loses, F.least(had, today)).otherwise(today)
+
+
+def _earliest(rows: DataFrame, dated: Column, day: date) -> date:
+    """The least date of all rows, `day` at the latest."""
+    row = rows.agg(F.min(dated)).head()
     return day if row is None or row[0] is None else min(row[0], day)
 
 
-def _seen(touched: DataFrame, anomalies: DataFrame, day: date, first: date) -> DataFrame:
+def _seen(touched: DataFrame, anomalies: DataFrame, day: date) -> DataFrame:
     """Add when each break is seen first and last, and with what risk; null where no date has it."""
     others = (
         touched.select(*_BREAK)
@@ -129,7 +140,7 @@ def _seen(touched: DataFrame, anomalies: DataFrame, day: date, first: date) -> D
             F.max_by(F.struct(*_RISK), F.col("reco_date")).alias("others_risk"),
         )
     )
-    today, resolved, since = F.when(F.col("is_found"), F.lit(day)), F.col("resolved_date"), F.lit(first)
+    today, resolved, since = F.when(F.col("is_found"), F.lit(day)), F.col("resolved_date"), F.col("since")
     # A break that was taken back on all its dates is seen on none: what it was is kept, and counts no more.
     counts = resolved.isNull() | (resolved > F.col("last_seen_date"))
     before = {n: F.when(counts & (F.col(n) < since), F.col(n)) for n in ("first_seen_date", "last_seen_date")}
@@ -146,13 +157,13 @@ def _seen(touched: DataFrame, anomalies: DataFrame, day: date, first: date) -> D
         .otherwise(F.col(name))
         for name in _RISK
     }
-    kept = [*_BREAK, *_LIFE, "is_known", "has_fact", "seen_first", "seen_last"]
+    kept = [*_BREAK, *_LIFE, "is_known", "has_fact", "since", "seen_first", "seen_last"]
     return rows.select(*kept, *[value.alias(f"seen_{name}") for name, value in risk.items()])
 
 
-def _values(day: date, first: date) -> dict[str, Column]:
+def _values(day: date) -> dict[str, Column]:
     """What each life is now."""
-    today, since, last = F.lit(day), F.lit(first), F.col("seen_last")
+    today, since, last = F.lit(day), F.col("since"), F.col("seen_last")
     was_last, was_resolved = F.col("last_seen_date"), F.col("resolved_date")
     taken_back = F.when(was_last == today, today).otherwise(F.coalesce(was_resolved, today))
     following = F.least(F.col("next"), F.when(F.col("has_fact") & (today > last), today))

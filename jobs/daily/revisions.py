@@ -2,25 +2,22 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date
 from decimal import Decimal
 
 from pyspark.sql import Column, DataFrame
-from pyspark.sql.types import DateType, StructField, StructType
 
 from jobs.common.engines import Session, engine_of
 from jobs.common.errors import FAILED, UserError
 from jobs.common.settings import Settings
 from jobs.common.stale_mark import looked_from
-from reco_rules.engine import F, Window
-from reco_rules.ownership import HOURS_AFTER, IDENTITY
+from jobs.daily.news import reached_by_news
+from reco_rules.engine import F
 from reco_rules.vocabulary import KEY, Side
-from schemas.types import LONG
 
 _ROW = ["reco_date", *KEY]
 #: So many of the newest commits of the facts are looked through for closes that came to no end.
 _NOTES = 100
-_PIN = StructType([StructField("reco_date", DateType()), StructField("silver_version", LONG)])
 
 
 @dataclass(frozen=True)
@@ -127,7 +124,7 @@ def stale_dates(session: Session, settings: Settings, since: Mapping[date, int] 
     that is left out.
     """
     since = looked_from(settings) if since is None else since
-    return sorted({*_half_written(session, settings), *_reached_by_news(session, settings, since)})
+    return sorted({*_half_written(session, settings), *reached_by_news(session, settings, since)})
 
 
 def _half_written(session: Session, settings: Settings) -> set[date]:
@@ -142,57 +139,3 @@ def _half_written(session: Session, settings: Settings) -> set[date]:
         newest.setdefault(note.rpartition("-")[0], note)
     closed = {day.isoformat(): day for day in recorded.values()}
     return {closed[day] for day, note in newest.items() if day in closed and note not in recorded}
-
-
-def _reached_by_news(session: Session, settings: Settings, since: Mapping[date, int]) -> list[date]:
-    """Dates that new events may change. `since`: as in `stale_dates`."""
-    engine, silver = engine_of(session), settings.table_path("activity")
-    if not since or not engine.exists(silver):
-        return []
-    oldest = min(since.values())
-    if oldest >= engine.version_of(silver):
-        return []
-    late = _new_events(session, silver, oldest, min(since) - timedelta(days=settings.daily.history_days + 1))
-    pins = engine.local_rows(sorted(since.items()), _PIN)
-    own, is_new = F.col("event_date"), F.col("committed") > F.col("silver_version")
-    early = F.col("event_hour") < HOURS_AFTER
-    touches_day = (own == F.col("reco_date")) | (early & (F.date_sub(own, 1) == F.col("reco_date")))
-    by_day = late.join(F.broadcast(pins), is_new & touches_day, how="inner").select("reco_date")
-    facts = settings.table_path("reconciliation_facts")
-    if engine.exists(facts):
-        by_day = by_day.unionByName(_days_with_history(engine.read(facts), late, pins, settings))
-    return [row[0] for row in by_day.distinct().collect()]
-
-
-def _new_events(session: Session, silver: str, version: int, first: date) -> DataFrame:
-    """Events committed after a version that are no redelivery of what was there: key, date, hour, `committed`.
-
-    A delivery that was published before those that were there is the event's first publication, which tells its delay.
-    """
-    identity = [*KEY, *IDENTITY]
-    engine = engine_of(session)
-    fresh = engine.inserts_since(silver, version).where(F.col("event_date") >= F.lit(first))
-    known = engine.read(silver, version).where(F.col("event_date") >= F.lit(first))
-    known = known.select(*[F.col(name).alias(f"known_{name}") for name in (*identity, "kafka_time")])
-    is_redelivery = F.col("known_kafka_time") <= F.col("kafka_time")
-    for name in identity:
-        is_redelivery = is_redelivery & (F.col(name) == F.col(f"known_{name}"))
-    # One that is earlier than what an earlier commit brought is new too, whichever of them a close had read.
-    before = Window.partitionBy(*identity).orderBy("_commit_version", "kafka_time")
-    sooner = F.min("kafka_time").over(before.rowsBetween(Window.unboundedPreceding, -1))
-    first_sent = fresh.join(known, on=is_redelivery, how="left_anti").withColumn("sooner", sooner)
-    news = first_sent.where(F.col("sooner").isNull() | (F.col("kafka_time") < F.col("sooner")))
-    return news.select(*KEY, "event_date", "event_hour", F.col("_commit_version").alias("committed"))
-
-
-def _days_with_history(facts: DataFrame, late: DataFrame, pins: DataFrame, settings: Settings) -> DataFrame:
-    """Later closed days in which a late event's key has a fact: there it may be the latest version."""
-    horizon = F.datediff(F.col("reco_date"), F.col("event_date"))
-    keyed = facts.select("reco_date", *KEY).join(F.broadcast(late), on=list(KEY), how="inner")
-    # A day more than history goes: a late event may also draw an event of the day after it into its own day.
-    near = keyed.where((horizon >= 0) & (horizon <= settings.daily.history_days + 1))
-    return (
-        near.join(F.broadcast(pins), on="reco_date", how="inner")
-        .where(F.col("committed") > F.col("silver_version"))
-        .select("reco_date")
-    )

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from decimal import Decimal
+from decimal import Context, Decimal
 
 from pyspark.sql import Column, DataFrame, Row
 
@@ -14,8 +14,12 @@ from jobs.common.errors import FAILED, UserError
 from jobs.daily.flaws import flaws_in, flaws_of
 from reco_rules.engine import F
 from reco_rules.vocabulary import KEY, Side
+from schemas.types import USD
 
 _ZERO = Decimal("0.000000")
+_ROOM = Decimal(10) ** (USD.precision - USD.scale)
+#: Both engines sum up in 38 digits, of which Python's own context would refuse the last ten.
+_AS_SUMMED = Context(prec=38)
 
 
 @dataclass
@@ -156,8 +160,9 @@ def _note_flaws(found: Profile, row: Row) -> None:
 
 
 def require_balance(day: object, totals: Iterable[ControlTotal]) -> None:
-    """UserError that names the first supplier and side whose totals differ."""
+    """UserError that names the first supplier and side whose totals differ, or are more than the tables hold."""
     for entry in totals:
+        require_room(day, f"{entry.supplier_id}, side {entry.side},", entry.amount_in_usd)
         keys, dollars = entry.differences()
         if keys or dollars:
             raise UserError(
@@ -168,5 +173,16 @@ def require_balance(day: object, totals: Iterable[ControlTotal]) -> None:
             )
 
 
+def require_room(day: object, whose: str, dollars: Decimal) -> None:
+    """UserError where a sum of a day is more than a column of US dollars holds."""
+    if abs(dollars) >= _ROOM:
+        raise UserError(
+            f"The close of {day} cannot be written: the amounts of {whose} add up to {dollars:.3E} USD, and the tables "
+            f"hold sums under {_ROOM:.0E} USD; nothing was written. Look for a wrong rate (`reco fx show`) or wrong "
+            "amounts.",
+            FAILED,
+        )
+
+
 def _dollars(value: Decimal | None) -> Decimal:
-    return _ZERO if value is None else Decimal(value).quantize(_ZERO)
+    return _ZERO if value is None else Decimal(value).quantize(_ZERO, context=_AS_SUMMED)

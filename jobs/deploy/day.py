@@ -8,6 +8,7 @@ import polars as pl
 import typer
 
 from jobs.common.command import add_function, new_app, run
+from jobs.common.days import utc_day
 from jobs.common.errors import FAILED, UserError
 from jobs.common.lake import open_table, scan
 from jobs.common.options import AsJson, Debug, SettingsFile
@@ -26,7 +27,7 @@ Day = Annotated[str, typer.Argument(metavar="DAY", help="A UTC day, like 2026-03
 def over(day: Day, settings: SettingsFile = None, debug: Debug = False) -> int:
     """Exit 0 once the stream has read everything that was published up to 12 hours after the day, else 99."""
     found = load_settings(settings)
-    until = datetime.combine(_date(day), datetime.min.time(), UTC) + timedelta(days=1) + AFTER_MIDNIGHT
+    until = datetime.combine(utc_day(day, ""), datetime.min.time(), UTC) + timedelta(days=1) + AFTER_MIDNIGHT
     watermark = read_watermark(found)
     if watermark is not None and watermark >= until:
         say(f"{day} is over: the stream's watermark is {watermark:%Y-%m-%d %H:%M:%S} UTC.")
@@ -38,7 +39,7 @@ def over(day: Day, settings: SettingsFile = None, debug: Debug = False) -> int:
 
 def closed(day: Day, settings: SettingsFile = None, debug: Debug = False) -> int:
     """Exit 0 where the day has a close that is not provisional, else 99."""
-    last = _last_close(load_settings(settings), _date(day))
+    last = _last_close(load_settings(settings), utc_day(day, ""))
     if last is None:
         say(f"{day} is not closed.")
         return NO
@@ -51,7 +52,7 @@ def check(day: Day, settings: SettingsFile = None, debug: Debug = False) -> int:
 
     The close itself checks its expectations before it publishes, and publishes nothing where one fails.
     """
-    found, wanted = load_settings(settings), _date(day)
+    found, wanted = load_settings(settings), utc_day(day, "")
     last = _closed(found, wanted)
     for table, name in (("facts", "reconciliation_facts"), ("anomalies", "anomalies")):
         rows = _of_day(found, name, wanted).select(pl.len()).collect().item()
@@ -67,7 +68,7 @@ def check(day: Day, settings: SettingsFile = None, debug: Debug = False) -> int:
 
 def digest(day: Day, settings: SettingsFile = None, as_json: AsJson = False, debug: Debug = False) -> None:
     """Say in a few words what the day's last close found; with --json for a message of your own."""
-    found, wanted = load_settings(settings), _date(day)
+    found, wanted = load_settings(settings), utc_day(day, "")
     last = _closed(found, wanted)
     risk = pl.col("amount_at_risk_usd")
     kinds = (
@@ -112,13 +113,6 @@ def _of_day(settings: Settings, name: str, day: date) -> pl.LazyFrame:
     if table is None:
         raise UserError(f"The table {settings.table_path(name)} is not there: close {day} first.", FAILED)
     return scan(table).filter(pl.col("reco_date") == day)
-
-
-def _date(text: str) -> date:
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        raise UserError(f"{text} is no date: write it as YYYY-MM-DD, like 2026-03-09.") from None
 
 
 def build() -> typer.Typer:

@@ -99,3 +99,22 @@ def test_a_raised_tolerance_clears_the_break(folder: Path, agoda: int, supplier:
     assert (part is None) == (apart >= 10**12)
     if part is not None:
         assert applied(part, folder).abs_tol_usd == apart
+
+
+@pytest.mark.parametrize(
+    ("agoda", "supplier", "between"),
+    [
+        ("10T23:55", "10T22:00", "2026-03-10 23:40:00.000Z and 2026-03-10 23:59:59.999Z"),
+        ("10T00:05", "10T02:00", "2026-03-10 00:00:00.000Z and 2026-03-10 00:20:00.000Z"),
+        ("11T00:05", "10T23:30", "2026-03-10 23:50:00.000Z and 2026-03-11 00:05:00.000Z"),
+        ("08T23:55", "10T12:00", "2026-03-08 23:40:00.000Z and 2026-03-08 23:59:59.999Z"),
+    ],
+    ids=["before midnight", "after midnight", "carried over midnight", "of an earlier day"],
+)
+def test_a_time_that_clears_the_skew_is_of_the_same_day(agoda: str, supplier: str, between: str) -> None:
+    times = {
+        f"{side}_event_time": datetime.fromisoformat(f"2026-03-{at}:00+00:00")
+        for side, at in (("agoda", agoda), ("supplier", supplier))
+    }
+    [skew] = [rule for rule in rules_of(fact_of(SKEW, **times), [], 7) if rule.broken]
+    assert skew.changes[0] == f"SUPPLIER's event time between {between}"

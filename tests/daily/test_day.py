@@ -64,7 +64,9 @@ def test_what_is_not_there_is_one_sentence(ask: Ask, tmp_path: Path) -> None:
     assert ask(lake, "closed", DAY.isoformat())[0] == NO
     code, _, told = ask(lake, "check", DAY.isoformat())
     assert (code, told) == (1, "2026-03-10 is not closed: close it with `reco daily --date 2026-03-10`.\n")
-    assert ask(lake, "over", "10/3/2026") == (2, "", "10/3/2026 is no date: write it as YYYY-MM-DD, like 2026-03-09.\n")
+    for text in ("10/3/2026", "20260310", "2026-W11-2"):
+        told = f"{text} is no date: write it as YYYY-MM-DD, like 2026-03-09.\n"
+        assert ask(lake, "over", text) == ask(lake, "check", text) == (2, "", told)
 
 
 def test_a_table_that_lost_rows_is_noticed(closed: tuple[Settings, Report], ask: Ask, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The life of each break follows from the facts that stand, whatever the order in which days were closed."""
 
+import re
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from decimal import Decimal
@@ -11,7 +12,9 @@ import pytest
 from pyspark.sql import DataFrame
 
 from jobs.common.engines import Session, engine_of
+from jobs.common.engines.duckdb import duckdb_session
 from jobs.common.kept import Kept
+from jobs.common.settings import Settings
 from jobs.daily.close import close_day
 from jobs.daily.exceptions import changed_exceptions, touched_lives
 from schemas.tables import TABLES
@@ -147,3 +150,19 @@ def test_days_closed_at_once_and_a_late_event_over_midnight(
     assert exceptions() == [both, ("BK-DRAWN", "OPEN", before.date(), DAY, None)]
     close(DAY)
     assert exceptions() == [both, ("BK-DRAWN", "OPEN", before.date(), before.date(), None)]
+
+
+def test_of_a_long_life_the_facts_since_it_was_last_seen_are_read() -> None:
+    """By the text of what is asked: DuckDB's joins find out by themselves which days are needed, Spark's do not."""
+    days = [DAY - timedelta(days=number) for number in (40, 30, 20, 10, 1)]
+    key: Key = ("SUP-1", "BK-1")
+    broken: dict[str, Risk] = {"MISSING_SUPPLIER": _RISKS[0]}
+    with duckdb_session(Settings()) as session:
+        lake = Lake(session)
+        for day in [*days, DAY]:
+            lake.close(day, {key: broken})
+        lake.close(DAY, {key: {}})
+        life = lake.lives[key, "MISSING_SUPPLIER"]
+        views = session.engine._connection.execute("SELECT sql FROM duckdb_views()").fetchall()
+    assert life == Life("RESOLVED", *_RISKS[0], days[0], days[-1], DAY)
+    assert any(re.search(rf"reco_date > .{{0,9}}'{days[-1]}'", text.replace('"', "")) for (text,) in views if text)

@@ -1,9 +1,11 @@
 """What `reco explain` says of one activity: the close's own verdict, margins that are exact, changes that clear it."""
 
 import json
+import re
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -69,7 +71,10 @@ def test_everything_at_once(session: Session, closed: Closed) -> None:
     ]
     assert "2026-03-10 11:45:00.000Z and 2026-03-10 12:15:00.000Z" in changes(found, "TIMESTAMP_SKEW")
     assert "raise allowed_skew for SUP-007 to 20m" in changes(found, "TIMESTAMP_SKEW")
-    assert "status BOOKED, or from AGODA with status PAID" in changes(found, "STATUS_MISMATCH")
+    assert changes(found, "STATUS_MISMATCH") == (
+        "a newer version with an event time of 2026-03-10: from SUPPLIER with status BOOKED, or from AGODA with status "
+        "PAID"
+    )
     assert "version 1 once" in changes(found, "DUPLICATE_AGODA")
     assert "raise max_delay for SUP-007 to 3h" in changes(found, "DELAYED_SUPPLIER")
 
@@ -82,6 +87,44 @@ def test_history_and_missing_rates(session: Session, closed: Closed) -> None:
     assert baht.anomaly_types == ["FX_RATE_MISSING"]
     assert baht.breaks[0].amount_at_risk_usd is None
     assert "a rate for THB of a date from 2026-03-03 to 2026-03-10" in changes(baht, "FX_RATE_MISSING")
+
+
+@pytest.mark.parametrize(
+    "agoda",
+    [
+        pytest.param({"before": 300}, id="before midnight"),
+        pytest.param({"before": -300}, id="after midnight", marks=pytest.mark.long),
+        pytest.param({"before": 30, "follows": 40}, id="carried over midnight", marks=pytest.mark.long),
+    ],
+)
+def test_the_times_that_would_match_are_of_the_same_day(
+    session: Session, tmp_path: Path, agoda: dict[str, int]
+) -> None:
+    """Seconds from AGODA's event to midnight, and from it to a second one; the grace is less than the skew."""
+    midnight = datetime(2026, 3, 11 if agoda["before"] > 0 else 10, tzinfo=UTC)
+    first = midnight - timedelta(seconds=agoda["before"])
+    second = first + timedelta(seconds=agoda.get("follows", 0))
+
+    def sent(source: str, activity: str, at: datetime, version: int = 1) -> dict[str, Any]:
+        return event(source, activity, event_id=f"{source}{version}", event_time=at, version=version, grace_seconds=60)
+
+    names = ("BK-EARLIEST", "BK-LATEST")
+    settings = small_lake.make(
+        tmp_path, [sent("AGODA", name, at, n) for name in names for n, at in enumerate({first: 0, second: 0}, start=1)]
+    )
+    found = explain(session, settings, Key(SUPPLIER, names[0]))
+    assert (found.reco_date, found.anomaly_types) == (DAY, ["MISSING_SUPPLIER"])
+    bounds = re.findall(r"2026-03-\d\d \d\d:\d\d:\d\d\.\d{3}Z", changes(found, "MISSING_SUPPLIER"))
+    answers = [
+        sent("SUPPLIER", name, datetime.fromisoformat(bound), 2) for name, bound in zip(names, bounds, strict=True)
+    ]
+    small_lake.append(settings, answers, 1000)
+    for name in names:
+        after = explain(session, settings, Key(SUPPLIER, name), DAY)
+        assert (after.outcome, len(after.anomaly_types)) == ("MATCHED", 0), (name, bounds)
+        for other in (DAY - timedelta(days=1), DAY + timedelta(days=1)):
+            with pytest.raises(UserError, match=f"has no event of {other}"):
+                explain(session, settings, Key(SUPPLIER, name), other)
 
 
 def test_what_came_after_the_close(

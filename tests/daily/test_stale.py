@@ -6,6 +6,7 @@ from datetime import date, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from deltalake import DeltaTable
 
 from jobs.common.engines import Session
 from jobs.common.engines.duckdb import duckdb_session
@@ -110,3 +111,86 @@ def test_a_day_that_a_killed_close_left_half_written_is_stale(
 
 def _killed(*_: object) -> None:
     raise RuntimeError("killed")
+
+
+def test_the_next_morning_makes_only_that_day_stale_whose_facts_it_may_change(session: Session, tmp_path: Path) -> None:
+    evening, midnight = NOON + timedelta(hours=8), NOON + timedelta(hours=12)
+    before = midnight - timedelta(minutes=10)
+    settings = small_lake.make(
+        tmp_path,
+        [
+            *small_lake.pair("BK-NOON"),
+            small_lake.event("AGODA", "BK-EVENING", event_time=evening),
+            small_lake.event("AGODA", "BK-SPLIT", event_time=before),
+            small_lake.event("SUPPLIER", "BK-SPLIT", event_time=before, status="PAID"),
+            small_lake.event("AGODA", "BK-SPLIT", event_time=midnight + timedelta(minutes=10), version=2),
+        ],
+    )
+    close_day(session, settings, DAY, _OVER)
+    on_time = [
+        small_lake.event("AGODA", "BK-NEW", event_time=midnight + timedelta(minutes=1)),
+        small_lake.event("SUPPLIER", "BK-NOON", event_id="S2", version=2, event_time=midnight + timedelta(minutes=1)),
+        small_lake.event("SUPPLIER", "BK-EVENING", event_time=midnight + timedelta(minutes=59)),
+        small_lake.event("SUPPLIER", "BK-EVENING", event_id="S2", version=2, event_time=midnight + timedelta(hours=7)),
+        small_lake.event("SUPPLIER", "BK-SPLIT", event_id="S2", version=2, event_time=midnight + timedelta(hours=7)),
+    ]
+    for number, event in enumerate(on_time, start=1):
+        small_lake.append(settings, [event], number * 1000)
+        assert stale_dates(session, settings) == [], event
+
+
+@pytest.mark.parametrize("minutes_and_grace", [(20, 3600), (65, 3600), (80, 60)], ids=["drawn", "in a chain", "parted"])
+def test_what_follows_over_midnight_makes_the_day_stale(
+    session: Session, tmp_path: Path, minutes_and_grace: tuple[int, int]
+) -> None:
+    """The last one breaks the chain by which a third event belonged to the day before."""
+    minutes, grace = minutes_and_grace
+    midnight = NOON + timedelta(hours=12)
+    settings = small_lake.make(
+        tmp_path,
+        [
+            small_lake.event("AGODA", "BK-1", event_time=midnight - timedelta(minutes=5)),
+            small_lake.event("SUPPLIER", "BK-1", event_time=midnight + timedelta(minutes=10)),
+            small_lake.event(
+                "SUPPLIER",
+                "BK-1",
+                event_id="S2",
+                version=2,
+                event_time=midnight + timedelta(minutes=90),
+                grace_seconds=3 * 3600,
+            ),
+        ],
+    )
+    close_day(session, settings, DAY, _OVER)
+    late = midnight + timedelta(minutes=minutes)
+    event = small_lake.event("AGODA", "BK-1", event_id="A9", version=3, event_time=late, grace_seconds=grace)
+    small_lake.append(settings, [event], 1000)
+    assert stale_dates(session, settings) == [DAY]
+    assert close_day(session, settings, DAY, _OVER).changes == {"CHANGED": 1}
+
+
+def test_a_look_reads_the_days_that_new_events_reach(session: Session, tmp_path: Path) -> None:
+    """The files of all other days cannot be read, but for each table's first, by which its columns are known."""
+    days = [DAY + timedelta(days=number) for number in range(-12, 13)]
+    midnight = NOON + timedelta(hours=12)
+    split = [
+        small_lake.event("AGODA", "BK-SPLIT", event_time=midnight - timedelta(minutes=10)),
+        small_lake.event("AGODA", "BK-SPLIT", event_id="A2", event_time=midnight + timedelta(minutes=10), version=2),
+    ]
+    each_day = [
+        small_lake.event("AGODA", "BK-DAILY", event_id=f"A-{day}", event_time=NOON + (day - DAY))
+        for day in days
+        if day != DAY
+    ]
+    settings = small_lake.make(tmp_path, [*split, *each_day])
+    silver, facts = settings.table_path("activity"), settings.table_path("reconciliation_facts")
+    for day in (DAY, DAY + timedelta(days=2), DAY + timedelta(days=12)):
+        close_day(session, settings, day, _OVER)
+    needed = ("event_date=2026-03-10", "event_date=2026-03-11", "reco_date=2026-03-12")
+    for file in [*DeltaTable(silver).file_uris()[1:], *DeltaTable(facts).file_uris()[1:]]:
+        if not any(partition in file for partition in needed):
+            Path(file).write_bytes(b"no Parquet")
+    late = small_lake.event("SUPPLIER", "BK-SPLIT", event_time=midnight + timedelta(minutes=20))
+    daily = small_lake.event("SUPPLIER", "BK-DAILY", event_time=midnight + timedelta(hours=13))
+    small_lake.append(settings, [late, daily], 1000)
+    assert stale_dates(session, settings) == [DAY, DAY + timedelta(days=2)]
