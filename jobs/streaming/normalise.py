@@ -50,6 +50,8 @@ class Pins:
     broken_formats: tuple[str, ...] = ()
     #: Heartbeats that had to wait before it.
     held: Held = field(default_factory=dict)
+    #: And after it; None where it was not run before.
+    holds: Held | None = None
 
 
 class Normaliser:
@@ -134,7 +136,10 @@ class Normaliser:
         }
         if pins.broken_formats:
             note["broken_formats"] = pins.broken_formats
-        forwarded, waited = self._beats.sorted(rows, read)
+        if pins.holds is None:
+            forwarded, waited = self._beats.sorted(rows, read)
+        else:
+            forwarded, waited = self._beats.sorted_as_before(rows, pins.holds)
         note |= {name: beats for name, beats in (("held", pins.held), ("holds", self._beats.held)) if beats}
         self._append("activity_raw", rows, note)
         if self._replays:
@@ -175,7 +180,7 @@ class Normaliser:
             self._beats.held = held_of(note.get("held", {}))
             broken = tuple(note.get("broken_formats", ()))
             clock = datetime.fromisoformat(note["clock"])
-            return Pins(clock, note["policies"], broken, self._beats.held)
+            return Pins(clock, note["policies"], broken, self._beats.held, held_of(note.get("holds", {})))
         self._beats.held = held_of(of_query.get(batch_id - 1, {}).get("holds", {}))
         return None
 
