@@ -4,6 +4,7 @@ Two applications that write one table lose rows on S3, and their merges undo eac
 has its own tables of verdicts and exceptions, and this query, in one application, brings gold up to all of them.
 """
 
+import json
 from datetime import UTC, datetime, time
 from functools import reduce
 from threading import Lock
@@ -21,6 +22,7 @@ from jobs.common.settings import Settings
 from jobs.streaming.batch import batch_moment
 from jobs.streaming.hourly import HourlySummary
 from jobs.streaming.nrt_exceptions import merge
+from jobs.streaming.taken_in import notes_of, writer_of
 
 log = get_logger(__name__)
 
@@ -65,6 +67,8 @@ class Gatherer:
         self._spark, self._settings, self._checkpoint = spark, settings, checkpoint
         self._lock = Lock()
         self._summary = HourlySummary(spark, settings)
+        #: As whom verdicts are written: see `writer_of`.
+        self._writer: str | None = None
         #: From when on gold was looked at, and of when its newest verdict was then; microseconds since 1970.
         self._looked_from: int | None = None
         self._given_to: int | None = None
@@ -115,9 +119,17 @@ class Gatherer:
             for hour in verdicts.select("verdict_date", "verdict_hour").distinct().collect():
                 self._summary.gave(_beginning(hour))
             writer = tables.conformed(verdicts, _RESULTS).write.format("delta").mode("append")
-            writer.option("txnAppId", f"nrt_results-{query}").option("txnVersion", batch_id).save(path)
+            writer = writer.option("userMetadata", json.dumps(self._note(spark, query, batch_id)))
+            writer.option("txnAppId", f"nrt_results-{self._writer}").option("txnVersion", batch_id).save(path)
         if told["changes"]:
             merge(spark, self._settings.table_path(_EXCEPTIONS), kept.fixed(_newest(held)))
+
+    def _note(self, spark: SparkSession, query: str, batch_id: int) -> dict[str, str | int]:
+        if self._writer is None:
+            notes = [note for note in notes_of(spark, self._settings.table_path(_RESULTS)) if note["query"] == query]
+            # Whatever of it gold has is left out already, so that a batch that is run again needs not be told apart.
+            self._writer = writer_of(query, batch_id, notes, is_again=False)
+        return {"query": query, "batch": batch_id, "writer": self._writer}
 
     def _may_have(self, spark: SparkSession, first: int) -> bool:
         """Whether gold may have verdicts of a batch whose first was given at that time, microseconds since 1970.

@@ -25,7 +25,7 @@ from jobs.streaming.held_beats import Held, HeldBeats, held_of, with_those
 from jobs.streaming.in_force import InForce, References, policies_in_force
 from jobs.streaming.masking import Masker
 from jobs.streaming.parse import parse
-from jobs.streaming.taken_in import COORDINATES, Note, TakenIn
+from jobs.streaming.taken_in import COORDINATES, Note, TakenIn, as_noted, offsets_of, writer_of
 from reco_rules.policy import with_policy
 from reco_rules.vocabulary import Side
 from schemas.tables import TABLES
@@ -70,6 +70,8 @@ class Normaliser:
         self._parsing: tuple[Formats | None, Steps] | None = None
         self._taken = TakenIn(spark, self._paths["activity_raw"])
         self._is_first = True
+        #: As whom batches are written: the query, under each of whose numbers Delta writes once.
+        self._writer = ""
         #: Whether the tables may have records of this batch already.
         self._replays = False
         #: When the first and the last record of such a batch were published.
@@ -79,7 +81,7 @@ class Normaliser:
         """Write one micro-batch (what `foreachBatch` calls)."""
         # After `kill -9` the same offsets come again under the same id, and maybe part of them is written.
         query = str(self._spark.sparkContext.getLocalProperty("sql.streaming.queryId"))
-        earlier = self._earlier_attempt(query, batch_id) if self._is_first else None
+        earlier = self._earlier_attempt(batch, query, batch_id) if self._is_first else None
         self._is_first = False
         if earlier:
             policies = policies_in_force(self._spark, self._settings, earlier.policy_version)
@@ -132,8 +134,11 @@ class Normaliser:
             "batch": batch_id,
             "clock": pins.clock.isoformat(),
             "policies": pins.policy_version,
+            "offsets": as_noted(read.offsets),
             "read_to": self._taken.take(read.offsets),
         }
+        if self._writer != query:
+            note["writer"] = self._writer
         if pins.broken_formats:
             note["broken_formats"] = pins.broken_formats
         if pins.holds is None:
@@ -168,20 +173,24 @@ class Normaliser:
         writer = (
             tables.conformed(new, name).write.format("delta").mode("append").option("userMetadata", json.dumps(note))
         )
-        writer.option("txnAppId", f"{name}-{note['query']}").option("txnVersion", note["batch"]).save(self._paths[name])
+        writer.option("txnAppId", f"{name}-{self._writer}").option("txnVersion", note["batch"]).save(self._paths[name])
 
-    def _earlier_attempt(self, query: str, batch_id: int) -> Pins | None:
+    def _earlier_attempt(self, batch: DataFrame, query: str, batch_id: int) -> Pins | None:
         """The pins of this very batch, where an attempt before a crash came as far as bronze.
 
         What the batch before it had to hold back is taken up again.
         """
-        of_query = {note["batch"]: note for note in reversed(self._taken.notes()) if note["query"] == query}
-        if note := of_query.get(batch_id):
-            self._beats.held = held_of(note.get("held", {}))
-            broken = tuple(note.get("broken_formats", ()))
-            clock = datetime.fromisoformat(note["clock"])
-            return Pins(clock, note["policies"], broken, self._beats.held, held_of(note.get("holds", {})))
-        self._beats.held = held_of(of_query.get(batch_id - 1, {}).get("holds", {}))
+        notes = [note for note in self._taken.notes() if note["query"] == query]
+        newest = notes[0] if notes else {}
+        is_again = newest.get("batch") == batch_id and newest.get("offsets") in (None, as_noted(offsets_of(batch)))
+        self._writer = writer_of(query, batch_id, notes, is_again)
+        if is_again:
+            self._beats.held = held_of(newest.get("held", {}))
+            broken = tuple(newest.get("broken_formats", ()))
+            clock = datetime.fromisoformat(newest["clock"])
+            return Pins(clock, newest["policies"], broken, self._beats.held, held_of(newest.get("holds", {})))
+        before = next((note for note in notes if note["batch"] == batch_id - 1), {})
+        self._beats.held = held_of(before.get("holds", {}))
         return None
 
     def _as_they_became(self, rows: DataFrame) -> DataFrame:

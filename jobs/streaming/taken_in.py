@@ -1,9 +1,10 @@
 """What bronze has taken in of the raw topics: from a checkpoint that is new, or was put back, it is read once more."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
+from uuid import uuid4
 
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -30,10 +31,7 @@ class TakenIn:
 
     def notes(self) -> list[Note]:
         """What the newest batches noted with their commits, the newest first; looks up what was taken in."""
-        history = self._spark.sql(f"DESCRIBE HISTORY {tables.identifier(self._path)} LIMIT 100")
-        rows = history.where("userMetadata is not null").select("version", "userMetadata").collect()
-        told = [note_of(row["userMetadata"]) for row in sorted(rows, reverse=True)]
-        found = [note for note in told if "query" in note]
+        found = notes_of(self._spark, self._path)
         bronze = tables.read(self._spark, self._path)
         # Whoever empties the tables wants all again.
         if bronze.isEmpty():
@@ -79,6 +77,40 @@ class TakenIn:
         was_read = F.coalesce(F.col("offset") <= to, F.lit(False)) & (F.col("kafka_time") < F.lit(oldest))
         removed = rows.where(was_read).select(*COORDINATES).join(known, on=COORDINATES, how="left_anti")
         return rows.join(removed, on=COORDINATES, how="left_anti")
+
+
+def offsets_of(batch: DataFrame) -> dict[_Place, tuple[int, int]]:
+    """By partition the first and the last offset of a batch."""
+    bounds = batch.groupBy("topic", "partition").agg(F.min("offset"), F.max("offset")).collect()
+    return {(topic, number): (first, last) for topic, number, first, last in bounds}
+
+
+def as_noted(offsets: Mapping[_Place, tuple[int, int]]) -> dict[str, dict[str, list[int]]]:
+    """The same in a commit's note."""
+    noted: dict[str, dict[str, list[int]]] = {}
+    for (topic, number), bounds in sorted(offsets.items()):
+        noted.setdefault(topic, {})[str(number)] = list(bounds)
+    return noted
+
+
+def notes_of(spark: SparkSession, path: str) -> list[Note]:
+    """What micro-batches noted with the newest commits of a table, the newest first."""
+    history = spark.sql(f"DESCRIBE HISTORY {tables.identifier(path)} LIMIT 100")
+    rows = history.where("userMetadata is not null").select("version", "userMetadata").collect()
+    told = [note_of(row["userMetadata"]) for row in sorted(rows, reverse=True)]
+    return [note for note in told if "query" in note]
+
+
+def writer_of(query: str, batch_id: int, notes: Sequence[Note], is_again: bool) -> str:
+    """As whom a process writes batches from this one on: under each number of a writer Delta writes once.
+
+    `notes`: of the query. `is_again`: this very batch was written before. Else, where its number was used, a copy of
+    the checkpoint was put back: other records have it now, and Delta would leave them out in silence.
+    """
+    newest = notes[0] if notes else {}
+    if not is_again and (newest.get("batch", -1) >= batch_id or (batch_id and not notes)):
+        return f"{query}-{uuid4().hex}"
+    return str(newest.get("writer", query))
 
 
 def note_of(text: str) -> Note:

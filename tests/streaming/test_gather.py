@@ -59,6 +59,13 @@ def test_what_gold_has_comes_once_whatever_came_before_it(settings: Settings, ga
     _assert_has(settings, range(7))
 
 
+def test_a_copy_of_a_checkpoint_that_is_put_back_loses_nothing(settings: Settings, gather: Gather) -> None:
+    gather("one", [0], [1], [2])
+    gather("one", [1, 2, 3], [4], first=1)
+    gather("one", [4, 5], [6], first=2)
+    _assert_has(settings, range(7))
+
+
 def test_a_process_that_goes_on_compares_nothing(
     settings: Settings, gather: Gather, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -105,6 +105,18 @@ def test_what_was_lost_or_is_of_a_new_topic_is_taken_in(settings: Settings, proc
     _assert_has(settings, 0, 1, 3, 5, 6)
 
 
+def test_a_copy_of_a_checkpoint_that_is_put_back_loses_nothing(settings: Settings, process: Process) -> None:
+    """Its next batches have numbers that were used, for other records, and long ago by the clock that they noted."""
+    zero, one, two, three, four, five = (_record(offset, day) for offset, day in enumerate((0, 0, 1, 1, 2, 3)))
+    process("first", [zero], [one])
+    process("first", [one, two], [three], day=1, number=1)
+    process("first", [three, four], day=2, number=2)
+    process("first", [three, four], [five], day=3, number=2)  # killed, so as the same writer
+    _assert_has(settings, *range(6))
+    reasons = read(open_table(settings, "quarantine"), "quarantine")["reasons"].explode().unique()
+    assert reasons.to_list() == ["MALFORMED_JSON"]
+
+
 def test_tables_that_were_emptied_are_filled_again(spark: SparkSession, settings: Settings, process: Process) -> None:
     first, second = [_record(0)], [_record(1)]
     process("first", first + second)
