@@ -100,8 +100,8 @@ def test_a_partition_that_is_read_on_ends_no_look_at_another(settings: Settings,
 
 
 def test_what_was_lost_or_is_of_a_new_topic_is_taken_in(settings: Settings, process: Process) -> None:
-    process("first", [_record(0), _record(5, 1)], day=1)
-    process("second", [_record(0), _record(3, 1), _record(1, 2), _record(6, 2)], day=2)
+    process("first", [_record(0), _record(5)])
+    process("second", [_record(0), _record(1, 2), _record(3, 1), _record(6, 2)], day=2)
     _assert_has(settings, 0, 1, 3, 5, 6)
 
 
