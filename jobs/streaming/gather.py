@@ -4,6 +4,7 @@ Two applications that write one table lose rows on S3, and their merges undo eac
 has its own tables of verdicts and exceptions, and this query, in one application, brings gold up to all of them.
 """
 
+import json
 from datetime import UTC, datetime, time
 from functools import reduce
 from threading import Lock
@@ -21,6 +22,7 @@ from jobs.common.settings import Settings
 from jobs.streaming.batch import batch_moment
 from jobs.streaming.hourly import HourlySummary
 from jobs.streaming.nrt_exceptions import merge
+from jobs.streaming.taken_in import notes_of, writer_of
 
 log = get_logger(__name__)
 
@@ -65,7 +67,11 @@ class Gatherer:
         self._spark, self._settings, self._checkpoint = spark, settings, checkpoint
         self._lock = Lock()
         self._summary = HourlySummary(spark, settings)
-        self._is_first, self._replays = True, False
+        #: As whom verdicts are written: see `writer_of`.
+        self._writer: str | None = None
+        #: From when on gold was looked at, and of when its newest verdict was then; microseconds since 1970.
+        self._looked_from: int | None = None
+        self._given_to: int | None = None
 
     def __call__(self, batch: DataFrame, batch_id: int) -> None:
         """Gather one micro-batch (what `foreachBatch` calls)."""
@@ -75,13 +81,15 @@ class Gatherer:
         with self._lock, Kept() as kept:
             held = kept.fixed(batch)
             with quick_plans(spark):
-                counted = held.agg(F.count("verdict").alias("verdicts"), F.count("exception").alias("changes"))
+                counts = F.count("verdict").alias("verdicts"), F.count("exception").alias("changes")
+                counted = held.agg(*counts, F.min(F.unix_micros("verdict.verdict_at")).alias("first"))
                 told = counted.collect()[0].asDict()
+                first = told.pop("first")
             if sum(told.values()) <= _FEW:
                 with quick_plans(spark):
-                    self._gather(spark, held, kept, query, batch_id, told)
+                    self._gather(spark, held, kept, query, batch_id, told, first)
             else:
-                self._gather(spark, held, kept, query, batch_id, told)
+                self._gather(spark, held, kept, query, batch_id, told, first)
             self._summary.keep(spark, at)
         log.info("gathered", query="gather", batch=batch_id, **told)
 
@@ -94,30 +102,52 @@ class Gatherer:
                 self._lock.release()
 
     def _gather(
-        self, spark: SparkSession, held: DataFrame, kept: Kept, query: str, batch_id: int, told: dict[str, int]
+        self,
+        spark: SparkSession,
+        held: DataFrame,
+        kept: Kept,
+        query: str,
+        batch_id: int,
+        told: dict[str, int],
+        first: int | None,
     ) -> None:
         path = self._settings.table_path(_RESULTS)
-        if self._is_first:
-            # A new checkpoint, or one that goes on with its replay: what gold has already, since it was told the group
-            # or gathered before, comes once more.
-            self._replays = not tables.read(spark, path).isEmpty()
-        self._is_first = False
         if told["verdicts"]:
             verdicts = held.where(F.col("verdict").isNotNull()).select("verdict.*")
-            if self._replays:
+            if first is None or self._may_have(spark, first):
                 verdicts = kept.fixed(self._unknown(spark, verdicts))
             for hour in verdicts.select("verdict_date", "verdict_hour").distinct().collect():
                 self._summary.gave(_beginning(hour))
             writer = tables.conformed(verdicts, _RESULTS).write.format("delta").mode("append")
-            writer.option("txnAppId", f"nrt_results-{query}").option("txnVersion", batch_id).save(path)
+            writer = writer.option("userMetadata", json.dumps(self._note(spark, query, batch_id)))
+            writer.option("txnAppId", f"nrt_results-{self._writer}").option("txnVersion", batch_id).save(path)
         if told["changes"]:
             merge(spark, self._settings.table_path(_EXCEPTIONS), kept.fixed(_newest(held)))
+
+    def _note(self, spark: SparkSession, query: str, batch_id: int) -> dict[str, str | int]:
+        if self._writer is None:
+            notes = [note for note in notes_of(spark, self._settings.table_path(_RESULTS)) if note["query"] == query]
+            # Whatever of it gold has is left out already, so that a batch that is run again needs not be told apart.
+            self._writer = writer_of(query, batch_id, notes, is_again=False)
+        return {"query": query, "batch": batch_id, "writer": self._writer}
+
+    def _may_have(self, spark: SparkSession, first: int) -> bool:
+        """Whether gold may have verdicts of a batch whose first was given at that time, microseconds since 1970.
+
+        From a new checkpoint, or one that goes on with its replay, comes once more what gold was told of the group or
+        has gathered before. In which order nobody says: maintenance puts files together, and removes the oldest rows.
+        """
+        if self._looked_from is None or first < self._looked_from:
+            day = F.to_date(F.timestamp_micros(F.lit(first)))
+            there = tables.read(spark, self._settings.table_path(_RESULTS)).where(F.col("verdict_date") >= day)
+            self._given_to = there.agg(F.max(F.unix_micros("verdict_at"))).collect()[0][0]
+            self._looked_from = first
+        return self._given_to is not None and first <= self._given_to
 
     def _unknown(self, spark: SparkSession, verdicts: DataFrame) -> DataFrame:
         first = verdicts.agg(F.min("verdict_date")).collect()[0][0]
         there = tables.read(spark, self._settings.table_path(_RESULTS)).where(F.col("verdict_date") >= F.lit(first))
         known = there.select("result_id").join(verdicts.select("result_id"), on="result_id", how="left_semi")
-        self._replays = not known.isEmpty()
         return verdicts.join(known, on="result_id", how="left_anti")
 
 

@@ -57,6 +57,18 @@ class HeldBeats:
             self.held[topic] = max(one, self.held.get(topic, one))
         return rows.where(~waits), free
 
+    def sorted_as_before(self, rows: DataFrame, holds: Held) -> tuple[DataFrame, list[tuple[str, int, str]]]:
+        """The same for a batch that is run again. `holds`: what had to wait after it when it was run first.
+
+        That was noted, and is what the next process goes by. Of a topic that has some all wait: it speaks for most.
+        """
+        free = [(topic, place, value) for topic, (_, place, value) in self.held.items() if topic not in holds]
+        self.held = dict(holds)
+        topics = self._settings.topics
+        of = [topic for topic in (topics.agoda_raw, topics.supplier_raw) if self._nrt(topic) in holds]
+        waits = (F.col("kind") == "HEARTBEAT") & F.col("topic").isin(of)
+        return rows.where(~waits), free
+
     def _read_to(self, read: Read) -> dict[str, int]:
         """By raw topic that has records unread, when the last that was read in each partition was published; the least.
 

@@ -25,6 +25,7 @@ from jobs.streaming.held_beats import Held, HeldBeats, held_of, with_those
 from jobs.streaming.in_force import InForce, References, policies_in_force
 from jobs.streaming.masking import Masker
 from jobs.streaming.parse import parse
+from jobs.streaming.taken_in import COORDINATES, Note, TakenIn, as_noted, offsets_of, writer_of
 from reco_rules.policy import with_policy
 from reco_rules.vocabulary import Side
 from schemas.tables import TABLES
@@ -32,7 +33,6 @@ from schemas.types import LONG, STRING
 
 log = get_logger(__name__)
 
-_COORDINATES = ["topic", "partition", "offset"]
 _STAMPED = {"mode": STRING, "grace_seconds": LONG, "versions": STRING}
 _TABLES = ("activity_raw", "activity", "quarantine")
 #: Up to so many records a batch is small, and written in files of so many a table. Else each of Kafka's partitions
@@ -50,6 +50,8 @@ class Pins:
     broken_formats: tuple[str, ...] = ()
     #: Heartbeats that had to wait before it.
     held: Held = field(default_factory=dict)
+    #: And after it; None where it was not run before.
+    holds: Held | None = None
 
 
 class Normaliser:
@@ -66,20 +68,20 @@ class Normaliser:
         self._beats = HeldBeats(settings, partitions)
         self._messages = Steps(lambda rows: messages(rows, settings.topics, partitions))
         self._parsing: tuple[Formats | None, Steps] | None = None
+        self._taken = TakenIn(spark, self._paths["activity_raw"])
         self._is_first = True
+        #: As whom batches are written: the query, under each of whose numbers Delta writes once.
+        self._writer = ""
+        #: Whether the tables may have records of this batch already.
         self._replays = False
-        #: When the first and the last record of a batch that may be a replay were published.
+        #: When the first and the last record of such a batch were published.
         self._span = 0, 0
 
     def __call__(self, batch: DataFrame, batch_id: int) -> None:
         """Write one micro-batch (what `foreachBatch` calls)."""
         # After `kill -9` the same offsets come again under the same id, and maybe part of them is written.
         query = str(self._spark.sparkContext.getLocalProperty("sql.streaming.queryId"))
-        earlier = self._earlier_attempt(query, batch_id) if self._is_first else None
-        if self._is_first:
-            # What a process reads first the tables may have already: the batch before it was killed, or this is a new
-            # checkpoint or an old one, or goes on with one of those. None of it must come twice.
-            self._replays = not tables.read(self._spark, self._paths["activity_raw"]).isEmpty()
+        earlier = self._earlier_attempt(batch, query, batch_id) if self._is_first else None
         self._is_first = False
         if earlier:
             policies = policies_in_force(self._spark, self._settings, earlier.policy_version)
@@ -121,19 +123,28 @@ class Normaliser:
         # Whole partitions are put together, in their order: a heartbeat stays behind the events that it speaks for.
         if counts.total() <= _SMALL:
             rows = rows.coalesce(1 + counts.total() // _RECORDS_A_FILE)
+        # An attempt at it before was killed, or this is a new checkpoint or an old one. None of it must come twice.
+        self._replays = self._taken.may_have(read.offsets)
         if self._replays:
             times = rows.agg(*[f(F.unix_millis("kafka_time")) for f in (F.min, F.max)]).collect()[0]
             self._span = times[0], times[1]
-            self._replays = not self._known("activity_raw", rows).isEmpty()
-        note: dict[str, Any] = {
+            rows = self._taken.without_removed(rows, self._known("activity_raw", rows), times[0])
+        note: Note = {
             "query": query,
             "batch": batch_id,
             "clock": pins.clock.isoformat(),
             "policies": pins.policy_version,
+            "offsets": as_noted(read.offsets),
+            "read_to": self._taken.take(read.offsets),
         }
+        if self._writer != query:
+            note["writer"] = self._writer
         if pins.broken_formats:
             note["broken_formats"] = pins.broken_formats
-        forwarded, waited = self._beats.sorted(rows, read)
+        if pins.holds is None:
+            forwarded, waited = self._beats.sorted(rows, read)
+        else:
+            forwarded, waited = self._beats.sorted_as_before(rows, pins.holds)
         note |= {name: beats for name, beats in (("held", pins.held), ("holds", self._beats.held)) if beats}
         self._append("activity_raw", rows, note)
         if self._replays:
@@ -158,50 +169,43 @@ class Normaliser:
         )
 
     def _append(self, name: str, rows: DataFrame, note: Mapping[str, Any]) -> None:
-        new = rows.join(self._known(name, rows), on=_COORDINATES, how="left_anti") if self._replays else rows
+        new = rows.join(self._known(name, rows), on=COORDINATES, how="left_anti") if self._replays else rows
         writer = (
             tables.conformed(new, name).write.format("delta").mode("append").option("userMetadata", json.dumps(note))
         )
-        writer.option("txnAppId", f"{name}-{note['query']}").option("txnVersion", note["batch"]).save(self._paths[name])
+        writer.option("txnAppId", f"{name}-{self._writer}").option("txnVersion", note["batch"]).save(self._paths[name])
 
-    def _earlier_attempt(self, query: str, batch_id: int) -> Pins | None:
+    def _earlier_attempt(self, batch: DataFrame, query: str, batch_id: int) -> Pins | None:
         """The pins of this very batch, where an attempt before a crash came as far as bronze.
 
         What the batch before it had to hold back is taken up again.
         """
-        history = self._spark.sql(f"DESCRIBE HISTORY {tables.identifier(self._paths['activity_raw'])} LIMIT 100")
-        told = [_note_of(row["userMetadata"]) for row in history.where("userMetadata is not null").collect()]
-        of_query = {note["batch"]: note for note in reversed(told) if note.get("query") == query}
-        if note := of_query.get(batch_id):
-            self._beats.held = held_of(note.get("held", {}))
-            broken = tuple(note.get("broken_formats", ()))
-            clock = datetime.fromisoformat(note["clock"])
-            return Pins(clock, note["policies"], broken, self._beats.held)
-        self._beats.held = held_of(of_query.get(batch_id - 1, {}).get("holds", {}))
+        notes = [note for note in self._taken.notes() if note["query"] == query]
+        newest = notes[0] if notes else {}
+        is_again = newest.get("batch") == batch_id and newest.get("offsets") in (None, as_noted(offsets_of(batch)))
+        self._writer = writer_of(query, batch_id, notes, is_again)
+        if is_again:
+            self._beats.held = held_of(newest.get("held", {}))
+            broken = tuple(newest.get("broken_formats", ()))
+            clock = datetime.fromisoformat(newest["clock"])
+            return Pins(clock, newest["policies"], broken, self._beats.held, held_of(newest.get("holds", {})))
+        before = next((note for note in notes if note["batch"] == batch_id - 1), {})
+        self._beats.held = held_of(before.get("holds", {}))
         return None
 
     def _as_they_became(self, rows: DataFrame) -> DataFrame:
         """Without what became something else when it was first read: by a newer format, it would be in two tables."""
         refused = F.col("kind") == "QUARANTINE"
-        accepted = rows.where(~refused).join(self._known("quarantine", rows), on=_COORDINATES, how="left_anti")
+        accepted = rows.where(~refused).join(self._known("quarantine", rows), on=COORDINATES, how="left_anti")
         return accepted.unionByName(
-            rows.where(refused).join(self._known("activity", rows), on=_COORDINATES, how="left_anti")
+            rows.where(refused).join(self._known("activity", rows), on=COORDINATES, how="left_anti")
         )
 
     def _known(self, name: str, rows: DataFrame) -> DataFrame:
         """The coordinates of those rows that the table has already; files of other times need not be read."""
         is_near = F.col("kafka_time").between(*[F.timestamp_millis(F.lit(at)) for at in self._span])
-        there = tables.read(self._spark, self._paths[name]).where(is_near).select(*_COORDINATES)
-        return there.join(rows.select(*_COORDINATES), on=_COORDINATES, how="left_semi")
-
-
-def _note_of(text: str) -> dict[str, Any]:
-    """What a commit of ours noted; nothing of another's, whose maintenance may say what it likes."""
-    try:
-        note = json.loads(text)
-    except ValueError:
-        return {}
-    return note if isinstance(note, dict) else {}
+        there = tables.read(self._spark, self._paths[name]).where(is_near).select(*COORDINATES)
+        return there.join(rows.select(*COORDINATES), on=COORDINATES, how="left_semi")
 
 
 def events(rows: DataFrame) -> DataFrame:

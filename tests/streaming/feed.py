@@ -2,11 +2,13 @@
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import polars as pl
 from confluent_kafka import Consumer, Producer, TopicPartition
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
 
 from jobs.common.kafka import client_options, create_topics
 from jobs.common.lake import open_table, read
@@ -76,6 +78,24 @@ def assert_tables_are_the_oracles(settings: Settings, records: Sequence[Raw], cl
     assert {_place(row): tuple(row["reasons"]) for row in quarantine} == {
         place: verdict[1] for place, verdict in verdicts.items() if verdict[0] == "quarantine"
     }
+
+
+def batch_of(spark: SparkSession, records: Sequence[Raw]) -> DataFrame:
+    """Records as Kafka's source gives them to a micro-batch; constants of the plan, which need no Python worker."""
+
+    def binary(value: bytes | None) -> str:
+        return "null" if value is None else f"X'{value.hex()}'"
+
+    def row(r: Raw) -> str:
+        headers = ", ".join(f"struct('{key}', {binary(value)})" for key, value in r.headers)
+        at = f"timestamp_millis({round(r.timestamp.timestamp() * 1000)})"
+        values = [f"'{r.topic}'", f"{r.partition}", f"{r.offset}L", at, binary(r.key), binary(r.value)]
+        return f"({', '.join(values)}, cast(array({headers}) as array<struct<key: string, value: binary>>))"
+
+    columns = "topic, partition, offset, timestamp, key, value, headers"
+    some = records or [Raw("none", 0, 0, b"", b"", datetime(2026, 1, 1, tzinfo=UTC))]
+    rows = spark.sql(f"SELECT * FROM VALUES {', '.join(map(row, some))} AS t({columns})")
+    return rows.where(F.lit(bool(records)))
 
 
 def consume(settings: Settings, topic: str) -> list[tuple[int, bytes | None, bytes | None]]:

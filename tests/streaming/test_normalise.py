@@ -20,9 +20,9 @@ from jobs.common.session import compiled_plans
 from jobs.common.settings import Lake, Settings
 from jobs.streaming.in_force import policies_in_force
 from jobs.streaming.main import start_normalise
-from jobs.streaming.normalise import Normaliser, Pins, _note_of
+from jobs.streaming.normalise import Normaliser, Pins
 from tests.oracle.normalise import Raw, normalise
-from tests.streaming.feed import assert_tables_are_the_oracles, consume, new_settings, produce
+from tests.streaming.feed import assert_tables_are_the_oracles, batch_of, consume, new_settings, produce
 from tests.workloads.generate import generate_workloads, pack
 from tests.workloads.records import raw_records
 from tests.workloads.values import CLOCK
@@ -194,32 +194,6 @@ def test_a_change_of_policies_holds_from_the_next_batch_on(spark: SparkSession, 
     assert {note["batch"]: note["policies"] for note in notes} == {0: 0, 1: 1, 2: 3}
 
 
-def test_a_process_that_goes_on_with_a_replay_doubles_nothing(
-    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    settings = Settings(lake=Lake(root=str(tmp_path / "lake")))
-
-    def process(checkpoint: str, *offsets: int) -> None:
-        """Take each record as a batch of its own, in a process of its own."""
-        spark.sparkContext.setLocalProperty("sql.streaming.queryId", checkpoint)
-        normaliser = Normaliser(spark, settings, {}, lambda: CLOCK)
-        for offset in offsets:
-            normaliser(_empty_values(spark, offset), offset)
-
-    process("first", 0, 1)
-    process("second", 0)
-    process("second", 1, 2)  # it was killed between two batches of its replay
-    append = Normaliser._append
-    with monkeypatch.context() as patch:
-        patch.setattr(Normaliser, "_append", lambda self, name, *a: name == "activity_raw" and append(self, name, *a))
-        process("third", 0)
-    process("third", 0, 1)  # it was killed between two tables of its first batch
-    process("first", 2)  # an old checkpoint was put back
-    spark.sparkContext.setLocalProperty("sql.streaming.queryId", None)  # type: ignore[arg-type]
-    for name in ("activity_raw", "quarantine"):
-        assert sorted(read(open_table(settings, name), name)["offset"]) == [0, 1, 2], name
-
-
 def test_a_heartbeat_waits_until_its_topic_is_read_as_far(spark: SparkSession, broker: Broker, tmp_path: Path) -> None:
     settings = new_settings(str(tmp_path / "lake"), broker.bootstrap_servers, "far", max_offsets_per_trigger=9)
     at = {minute: CLOCK - timedelta(minutes=60 - minute) for minute in range(60)}
@@ -243,25 +217,10 @@ def test_a_heartbeat_waits_until_its_topic_is_read_as_far(spark: SparkSession, b
     ]
     partitions = topic_partitions(settings)
     for number, batch in enumerate(batches):  # each in a process of its own
-        Normaliser(spark, settings, partitions, lambda: CLOCK)(_batch(spark, batch), number)
+        Normaliser(spark, settings, partitions, lambda: CLOCK)(batch_of(spark, batch), number)
         sent = [json.loads(value or b"") for _, _, value in consume(settings, settings.topics.supplier_nrt)]
         passed.append(sorted(at_ for at_ in at for m in sent if m["eventTime"] == _iso(at[at_])))
     assert passed == [[9, 10], [9, 10], [9, 10, 40]]
-
-
-@pytest.mark.parametrize(
-    ("text", "told"), [('{"query": "q"}', {"query": "q"}), ("OPTIMIZE by hand", {}), ("[7]", {}), ("", {})]
-)
-def test_a_commit_of_anothers_tells_nothing(text: str, told: dict[str, str]) -> None:
-    assert _note_of(text) == told
-
-
-def _batch(spark: SparkSession, records: list[Raw]) -> DataFrame:
-    rows: list[tuple[object, ...]] = [
-        (r.topic, r.partition, r.offset, r.timestamp, r.key, r.value, []) for r in records
-    ]
-    schema = "topic string, partition int, offset bigint, timestamp timestamp, key binary, value binary"
-    return spark.createDataFrame(rows, schema + ", headers array<struct<key: string, value: binary>>")
 
 
 def _empty_values(spark: SparkSession, offset: int) -> DataFrame:
