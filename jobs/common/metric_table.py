@@ -52,14 +52,17 @@ METRICS = (
         _SECONDS,
     ),
     Metric("reco_query_last_batch_timestamp_seconds", Kind.GAUGE, _TIME, "When the last micro-batch ended", ("query",)),
-    Metric("reco_state_rows", Kind.GAUGE, "rows", "Rows in the join's state, heartbeats and matched ones too"),
+    Metric(
+        "reco_state_rows", Kind.GAUGE, "rows", "Rows in the join's state, matched ones too; heartbeats take no room"
+    ),
     Metric("reco_state_memory_bytes", Kind.GAUGE, "bytes", "Memory that the state stores say they use"),
     Metric("reco_state_disk_bytes", Kind.GAUGE, "bytes", "RocksDB's files of the state; 0 with the store in memory"),
     Metric(
         "reco_rows_dropped_by_watermark_total",
         Kind.COUNTER,
         "rows",
-        "Rows that came too late for the join, and were judged by silver alone; must be 0",
+        "Rows that came too late for the join, and were judged by silver alone, and messages on the `.nrt` topics that "
+        "are not of this job; must be 0",
     ),
     Metric("reco_watermark_timestamp_seconds", Kind.GAUGE, _TIME, "All that was published up to it has been read"),
     Metric(

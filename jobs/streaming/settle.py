@@ -11,6 +11,7 @@ from pyspark.sql import functions as F
 from jobs.common import tables
 from jobs.common.errors import UserError
 from jobs.common.kept import Kept
+from jobs.common.lake import open_table
 from jobs.common.log import get_logger
 from jobs.common.session import quick_plans
 from jobs.common.settings import Settings
@@ -43,6 +44,8 @@ class Settler:
         self._spark, self._settings, self._checkpoint = spark, settings, checkpoint
         self._sweeper, self._arrivals, self._references = Sweeper(settings), Arrivals(settings), References(settings)
         self._attempted = -1
+        #: As whom verdicts are written: see `_free_writer`.
+        self._writer = ""
         self._silence = Silence(settings)
         if not tables.exists(spark, settings.table_path("activity")):
             raise UserError(
@@ -86,9 +89,12 @@ class Settler:
         self._silence.look(spark, arrived, batch.moment)
         is_after_failure = self._attempted < 0 or batch.number <= self._attempted
         self._attempted = batch.number
-        if is_after_failure and self._finish_last(spark, batch):
-            self._silence.keep(spark, batch.moment, batch.names)
-            return  # what was found besides, the next batch finds, for nothing was noted as done
+        if is_after_failure:
+            is_done = self._finish_last(spark, batch)
+            self._writer = self._free_writer(batch, batch.number + is_done)
+            if is_done:
+                self._silence.keep(spark, batch.moment, batch.names)
+                return  # what was found besides, the next batch finds, for nothing was noted as done
         pairs, others = None, events.select(*KEY, published().alias("known_since"))
         if days:  # there are pairs
             rates = self._references.rates(spark, days)
@@ -157,8 +163,18 @@ class Settler:
 
     def _append(self, new: DataFrame, batch: Batch) -> None:
         writer = new.write.format("delta").mode("append")
-        writer = writer.option("txnAppId", f"nrt_results-{batch.query}").option("txnVersion", batch.number)
+        writer = writer.option("txnAppId", self._writer).option("txnVersion", batch.number)
         writer.save(self._settings.table_path("nrt_results"))
+
+    def _free_writer(self, batch: Batch, number: int) -> str:
+        """As whom verdicts are written from a number on: under each of a writer's numbers Delta writes once.
+
+        From a copy of the checkpoint that was put back, numbers come again, with other verdicts.
+        """
+        writer = f"nrt_results-{batch.query}"
+        table = open_table(self._settings, "nrt_results")
+        used = None if table is None else table.transaction_version(writer)
+        return writer if used is None or used < number else f"{writer}-{batch.moment.at:%Y%m%dT%H%M%S.%f}"
 
     def _judged(self, keys: DataFrame, first: datetime, batch: Batch) -> tuple[DataFrame, DataFrame]:
         """The rules' word on keys by all that is known of them, held; and the rates."""

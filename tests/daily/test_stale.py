@@ -139,7 +139,14 @@ def test_the_next_morning_makes_only_that_day_stale_whose_facts_it_may_change(se
         assert stale_dates(session, settings) == [], event
 
 
-@pytest.mark.parametrize("minutes_and_grace", [(20, 3600), (65, 3600), (80, 60)], ids=["drawn", "in a chain", "parted"])
+@pytest.mark.parametrize(
+    "minutes_and_grace",
+    [
+        pytest.param((20, 3600), id="drawn"),
+        pytest.param((65, 3600), id="in a chain", marks=pytest.mark.long),
+        pytest.param((80, 60), id="parted", marks=pytest.mark.long),
+    ],
+)
 def test_what_follows_over_midnight_makes_the_day_stale(
     session: Session, tmp_path: Path, minutes_and_grace: tuple[int, int]
 ) -> None:

@@ -82,9 +82,10 @@ def test_a_heartbeat_never_passes_a_row_that_is_not_published(shop: Shop) -> Non
     wait_for(lambda: ms(outbox.now()) > created + 2500, "the time to pass")
     assert outbox.complete_until() < created, "of an open transaction"
     open_one.commit()
-    assert outbox.complete_until() == created - 1, "committed, not published"
+    # The server's own transactions, of its cleaning up, hold the time back too while they last.
+    wait_for(lambda: outbox.complete_until() == created - 1, "the time before the row that is committed, not published")
     claimed = outbox.claim()
-    assert outbox.complete_until() == created - 1, "claimed, not published"
+    wait_for(lambda: outbox.complete_until() == created - 1, "the time before the row that is claimed, not published")
     outbox.settle(claimed, [])
     wait_for(lambda: outbox.complete_until() > created, "the time to pass it once it is published")
     later.rollback()

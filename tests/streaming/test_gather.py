@@ -59,6 +59,7 @@ def test_what_gold_has_comes_once_whatever_came_before_it(settings: Settings, ga
     _assert_has(settings, range(7))
 
 
+@pytest.mark.long
 def test_a_copy_of_a_checkpoint_that_is_put_back_loses_nothing(settings: Settings, gather: Gather) -> None:
     gather("one", [0], [1], [2])
     gather("one", [1, 2, 3], [4], first=1)

@@ -60,6 +60,7 @@ def test_one_that_did_not_wait_is_not_lost_when_its_topic_has_more_by_then(run: 
     assert run(0, batch, early) + run(1, [], None) == [0]
 
 
+@pytest.mark.long
 def test_one_that_waited_waits_again_and_goes_on_with_the_next(run: Run) -> None:
     batch, early = [_beat(0, 10), _beat(1, 30)], CLOCK - timedelta(minutes=50)
     assert run(0, batch, early) == [0]

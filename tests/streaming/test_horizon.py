@@ -1,5 +1,6 @@
 """What is sent again after the horizon, and a clock that was set back under a crash (long: `make test-long`)."""
 
+import shutil
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -65,3 +66,23 @@ def test_a_batch_that_was_killed_is_finished_where_the_clock_was_set_back(
     stream.restart()
     stream.match()
     assert stream.exceptions() == {("b", "PRICE_MISMATCH"): "OPEN"}
+
+
+def test_a_copy_of_the_checkpoint_that_is_put_back_leaves_no_verdict_out(
+    spark: SparkSession, broker: Broker, tmp_path: Path
+) -> None:
+    """Its next batch has a number under which others were written."""
+    stream = Stream(spark, broker, tmp_path, "copy", sweep_minutes=10)
+    stream.take(*both("a", 0, status="PAID"), *beats(1))
+    checkpoint = Path(stream.settings.stream.checkpoint_root, "match")
+    shutil.copytree(checkpoint, tmp_path / "copy")
+    stream.take(*both("b", 2, status="PAID"), *beats(3))
+    shutil.rmtree(checkpoint)
+    shutil.copytree(tmp_path / "copy", checkpoint)
+    stream.restart()
+    stream.take(*both("c", 4, status="PAID"), *both("d", 4), *beats(5))
+    stream.restart()
+    stream.take(*both("e", 6, status="PAID"), *beats(7))
+    assert stream.outcomes("d") == ["MATCHED"]
+    assert [stream.outcomes(name) for name in "abce"] == [["MISMATCHED"]] * 4
+    assert stream.exceptions() == {(name, "STATUS_MISMATCH"): "OPEN" for name in "abce"}

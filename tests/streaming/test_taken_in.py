@@ -58,6 +58,7 @@ def _assert_has(settings: Settings, *offsets: int, partition: int = 0) -> None:
         assert of_partition == list(offsets), name
 
 
+@pytest.mark.long
 def test_a_process_that_goes_on_with_a_replay_doubles_nothing(
     settings: Settings, process: Process, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -74,7 +75,7 @@ def test_a_process_that_goes_on_with_a_replay_doubles_nothing(
     _assert_has(settings, 0, 1, 2)
 
 
-@pytest.mark.parametrize("tells", [True, False])
+@pytest.mark.parametrize("tells", [True, pytest.param(False, marks=pytest.mark.long)])
 def test_what_maintenance_removed_neither_comes_back_nor_ends_the_look(
     settings: Settings, process: Process, monkeypatch: pytest.MonkeyPatch, tells: bool
 ) -> None:
@@ -92,6 +93,7 @@ def test_what_maintenance_removed_neither_comes_back_nor_ends_the_look(
     _assert_has(settings, *([] if tells else [0]), partition=1)
 
 
+@pytest.mark.long
 def test_a_partition_that_is_read_on_ends_no_look_at_another(settings: Settings, process: Process) -> None:
     process("first", [_record(n, partition=p) for p in (0, 1) for n in range(3)])
     process("second", [_record(3), _record(0, partition=1)], [_record(4)], [_record(n, partition=1) for n in (1, 2, 3)])
@@ -99,6 +101,7 @@ def test_a_partition_that_is_read_on_ends_no_look_at_another(settings: Settings,
     _assert_has(settings, 0, 1, 2, 3, partition=1)
 
 
+@pytest.mark.long
 def test_what_was_lost_or_is_of_a_new_topic_is_taken_in(settings: Settings, process: Process) -> None:
     process("first", [_record(0), _record(5)])
     process("second", [_record(0), _record(1, 2), _record(3, 1), _record(6, 2)], day=2)
@@ -117,6 +120,7 @@ def test_a_copy_of_a_checkpoint_that_is_put_back_loses_nothing(settings: Setting
     assert reasons.to_list() == ["MALFORMED_JSON"]
 
 
+@pytest.mark.long
 def test_tables_that_were_emptied_are_filled_again(spark: SparkSession, settings: Settings, process: Process) -> None:
     first, second = [_record(0)], [_record(1)]
     process("first", first + second)
