@@ -34,18 +34,14 @@ class HeldBeats:
     def __init__(self, settings: Settings, partitions: Mapping[str, int]) -> None:
         self._settings, self._partitions = settings, partitions
         self.held: Held = {}
-        # Of each partition Spark takes its share of the limit, rounded down, at whose ends transactions may have marks.
-        shares = 4 * 2 * max(partitions.values(), default=0)
-        self._limit = settings.stream.max_offsets_per_trigger - shares
+        self._most = max(partitions.values(), default=0)
 
     def sorted(self, rows: DataFrame, read: Read) -> tuple[DataFrame, list[tuple[str, int, str]]]:
         """The rows without the heartbeats that must wait, and those that need wait no more: topic, partition, value.
 
         `rows`: parsed and stamped records of a batch; `read`: what it has.
         """
-        # Offsets, as Spark counts them: markers of transactions, and what was compacted, have some too.
-        taken = sum(last + 1 - first for first, last in read.offsets.values())
-        read_to = self._read_to(read) if taken >= self._limit else {}
+        read_to = self._read_to(read) if self._may_leave_some(read) else {}
         waiting = {self._nrt(topic) for topic in read_to}
         free = [(topic, place, value) for topic, (_, place, value) in self.held.items() if topic not in waiting]
         self.held = {topic: one for topic, one in self.held.items() if topic in waiting}
@@ -56,6 +52,16 @@ class HeldBeats:
         for topic, one in self._newest(rows.where(waits)).items():
             self.held[topic] = max(one, self.held.get(topic, one))
         return rows.where(~waits), free
+
+    def _may_leave_some(self, read: Read) -> bool:
+        """Whether the batch is as large as it may be."""
+        # Partitions may have been added since the process began.
+        self._most = max(self._most, *[number + 1 for _, number in read.offsets], 0)
+        # Of each partition Spark takes its share of the limit, rounded down, at whose ends transactions may have marks.
+        shares = 4 * 2 * self._most
+        # Offsets, as Spark counts them: markers of transactions, and what was compacted, have some too.
+        taken = sum(last + 1 - first for first, last in read.offsets.values())
+        return taken >= self._settings.stream.max_offsets_per_trigger - shares
 
     def sorted_as_before(self, rows: DataFrame, holds: Held) -> tuple[DataFrame, list[tuple[str, int, str]]]:
         """The same for a batch that is run again. `holds`: what had to wait after it when it was run first.
