@@ -91,30 +91,31 @@ def _side(spark: SparkSession, settings: Settings, side: Side) -> DataFrame:
     if (mine := is_mine(settings, F.col("read.supplierId"))) is not None:
         # Before the watermark; heartbeats are of all groups.
         records = records.where(F.coalesce(beat | mine, F.lit(True)))
+    # What is checked stands in a selection of its own: written out wherever it is used, it would be computed there.
+    checked = {f"its_{name}": F.col(f"read.{name}").try_cast(kind) for name, kind in HELD.items() if kind != "string"}
+    read = records.select("*", beat.alias("is_beat"), *[value.alias(name) for name, value in checked.items()])
+    there = [F.col(f"its_{name}" if f"its_{name}" in checked else f"read.{name}").isNotNull() for name in HELD]
+    known = read.withColumn("is_event", ~F.col("is_beat") & reduce(Column.__and__, there))
     place = slot(F.col("read.versions"), F.col("read.version"), F.col("read.activityType"))
     # Of more parts than an event's, which may be of a supplier with any name.
     alone = joined([F.lit("heartbeat"), F.lit(side.value), F.col("partition"), F.col("offset")])
-    key = F.when(beat, alone).otherwise(joined([F.col("read.supplierId"), F.col("read.activityId"), place]))
-    is_event = ~beat & reduce(Column.__and__, [_value(name).isNotNull() for name in HELD])
+    key = F.when(F.col("is_beat"), alone).otherwise(joined([F.col("read.supplierId"), F.col("read.activityId"), place]))
     p = side.prefix
-    timed = records.select(
+    timed = known.select(
         key.alias(f"{p}_key"),
-        F.coalesce(_ends_at(beat, is_event), F.lit(_BEFORE_ALL)).alias(f"{p}_w"),
-        F.when(is_event, F.to_json(F.array(*[F.col(f"read.{name}") for name in HELD]))).alias(f"{p}_text"),
+        F.coalesce(_ends_at(), F.lit(_BEFORE_ALL)).alias(f"{p}_w"),
+        F.when(F.col("is_event"), F.to_json(F.array(*[F.col(f"read.{name}") for name in HELD]))).alias(f"{p}_text"),
     ).withWatermark(f"{p}_w", f"{TRAIL} seconds")
     return timed.withColumn(f"{p}_far", F.col(f"{p}_w") + F.expr(_FAR))
 
 
-def _ends_at(beat: Column, is_event: Column) -> Column:
+def _ends_at() -> Column:
     """The time `w`; null where the message is not one of ours."""
-    published, grace = _value("publishedAt"), _value("graceSeconds")
-    up_to = F.when(beat, F.least(published, _value("eventTime"))).when(is_event, published)
+    beat, is_event = F.col("is_beat"), F.col("is_event")
+    published, grace = F.col("its_publishedAt"), F.col("its_graceSeconds")
+    up_to = F.when(beat, F.least(published, F.col("its_eventTime"))).when(is_event, published)
     seconds = F.when(beat, F.lit(TRAIL)).when(grace.between(0, LONGEST_GRACE), grace)
     return F.when(up_to < F.lit(_LATEST), up_to) + F.make_dt_interval(secs=seconds)
-
-
-def _value(name: str) -> Column:
-    return F.col(f"read.{name}").try_cast(HELD[name])
 
 
 def _records(spark: SparkSession, settings: Settings, topic: str) -> DataFrame:

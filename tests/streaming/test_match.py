@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from pyspark.errors import StreamingQueryException
-from pyspark.sql import SparkSession
+from pyspark.sql import DataFrame, SparkSession
 
 from jobs.cli.broker import Broker
 from jobs.common.errors import UserError
@@ -293,8 +293,15 @@ def test_status_is_told_without_a_jvm(told: Told) -> None:
 
 
 def test_a_plain_pair_is_judged_without_a_look_at_all_of_silver(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delattr(settle.Settler, "_judged")
+    whole, looked_for = settle.Settler._judged, set()
+
+    def judged(settler: settle.Settler, keys: DataFrame, *args: Any) -> Any:
+        looked_for.update(row["activity_id"] for row in keys.select("activity_id").collect())
+        return whole(settler, keys, *args)
+
+    monkeypatch.setattr(settle.Settler, "_judged", judged)
     told.stream.take(*both("plain", 900), *both("paid", 900, status="PAID"), *beats(900.5))
+    assert looked_for.isdisjoint({"plain", "paid"})
     assert [told.stream.outcomes("plain"), told.stream.outcomes("paid")] == [["MATCHED"], ["MISMATCHED"]]
     assert told.stream.exceptions("plain", "paid") == {("paid", "STATUS_MISMATCH"): "OPEN"}
 
