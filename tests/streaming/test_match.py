@@ -293,7 +293,8 @@ def test_status_is_told_without_a_jvm(told: Told) -> None:
 
 
 def test_a_plain_pair_is_judged_without_a_look_at_all_of_silver(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole, looked_for = settle.Settler._judged, set()
+    whole = settle.Settler._judged
+    looked_for: set[str] = set()
 
     def judged(settler: settle.Settler, keys: DataFrame, *args: Any) -> Any:
         looked_for.update(row["activity_id"] for row in keys.select("activity_id").collect())
