@@ -16,6 +16,7 @@ from pyspark.sql import functions as F
 from jobs.common import tables
 from jobs.common.groups import parts_of
 from jobs.common.kept import Kept
+from jobs.common.lake import open_table
 from jobs.common.log import get_logger
 from jobs.common.session import quick_plans
 from jobs.common.settings import Settings
@@ -119,14 +120,14 @@ class Gatherer:
             for hour in verdicts.select("verdict_date", "verdict_hour").distinct().collect():
                 self._summary.gave(_beginning(hour))
             writer = tables.conformed(verdicts, _RESULTS).write.format("delta").mode("append")
-            writer = writer.option("userMetadata", json.dumps(self._note(spark, query, batch_id)))
+            writer = writer.option("userMetadata", json.dumps(self._note(query, batch_id)))
             writer.option("txnAppId", f"nrt_results-{self._writer}").option("txnVersion", batch_id).save(path)
         if told["changes"]:
             merge(spark, self._settings.table_path(_EXCEPTIONS), kept.fixed(_newest(held)))
 
-    def _note(self, spark: SparkSession, query: str, batch_id: int) -> dict[str, str | int]:
+    def _note(self, query: str, batch_id: int) -> dict[str, str | int]:
         if self._writer is None:
-            notes = [note for note in notes_of(spark, self._settings.table_path(_RESULTS)) if note["query"] == query]
+            notes = [note for note in notes_of(open_table(self._settings, _RESULTS)) if note["query"] == query]
             # Whatever of it gold has is left out already, so that a batch that is run again needs not be told apart.
             self._writer = writer_of(query, batch_id, notes, is_again=False)
         return {"query": query, "batch": batch_id, "writer": self._writer}

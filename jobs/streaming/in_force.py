@@ -1,15 +1,18 @@
 """The policies and rates that a micro-batch works by."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
+from typing import Any
 
-from pyspark.sql import DataFrame, Row, SparkSession
+import polars as pl
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from jobs.common import tables
 from jobs.common.currencies import minor_units
+from jobs.common.lake import open_table, read
 from jobs.common.local_rows import held, local_rows
 from jobs.common.settings import Settings
 from reco_rules.money import rates_as_of
@@ -25,23 +28,22 @@ class InForce:
     """One version of the policies: the suppliers it lists and what holds for all others; version 0 is built in."""
 
     version: int
-    listed: list[Row]
+    listed: Sequence[Mapping[str, Any]]
     defaults: Mapping[str, Value]
 
     def rows(self, spark: SparkSession) -> DataFrame:
         """The listed suppliers' rows of `ref/policies`, as a constant of the plan."""
-        return F.broadcast(local_rows(spark, self.listed, TABLES["policies"].schema))
+        listed = [tuple(row.values()) for row in self.listed]
+        return F.broadcast(local_rows(spark, listed, TABLES["policies"].schema))
 
 
-def policies_in_force(spark: SparkSession, settings: Settings, pinned: int | None = None) -> InForce:
+def policies_in_force(settings: Settings, pinned: int | None = None) -> InForce:
     """The newest version of the policies, or the pinned one, read now."""
-    path = settings.table_path("policies")
-    if pinned == 0 or not tables.exists(spark, path):
-        return InForce(0, [], BUILT_IN)
-    versions = tables.read(spark, path)
-    version = pinned or versions.agg(F.max("policy_version")).collect()[0][0] or 0
-    rows = versions.where(F.col("policy_version") == version).collect()
-    default = next((row.asDict() for row in rows if row["supplier_id"] is None), BUILT_IN)
+    # Without Spark, whose first look at a table takes a good part of a small batch's time.
+    known = read(None if pinned == 0 else open_table(settings, "policies"), "policies")
+    version = pinned or int(known["policy_version"].max() or 0)  # type: ignore[arg-type]
+    rows = known.filter(pl.col("policy_version") == version).to_dicts()
+    default = next((row for row in rows if row["supplier_id"] is None), BUILT_IN)
     return InForce(version, [row for row in rows if row["supplier_id"] is not None], default)
 
 
@@ -58,7 +60,7 @@ class References:
         """The newest version of the policies."""
         commit = self._newest(spark, "policies")
         if self._policies is None or self._policies[0] != commit:
-            self._policies = commit, policies_in_force(spark, self._settings)
+            self._policies = commit, policies_in_force(self._settings)
         return self._policies[1]
 
     def rates(self, spark: SparkSession, dates: Iterable[date]) -> DataFrame:

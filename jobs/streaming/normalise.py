@@ -68,7 +68,7 @@ class Normaliser:
         self._beats = HeldBeats(settings, partitions)
         self._messages = Steps(lambda rows: messages(rows, settings.topics, partitions))
         self._parsing: tuple[Formats | None, Steps] | None = None
-        self._taken = TakenIn(spark, self._paths["activity_raw"])
+        self._taken = TakenIn(spark, settings)
         self._is_first = True
         #: As whom batches are written: the query, under each of whose numbers Delta writes once.
         self._writer = ""
@@ -84,7 +84,7 @@ class Normaliser:
         earlier = self._earlier_attempt(batch, query, batch_id) if self._is_first else None
         self._is_first = False
         if earlier:
-            policies = policies_in_force(self._spark, self._settings, earlier.policy_version)
+            policies = policies_in_force(self._settings, earlier.policy_version)
         else:
             policies = self._references.policies(self._spark)
         formats = self._formats.of(self._spark, policies, earlier.broken_formats if earlier else None)

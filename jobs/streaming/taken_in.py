@@ -6,12 +6,19 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 from uuid import uuid4
 
+import polars as pl
+from deltalake import DeltaTable
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from jobs.common import tables
+from jobs.common.lake import open_table
+from jobs.common.settings import Settings
 from jobs.streaming.parse import MAX_FUTURE_SECONDS
 
+_BRONZE = "activity_raw"
+#: So many of the newest commits are looked into.
+_COMMITS = 100
 COORDINATES = ["topic", "partition", "offset"]
 _Place = tuple[str, int]
 Note = dict[str, Any]
@@ -24,23 +31,24 @@ class TakenIn:
     to `maintenance.keep_days`.
     """
 
-    def __init__(self, spark: SparkSession, path: str) -> None:
-        self._spark, self._path = spark, path
+    def __init__(self, spark: SparkSession, settings: Settings) -> None:
+        self._spark, self._settings = spark, settings
         self._read_to: dict[_Place, int] = {}
         self._oldest: date | None = None
 
     def notes(self) -> list[Note]:
         """What the newest batches noted with their commits, the newest first; looks up what was taken in."""
-        found = notes_of(self._spark, self._path)
-        bronze = tables.read(self._spark, self._path)
+        bronze = open_table(self._settings, _BRONZE)
+        found = notes_of(bronze)
         # Whoever empties the tables wants all again.
-        if bronze.isEmpty():
+        if bronze is None or not _has_rows(bronze):
             self._read_to = {}
         elif found and "read_to" in found[0]:
             noted = found[0]["read_to"].items()
             self._read_to = {(topic, int(number)): to for topic, of in noted for number, to in of.items()}
         else:
-            greatest = bronze.groupBy("topic", "partition").agg(F.max("offset")).collect()
+            rows = tables.read(self._spark, self._settings.table_path(_BRONZE))
+            greatest = rows.groupBy("topic", "partition").agg(F.max("offset")).collect()
             self._read_to = {(topic, number): to for topic, number, to in greatest}
         return found
 
@@ -65,7 +73,8 @@ class TakenIn:
         `first_at`: when the batch's first record was published, milliseconds since 1970.
         """
         if self._oldest is None:
-            self._oldest = tables.read(self._spark, self._path).agg(F.min("ingest_date")).collect()[0][0]
+            bronze = tables.read(self._spark, self._settings.table_path(_BRONZE))
+            self._oldest = bronze.agg(F.min("ingest_date")).collect()[0][0]
         if self._oldest is None:
             return rows
         oldest = datetime.combine(self._oldest, time(tzinfo=UTC)) + timedelta(seconds=MAX_FUTURE_SECONDS)
@@ -93,11 +102,12 @@ def as_noted(offsets: Mapping[_Place, tuple[int, int]]) -> dict[str, dict[str, l
     return noted
 
 
-def notes_of(spark: SparkSession, path: str) -> list[Note]:
+def notes_of(table: DeltaTable | None) -> list[Note]:
     """What micro-batches noted with the newest commits of a table, the newest first."""
-    history = spark.sql(f"DESCRIBE HISTORY {tables.identifier(path)} LIMIT 100")
-    rows = history.where("userMetadata is not null").select("version", "userMetadata").collect()
-    told = [note_of(row["userMetadata"]) for row in sorted(rows, reverse=True)]
+    # Without Spark, to which this is a job, and the look whether there are rows another.
+    commits = [] if table is None else table.history(_COMMITS)
+    newest_first = sorted(commits, key=lambda commit: int(commit["version"]), reverse=True)
+    told = [note_of(str(commit.get("userMetadata", ""))) for commit in newest_first]
     return [note for note in told if "query" in note]
 
 
@@ -120,3 +130,8 @@ def note_of(text: str) -> Note:
     except ValueError:
         return {}
     return note if isinstance(note, dict) else {}
+
+
+def _has_rows(table: DeltaTable) -> bool:
+    rows = pl.DataFrame(table.get_add_actions(flatten=True))["num_records"]
+    return bool(rows.fill_null(1).sum())

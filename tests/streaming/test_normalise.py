@@ -171,7 +171,7 @@ def test_two_batches_are_one_code(spark: SparkSession, tmp_path: Path) -> None:
     settings = Settings(lake=Lake(root=str(tmp_path)))
     normaliser = Normaliser(spark, settings, {}, lambda: CLOCK)
     batch = _empty_values(spark, 0)
-    policies = policies_in_force(spark, settings, None)
+    policies = policies_in_force(settings)
     clocks = [CLOCK, CLOCK + timedelta(hours=7, seconds=1)]
     with compiled_plans(spark):
         first, second = [_code(normaliser._rows(batch, Pins(clock, 0), policies, None)) for clock in clocks]
