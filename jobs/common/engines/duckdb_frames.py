@@ -48,7 +48,8 @@ class _Quick:
         leaf, name, sequence_id = whole.copy(), name or f"leaf_{next(_NUMBERS)}", sequence_id or self.sequence_id
         past, alias = leaf.ctes, exp.TableAlias(this=exp.to_identifier(name))
         leaf.set("with_", None)
-        cte = exp.CTE(this=leaf, alias=alias, branch_id=self.branch_id, sequence_id=sequence_id)
+        # Else DuckDB makes a table of every step that two others rest on, with all that neither asks of it.
+        cte = exp.CTE(this=leaf, alias=alias, materialized=False, branch_id=self.branch_id, sequence_id=sequence_id)
         parts = [column.expression for column in self._get_outer_select_columns(cte)]
         text = exp.Select(with_=exp.With(expressions=[*past, cte]), expressions=parts).from_(name, copy=False)
         return self.copy(expression=text, sequence_id=sequence_id)
