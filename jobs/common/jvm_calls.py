@@ -1,10 +1,12 @@
 """Fewer calls to the JVM for what every Column is made of: each is a message there and back, in both processes."""
 
 from collections.abc import Callable
+from datetime import date
 from functools import lru_cache
 from typing import Any
 
 from pyspark.sql import SparkSession
+from pyspark.sql.types import DateConverter
 
 #: So many names and so many literals are kept.
 _KEPT = 4096
@@ -18,11 +20,23 @@ def look_up_once(session: SparkSession) -> None:
     It asks the JVM for class and method again at each call, and sends a list element by element: a micro-batch of
     `match` is twelve thousand messages so, and half of that with this.
     """
+    DateConverter.convert = date_for_jvm  # type: ignore[assignment]
     jvm: Any = session.sparkContext._jvm
     for name in ("org.apache.spark.sql.functions", "functions", "PythonUtils", "PythonSQLUtils"):
         if name not in vars(jvm):
             kind = {"PythonUtils": _PythonUtils, "PythonSQLUtils": _LookedUp}.get(name, _Functions)
             setattr(jvm, name, kind(getattr(jvm, name), jvm.java.util))
+
+
+def date_for_jvm(_: object, day: date, client: Any) -> Any:
+    """A date as the JVM has it, in the place of PySpark's `DateConverter.convert`.
+
+    Spark 4.1 writes it by `strftime`, whose years before 1000 lack their zeros under glibc: Java refuses them, and an
+    event of such a year ended each start of a query.
+    """
+    from py4j.java_gateway import JavaClass
+
+    return JavaClass("java.sql.Date", client).valueOf(day.isoformat()[:10])
 
 
 class _LookedUp:

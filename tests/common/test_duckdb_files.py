@@ -22,7 +22,7 @@ def replaced(path: str, day: str, values: str, note: str) -> None:
     with duckdb_session(Settings()) as session:
         text = ROWS.format(day=day, values=values)
         file = written(session._conn, text, path, partition, ["day", "name"])
-        delta.replace_partition(delta.opened(path), partition, file, note)
+        delta.replace_partition(path, partition, file, note)
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ def test_a_partition_without_rows_has_no_file(path: str) -> None:
         nothing = ROWS.format(day="2026-03-10", values="('a', 1)") + " WHERE false"
         file = written(session._conn, nothing, path, Partition("day", "2026-03-10"), ["name"])
     assert file is None
-    delta.replace_partition(delta.opened(path), ("day", "2026-03-10"), file, "r2")
+    delta.replace_partition(path, ("day", "2026-03-10"), file, "r2")
     assert len(DeltaTable(path).file_uris()) == 1
     assert len(list(Path(path, "day=2026-03-10").iterdir())) == 1  # the old one, which older versions have
 

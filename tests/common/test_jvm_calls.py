@@ -32,6 +32,15 @@ def test_a_literal_is_of_its_own_type_whatever_it_equals(spark: SparkSession, va
         assert frame.collect()[0]["one"] == value
 
 
+@pytest.mark.parametrize("day", [date.min, date(999, 12, 31), date(1582, 10, 15), date(2026, 3, 10), date.max])
+def test_a_date_of_any_year_is_itself(spark: SparkSession, day: date) -> None:
+    frame = spark.range(1).select(F.lit(day).alias("day"), F.lit(f"{day.isoformat()}").alias("text"))
+    found = frame.where(F.col("day").isin([day]) & F.col("day").between(day, day))
+    assert [tuple(row) for row in found.select("day", F.col("day").cast("string"), "text").collect()] == [
+        (day, day.isoformat(), day.isoformat())
+    ]
+
+
 def test_a_name_is_asked_for_once_and_a_list_in_tens(spark: SparkSession) -> None:
     one, other = F.col("a name"), F.col("a name")
     assert one._jc is other._jc

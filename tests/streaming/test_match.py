@@ -53,7 +53,7 @@ FOREIGN += [
 ]
 #: What the stories send: the fixture `told`.
 RECORDS = {
-    ("AGODA", "EVENT"): 43,
+    ("AGODA", "EVENT"): 44,
     ("SUPPLIER", "EVENT"): 37,
     ("AGODA", "HEARTBEAT"): 19,
     ("SUPPLIER", "HEARTBEAT"): 19,
@@ -105,6 +105,8 @@ def told(spark: SparkSession, broker: Broker, tmp_path_factory: pytest.TempPathF
         *[*_first_of_r(0), event("agoda", "r", 0.1, version=2), event("supplier", "r", 0.1, version=2)],
         *[*both("same", 0), event("agoda", "w", 0)],
         event("agoda", "none", 0, currency="ZZZ", version=0),
+        # Legal, whatever its sender meant; what PySpark writes of such a year, Java does not read.
+        event("agoda", "ancient", 0, eventTime="0999-12-31T10:00:00.000Z"),
         *beats(0.5),
     )
     stream.apply(daily="NRT_HOURLY")
@@ -193,6 +195,10 @@ def test_independent_versions_meet_by_activity_type(told: Told) -> None:
 
 def test_duplicates_and_delays_are_open_at_once(told: Told) -> None:
     assert told.of("d")[0] == {"DUPLICATE_AGODA": "OPEN", "DELAYED_AGODA": "OPEN"}
+
+
+def test_an_event_of_long_ago_ends_nothing(told: Told) -> None:
+    assert told.of("ancient")[-1] == {MISSING: "OPEN", "DELAYED_AGODA": "OPEN"}
 
 
 def test_what_both_sides_send_again_changes_nothing(told: Told) -> None:

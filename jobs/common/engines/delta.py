@@ -18,6 +18,8 @@ from schemas.tables import ADDED_LATER, TABLES
 
 #: As tables made by Spark have it (jobs/common/tables.py).
 _PROPERTIES = {"delta.enableDeletionVectors": "false"}
+#: So often a commit is tried beside others'.
+_ATTEMPTS = 20
 #: What a reader must understand that takes a table for the files of its log.
 _UNDERSTOOD = {"timestampNtz", "v2Checkpoint", "vacuumProtocolCheck"}
 
@@ -110,23 +112,30 @@ def replace(table: DeltaTable, rows: Any, where: str, note: str) -> None:
     _write(table, rows, mode="overwrite", predicate=where, commit_properties=noted)
 
 
-def replace_partition(table: DeltaTable, partition: tuple[str, str], file: AddAction | None, note: str) -> None:
+def replace_partition(path: str, partition: tuple[str, str], file: AddAction | None, note: str) -> None:
     """Put a file that lies in the table's folder in the place of a partition, in one commit that bears the note.
 
-    None: the partition has no rows any more.
+    None: the partition has no rows any more. TableMovedError where others commit all the time.
     """
-    noted, (column, value) = CommitProperties(custom_metadata={"userMetadata": note}), partition
-    try:
-        table.create_write_transaction(
-            [file] if file else [],
-            "overwrite",
-            table.schema(),
-            [column],
-            [(column, "=", value)],
-            commit_properties=noted,
-        )
-    except CommitFailedError as error:
-        raise TableMovedError(table.table_uri) from error
+    # Left to itself deltalake tries again with the files that were there when the table was opened: those that
+    # maintenance has put together since would stay beside the new one.
+    noted = CommitProperties(custom_metadata={"userMetadata": note}, max_commit_retries=0)
+    column, value = partition
+    for _ in range(_ATTEMPTS):
+        table = opened(path)
+        try:
+            table.create_write_transaction(
+                [file] if file else [],
+                "overwrite",
+                table.schema(),
+                [column],
+                [(column, "=", value)],
+                commit_properties=noted,
+            )
+        except CommitFailedError:
+            continue
+        return
+    raise TableMovedError(path)
 
 
 def upsert(table: DeltaTable, rows: Any, key: str) -> None:

@@ -146,7 +146,7 @@ class DuckDBEngine:
         else:
             text = _cast(self._text(rows), TABLES[name].schema.fields)
             file = written(self._connection, text, path, partition, TABLES[name].skipping)
-            delta.replace_partition(table, partition, file, note)
+            delta.replace_partition(path, partition, file, note)
 
     def overwrite(self, rows: DataFrame, name: str, path: str) -> None:
         shutil.rmtree(path, ignore_errors=True)
