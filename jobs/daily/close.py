@@ -14,6 +14,7 @@ from jobs.daily import exceptions, inputs, revisions, totals, verdicts
 from jobs.daily.alone import publishing_alone
 from jobs.daily.checks import require_expectations
 from jobs.daily.drift import keep_drift
+from jobs.daily.expired import require_kept
 from jobs.daily.inputs import Inputs
 from jobs.daily.revisions import LastClose
 from reco_rules.anomalies import anomalies_of
@@ -70,8 +71,10 @@ def close_day(
     `source`: pinned inputs; the newest where none are given.
     """
     earlier = revisions.last_closes(session, settings).get(day)
+    source = source or inputs.newest(session, settings)
+    require_kept(settings, day, source.pins.history_days, earlier)
     with Kept() as kept:
-        judged = judge_day(session, source or inputs.newest(session, settings), day, kept)
+        judged = judge_day(session, source, day, kept)
         totals.require_balance(day, judged.profile.totals)
         require_expectations(settings, day, judged.inputs, judged.profile, write_docs=not dry_run)
         broken = kept.rows(anomalies_from(judged))

@@ -11,7 +11,7 @@ from jobs.common import log
 from jobs.common.days import utc_day
 from jobs.common.engines import Session
 from jobs.common.engines.choice import EngineName, EngineOption, Work, session_for
-from jobs.common.errors import BREAKS_FOUND, DONE, UserError
+from jobs.common.errors import BREAKS_FOUND, DONE, FAILED, UserError
 from jobs.common.lake import open_table
 from jobs.common.options import AsJson, Debug, SettingsFile
 from jobs.common.output import print_json, print_table, say
@@ -20,6 +20,7 @@ from jobs.common.settings import Settings, load_settings
 from jobs.common.stale_mark import closes_version, looked_from, note_looked
 from jobs.daily import checks, inputs, revisions
 from jobs.daily.close import Report, close_day
+from jobs.daily.expired import ExpiredError
 from reco_rules.money import MAX_RATE_AGE_DAYS
 from reco_rules.vocabulary import Severity
 from schemas.tables import TABLES
@@ -78,23 +79,32 @@ def run(
 ) -> Iterator[Report]:
     """Close each day, or where none is given every stale one, oldest first; each is reported once it is closed.
 
-    A stale day that is not over yet is left to a later look, unless `provisional`.
+    A stale day that is not over yet is left to a later look, unless `provisional`. UserError at the end where stale
+    days cannot be closed again.
     """
     logger = log.get_logger(__name__)
     with session_for("reco-daily", settings, engine, _work(days)) as session:
         look = None if days else _look(session, settings, None if provisional else now.date())
         chosen = sorted(set(days)) if look is None else look.dates
         # One look at the inputs for all days of a run: they are closed over the same events, policies and rates.
-        source = inputs.newest(session, settings) if chosen else None
+        source, expired = inputs.newest(session, settings) if chosen else None, list[ExpiredError]()
         for number, day in enumerate(chosen, start=1):
             logger.info("closing", reco_date=day.isoformat(), number=number, of=len(chosen), dry_run=dry_run)
             early = day >= now.date()
-            report = close_day(session, settings, day, now, source=source, provisional=early, dry_run=dry_run)
+            try:
+                report = close_day(session, settings, day, now, source=source, provisional=early, dry_run=dry_run)
+            except ExpiredError as error:
+                if look is None:
+                    raise
+                expired.append(error)  # the other days can be closed
+                continue
             event = "would close" if dry_run else "closed"
             logger.info(event, close_id=report.close_id, facts=report.facts, anomalies=report.anomalies)
             yield report
         if look is not None and look.silver_version is not None and not dry_run:
             note_looked(settings, look.silver_version, look.closes)
+        if expired:  # told once: the next look goes by what comes after this one
+            raise UserError(" ".join(map(str, expired)), FAILED)
 
 
 class _Look(NamedTuple):

@@ -17,7 +17,7 @@ from reco_rules.vocabulary import KEY, Side
 
 _ROW = ["reco_date", *KEY]
 #: So many of the newest commits of the facts are looked through for closes that came to no end.
-_NOTES = 100
+_NOTES = 1000
 
 
 @dataclass(frozen=True)

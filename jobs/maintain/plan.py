@@ -81,13 +81,16 @@ def wanted(settings: Settings, name: str, newest: int, now: datetime, vacuum_hou
 
 def expired(settings: Settings, name: str, now: datetime) -> str | None:
     """The condition of rows that are too old to be kept; None where all are."""
-    days = settings.maintenance.keep_days.get(name)
-    if days is None:
+    if name not in settings.maintenance.keep_days:
         return None
-    first: date = now.date() - timedelta(days=days)
-    column = _AGE[name]
+    first, column = first_kept(settings, name, now), _AGE[name]
     told = f"{column} < '{first.isoformat()}{'T00:00:00Z' if column.endswith('_at') else ''}'"
     return f"state = 'RESOLVED' AND {told}" if name == "nrt_exceptions" else told
+
+
+def first_kept(settings: Settings, name: str, now: datetime) -> date:
+    """The day from which on a table's rows are kept, of a table that does not keep all."""
+    return now.date() - timedelta(days=settings.maintenance.keep_days[name])
 
 
 def _pins(settings: Settings, name: str, first: date) -> tuple[int, ...]:

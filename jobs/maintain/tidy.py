@@ -14,13 +14,14 @@ from deltalake import DeltaTable, PostCommitHookProperties
 from deltalake.exceptions import CommitFailedError, DeltaError
 
 from jobs.common.errors import FAILED, UserError
+from jobs.common.expired_mark import noting_expired
 from jobs.common.lake import open_table
 from jobs.common.lasting import hours_of
 from jobs.common.log import get_logger
 from jobs.common.settings import Settings
 from jobs.common.storage import File, Storage
 from jobs.maintain.log_files import superfluous
-from jobs.maintain.plan import CLUSTERED, Wanted, expired, wanted
+from jobs.maintain.plan import CLUSTERED, Wanted, expired, first_kept, wanted
 from schemas.tables import TABLES
 
 log = get_logger(__name__)
@@ -125,7 +126,9 @@ def _expire(settings: Settings, name: str, now: datetime, report: Report, dry_ru
         rows = pl.scan_delta(_opened(settings, name)).sql(f"select count(*) as n from self where {condition}")  # noqa: S608
         report.rows_expired = int(rows.collect().item())
         return
-    done = _again(settings, name, report, lambda t: t.delete(condition, post_commithook_properties=_HOOKS))
+    noted = noting_expired(first_kept(settings, name, now))
+    options: dict[str, Any] = {"commit_properties": noted, "post_commithook_properties": _HOOKS}
+    done = _again(settings, name, report, lambda t: t.delete(condition, **options))
     report.rows_expired = int((done or {}).get("num_deleted_rows") or 0)
 
 

@@ -3,6 +3,7 @@
 import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 from pyspark.sql import SparkSession
 
@@ -47,7 +48,13 @@ def batch_moment(spark: SparkSession, checkpoint: str, batch_id: int) -> tuple[d
 
 
 def has_dropped(spark: SparkSession, query_id: str) -> bool:
-    """Whether the batch before let go of rows whose time the watermark had passed."""
+    """Whether the batch before let go of rows whose time the watermark had passed, or may have.
+
+    Where nothing comes, Spark reports every ten seconds that nothing was done, and keeps the last hundred reports.
+    """
     query = spark.streams.get(query_id)
-    progress = None if query is None else query.lastProgress
-    return progress is not None and any(operator.numRowsDroppedByWatermark for operator in progress.stateOperators)
+    reports: Any = [] if query is None else query._jsq.recentProgress()
+    for number in range(len(reports) - 1, -1, -1):
+        if reports[number].durationMs().containsKey("addBatch"):
+            return any(operator.numRowsDroppedByWatermark() for operator in reports[number].stateOperators())
+    return len(reports) > 0

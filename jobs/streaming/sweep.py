@@ -1,12 +1,14 @@
 """The net under the join: keys that no trigger called for, by silver and the exceptions themselves."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from jobs.common import tables
+from jobs.common.expired_mark import expired_before
 from jobs.common.kept import Kept
+from jobs.common.lake import open_table
 from jobs.common.settings import Settings
 from jobs.streaming.batch import BROADCAST, Batch
 from jobs.streaming.groups import only_mine
@@ -53,12 +55,20 @@ class Sweeper:
         policies or rates, or by another process; and, on a sweep, what silver has that no verdict knows.
         """
         if self.judges_anew(batch.moment.references):
-            found = [remembered.where("is_unresolved")]
+            found = [self._kept(remembered.where("is_unresolved"))]
         else:
             found = [remembered.where(F.col("pending_until") <= F.lit(batch.moment.watermark))]
         if batch.is_due:
             found += self._forgotten(spark, batch.moment, batch.kept)
         return [frame.select(*KEY, "known_since") for frame in found]
+
+    def _kept(self, remembered: DataFrame) -> DataFrame:
+        """Without those of whose events retention may have removed some: what is left tells of other breaks."""
+        silver = open_table(self._settings, "activity")
+        before = None if silver is None else expired_before(silver)
+        if before is None:
+            return remembered
+        return remembered.where(F.col("known_since") >= F.lit(datetime.combine(before, time(tzinfo=UTC))))
 
     def done(self, moment: Moment, was_due: bool) -> None:
         """The batch's verdicts are written."""

@@ -19,7 +19,8 @@ from jobs.streaming.parse import MAX_FUTURE_SECONDS
 _BRONZE = "activity_raw"
 #: So many of the newest commits are looked into.
 _COMMITS = 100
-COORDINATES = ["topic", "partition", "offset"]
+#: What tells a record from all others, those of a topic that was deleted and made anew among them.
+COORDINATES = ["topic", "partition", "offset", "kafka_time"]
 _Place = tuple[str, int]
 Note = dict[str, Any]
 
@@ -35,6 +36,8 @@ class TakenIn:
         self._spark, self._settings = spark, settings
         self._read_to: dict[_Place, int] = {}
         self._oldest: date | None = None
+        #: The first offset of each partition that bronze has, looked up when it is first asked for.
+        self._first: dict[str, int] | None = None
 
     def notes(self) -> list[Note]:
         """What the newest batches noted with their commits, the newest first; looks up what was taken in."""
@@ -68,22 +71,28 @@ class TakenIn:
     def without_removed(self, rows: DataFrame, known: DataFrame, first_at: int) -> DataFrame:
         """A batch that `may_have` told of, without what maintenance removed since it was first taken in.
 
-        That is what was taken in, bronze does not know (`known`: what it does), and was published before the oldest day
-        that bronze has. What is newer was lost some other way, or its topic was made anew, and is wanted.
-        `first_at`: when the batch's first record was published, milliseconds since 1970.
+        That is what was taken in, bronze does not know (`known`: what it does), lies before all that bronze has of its
+        partition, and was published before the oldest day that bronze has. What is newer was lost some other way, or
+        its topic was made anew, and is wanted. `first_at`: when the batch's first record was published, milliseconds
+        since 1970.
         """
+        bronze = tables.read(self._spark, self._settings.table_path(_BRONZE))
         if self._oldest is None:
-            bronze = tables.read(self._spark, self._settings.table_path(_BRONZE))
             self._oldest = bronze.agg(F.min("ingest_date")).collect()[0][0]
         if self._oldest is None:
             return rows
         oldest = datetime.combine(self._oldest, time(tzinfo=UTC)) + timedelta(seconds=MAX_FUTURE_SECONDS)
         if first_at >= oldest.timestamp() * 1000:
             return rows
-        read_to = {f"{topic}/{number}": to for (topic, number), to in self._read_to.items()}
-        noted = F.from_json(F.lit(json.dumps(read_to)), "map<string, bigint>")
+        if self._first is None:
+            there = bronze.groupBy("topic", "partition").agg(F.min("offset")).collect()
+            self._first = {f"{topic}/{number}": first for topic, number, first in there}
+        ends = {f"{topic}/{number}": to + 1 for (topic, number), to in self._read_to.items()}
+        # Of a partition of which nothing is left, all that was read may be what was removed.
+        removed_to = {place: min(end, self._first.get(place, end)) for place, end in ends.items()}
+        noted = F.from_json(F.lit(json.dumps(removed_to)), "map<string, bigint>")
         to = F.try_element_at(noted, F.concat_ws("/", "topic", "partition"))
-        was_read = F.coalesce(F.col("offset") <= to, F.lit(False)) & (F.col("kafka_time") < F.lit(oldest))
+        was_read = F.coalesce(F.col("offset") < to, F.lit(False)) & (F.col("kafka_time") < F.lit(oldest))
         removed = rows.where(was_read).select(*COORDINATES).join(known, on=COORDINATES, how="left_anti")
         return rows.join(removed, on=COORDINATES, how="left_anti")
 

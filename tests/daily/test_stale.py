@@ -4,18 +4,23 @@ from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from datetime import date, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from deltalake import DeltaTable
 
 from jobs.common.engines import Session
 from jobs.common.engines.duckdb import duckdb_session
+from jobs.common.errors import UserError
+from jobs.common.lake import open_table, read
+from jobs.common.sections import Maintenance
 from jobs.common.settings import Settings
 from jobs.common.stale_mark import looked_from, looked_to
 from jobs.daily import inputs
 from jobs.daily.close import close_day
 from jobs.daily.main import run
 from jobs.daily.revisions import stale_dates
+from jobs.maintain.tidy import tidy
 from tests.daily import small_lake
 from tests.daily.small_lake import DAY, NOON
 
@@ -201,3 +206,36 @@ def test_a_look_reads_the_days_that_new_events_reach(session: Session, tmp_path:
     daily = small_lake.event("SUPPLIER", "BK-DAILY", event_time=midnight + timedelta(hours=13))
     small_lake.append(settings, [late, daily], 1000)
     assert stale_dates(session, settings) == [DAY, DAY + timedelta(days=2)]
+
+
+def test_a_day_that_retention_has_taken_deliveries_of_keeps_its_last_close(
+    session: Session, tmp_path: Path, stale: Looks
+) -> None:
+    """By what is left of it, what had matched would be gone, and what was answered late a break of the other side."""
+    lake = small_lake.make(tmp_path, [*small_lake.pair("BK-1"), small_lake.event("AGODA", "BK-2")])
+    days = Maintenance(keep_days=dict.fromkeys(("activity_raw", "activity", "quarantine"), 30))
+    settings, later = lake.model_copy(update={"maintenance": days}), NOON + timedelta(days=20)
+    own: dict[str, Any] = {"event_time": later, "ingested_at": later}
+    small_lake.append(settings, [small_lake.event("AGODA", "BK-9", **own)], 1000)
+    for day in (DAY, later.date()):
+        close_day(session, settings, day, later + timedelta(days=1))
+    now, table = NOON + timedelta(days=40), DeltaTable(settings.table_path("activity"))
+    table.alter.set_table_properties({"delta.appendOnly": "false"})  # as the stream makes it
+    report = tidy(settings, "activity", now, dry_run=False, vacuum_hours=None)
+    assert report is not None
+    assert report.rows_expired == 3
+    late: dict[str, Any] = {"kafka_time": now, "ingested_at": now}
+    answers = [small_lake.event("SUPPLIER", "BK-2", **late), small_lake.event("SUPPLIER", "BK-9", **own | late)]
+    small_lake.append(settings, answers, 2000)
+    with pytest.raises(UserError, match=f"{DAY} cannot be closed again: .*keep_days") as told:
+        stale(settings, now)
+    assert f"{later.date()} cannot" not in str(told.value)
+    facts = read(open_table(settings, "reconciliation_facts"), "reconciliation_facts")
+    assert sorted(facts.select("activity_id", "close_id", "outcome").iter_rows()) == [
+        ("BK-1", f"{DAY}-r1", "MATCHED"),
+        ("BK-2", f"{DAY}-r1", "MISSING_SUPPLIER"),
+        ("BK-9", f"{later.date()}-r2", "MATCHED"),
+    ]
+    assert stale(settings, now) == []
+    with pytest.raises(UserError, match="cannot be closed again"):
+        close_day(session, settings, DAY, now)

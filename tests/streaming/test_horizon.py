@@ -9,11 +9,17 @@ from pyspark.errors import StreamingQueryException
 from pyspark.sql import SparkSession
 
 from jobs.cli.broker import Broker
+from jobs.common.kafka import topic_partitions
+from jobs.common.sections import Maintenance
+from jobs.maintain.main import maintain
 from jobs.streaming import settle
 from jobs.streaming.batch import batch_moment
+from jobs.streaming.main import start_match, start_normalise
 from tests.oracle.normalise import Raw
 from tests.streaming import nrt
+from tests.streaming.feed import produce, wait_for
 from tests.streaming.nrt import T0, Stream, beats, both, event
+from tests.workloads.values import CLOCK
 
 pytestmark = pytest.mark.long
 _DAY = 24 * 60
@@ -86,3 +92,50 @@ def test_a_copy_of_the_checkpoint_that_is_put_back_leaves_no_verdict_out(
     assert stream.outcomes("d") == ["MATCHED"]
     assert [stream.outcomes(name) for name in "abce"] == [["MISMATCHED"]] * 4
     assert stream.exceptions() == {(name, "STATUS_MISMATCH"): "OPEN" for name in "abce"}
+
+
+def test_what_was_dropped_before_a_pause_is_swept_after_it(spark: SparkSession, broker: Broker, tmp_path: Path) -> None:
+    """Where nothing comes, Spark's newest report is of nothing done, and tells of no dropped row."""
+    stream = Stream(spark, broker, tmp_path, "pause", sweep_minutes=60, match_trigger="1 second")
+    stream.take(*both("x", 0), *beats(10))
+    stream.restart()
+    query = start_match(spark, stream.settings, available_now=False)
+
+    def dropped() -> bool:
+        return any(store.numRowsDroppedByWatermark for one in query.recentProgress for store in one.stateOperators)
+
+    def is_idle() -> bool:
+        last = query.lastProgress
+        return last is not None and "addBatch" not in last.durationMs
+
+    try:
+        stream.send(*beats(11))
+        wait_for(is_idle, 90, "end of what there is")
+        stream.send(event("agoda", "late", 5))
+        wait_for(dropped, 60, "late row that is dropped")
+        wait_for(is_idle, 60, "report of nothing done")
+        stream.send(*beats(12))
+        wait_for(lambda: stream.outcomes("late") == ["MISSING_SUPPLIER"], 60, "sweep")
+    finally:
+        query.stop()
+
+
+def test_what_retention_took_a_side_of_stays_as_it_was_judged(
+    spark: SparkSession, broker: Broker, tmp_path: Path
+) -> None:
+    """One side came in a day before the other and is removed a day before it; another process judges all anew."""
+    stream = Stream(spark, broker, tmp_path, "retention", sweep_minutes=10)
+    produce(stream.settings, [event("agoda", "p", 0)])
+    partitions, before = topic_partitions(stream.settings), CLOCK - timedelta(days=1)
+    earlier = start_normalise(spark, stream.settings, partitions, available_now=True, clock=lambda: before)
+    earlier.awaitTermination()
+    stream.take(event("supplier", "p", 0.5, amountMinor=15_000), *beats(30))
+    assert stream.exceptions() == {("p", "PRICE_MISMATCH"): "OPEN"}
+    names = ("activity_raw", "activity", "quarantine")
+    days = Maintenance(keep_days=dict.fromkeys(names, 30))
+    reports = maintain(stream.settings.model_copy(update={"maintenance": days}), CLOCK + timedelta(days=30), names)
+    assert sum(report.rows_expired for report in reports if report.table.endswith("activity")) == 1
+    stream.restart()
+    stream.take(*beats(41))
+    assert stream.exceptions() == {("p", "PRICE_MISMATCH"): "OPEN"}
+    assert stream.outcomes("p") == ["MISMATCHED"]

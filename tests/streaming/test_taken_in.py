@@ -147,3 +147,11 @@ def test_a_process_that_goes_on_looks_at_no_table(
 )
 def test_a_commit_of_anothers_tells_nothing(text: str, told: dict[str, str]) -> None:
     assert note_of(text) == told
+
+
+def test_records_of_a_topic_made_anew_are_others_whatever_their_offsets(settings: Settings, process: Process) -> None:
+    # Of a mirror that keeps times, or a producer whose clock is slow: between the times of the old ones, and before
+    # the lake's first day, from which nothing was removed.
+    process("first", [_record(0, 2), _record(1, 4), _record(2, 6)], day=6)
+    process("second", [_record(0), _record(1, 3), _record(2, 5)], day=6)
+    _assert_has(settings, 0, 0, 1, 1, 2, 2)

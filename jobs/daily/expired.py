@@ -1,0 +1,54 @@
+"""Days that cannot be closed again: of what their last close read, retention has removed some (docs/maintenance.md)."""
+
+from datetime import date, timedelta
+
+import polars as pl
+from deltalake import DeltaTable
+from deltalake.exceptions import DeltaError
+
+from jobs.common.errors import FAILED, UserError
+from jobs.common.expired_mark import expired_before
+from jobs.common.lake import open_table
+from jobs.common.settings import Settings
+from jobs.daily.revisions import LastClose
+
+_DAY = timedelta(days=1)
+
+
+class ExpiredError(UserError):
+    """A day that retention has taken deliveries of; nothing was written."""
+
+
+def require_kept(settings: Settings, day: date, history_days: int, last: LastClose | None) -> None:
+    """ExpiredError where silver no longer has all that `last`, the day's last close, could read.
+
+    By what is left of a day its matched activities would be gone, and answers that came late breaks of the other side.
+    The log tells when the oldest row of each file came in; nothing is read.
+    """
+    table = open_table(settings, "activity")
+    before = None if table is None else expired_before(table)
+    if last is None or table is None or before is None:
+        return
+    # History, and the hours beside the days that decide whose an event is.
+    first = day - (history_days + 1) * _DAY
+    if first < before and _had_older(table, last.silver_version, first, day + _DAY, before):
+        raise ExpiredError(
+            f"{day} cannot be closed again: of what its last close ({last.close_id}) read in silver/activity, all that "
+            f"came in before {before} is gone (maintenance.keep_days); nothing was written, and that close stands. To "
+            "close it all the same, restore those rows from a backup.",
+            FAILED,
+        )
+
+
+def _had_older(table: DeltaTable, version: int, first: date, last: date, before: date) -> bool:
+    """Whether a version had rows of the dates `first` to `last` that came in before a day. Not told: True."""
+    try:
+        table.load_as_version(version)
+    except (DeltaError, OSError):  # so old that its log was tidied away
+        return True
+    files = pl.DataFrame(table.get_add_actions(flatten=True))
+    if "min.ingested_at" not in files.columns:
+        return True
+    of, came = (pl.col(name).cast(pl.String).str.head(10) for name in ("partition.event_date", "min.ingested_at"))
+    is_near = of.is_between(pl.lit(first.isoformat()), pl.lit(last.isoformat()))
+    return not files.filter(is_near & (came.fill_null("") < before.isoformat())).is_empty()
