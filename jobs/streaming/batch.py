@@ -47,6 +47,21 @@ def batch_moment(spark: SparkSession, checkpoint: str, batch_id: int) -> tuple[d
     return datetime.fromtimestamp(watermark / 1000, UTC), datetime.fromtimestamp(at / 1000, UTC)
 
 
+def batch_offsets(spark: SparkSession, checkpoint: str, batch_id: int) -> dict[tuple[str, int], tuple[int, int]]:
+    """By topic and partition the first and the last offset that a micro-batch of Kafka's spans, from the same log.
+
+    Also where nothing of them is read, as records of a transaction that was aborted; from 0 in the first batch.
+    """
+    begins = _ends(spark, checkpoint, batch_id - 1) if batch_id else {}
+    return {place: (begins.get(place, 0), end - 1) for place, end in _ends(spark, checkpoint, batch_id).items()}
+
+
+def _ends(spark: SparkSession, checkpoint: str, batch_id: int) -> dict[tuple[str, int], int]:
+    lines = tables.read_text(spark, f"{checkpoint}/offsets/{batch_id}").splitlines()[2:]
+    told = [(topic, ends) for line in lines for topic, ends in json.loads(line).items()]
+    return {(topic, int(number)): end for topic, ends in told for number, end in ends.items()}
+
+
 def has_dropped(spark: SparkSession, query_id: str) -> bool:
     """Whether the batch before let go of rows whose time the watermark had passed, or may have.
 

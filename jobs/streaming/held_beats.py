@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any
 
-from confluent_kafka import KafkaException, TopicPartition
+from confluent_kafka import IsolationLevel, KafkaException, TopicPartition
 from confluent_kafka.admin import OffsetSpec  # type: ignore[attr-defined]
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -26,6 +26,9 @@ log = get_logger(__name__)
 _ASKED_SECONDS = 30.0
 #: By topic that it goes to: up to when the heartbeat speaks (milliseconds since 1970), its partition, its value.
 Held = dict[str, tuple[int, int, str]]
+Place = tuple[str, int]
+#: By topic and partition a first and a last offset.
+Spans = Mapping[Place, tuple[int, int]]
 
 
 class HeldBeats:
@@ -34,14 +37,22 @@ class HeldBeats:
     def __init__(self, settings: Settings, partitions: Mapping[str, int]) -> None:
         self._settings, self._partitions = settings, partitions
         self.held: Held = {}
+        #: When the last record that was read of each partition was published.
+        self._told: dict[Place, int] = {}
         self._most = max(partitions.values(), default=0)
 
-    def sorted(self, rows: DataFrame, read: Read) -> tuple[DataFrame, list[tuple[str, int, str]]]:
+    def sorted(
+        self, rows: DataFrame, read: Read, spans: Spans | None = None
+    ) -> tuple[DataFrame, list[tuple[str, int, str]]]:
         """The rows without the heartbeats that must wait, and those that need wait no more: topic, partition, value.
 
-        `rows`: parsed and stamped records of a batch; `read`: what it has.
+        `rows`: parsed and stamped records of a batch; `read`: what it has. `spans`: the first and the
+        last offset of it in each partition, where records that are there are not read, as those of a transaction that
+        was aborted: of a share of these alone no offset is seen.
         """
-        read_to = self._read_to(read) if self._may_leave_some(read) else {}
+        self._told |= {place: at for place, (_, at) in read.last.items()}
+        offsets = read.offsets if spans is None else spans
+        read_to = self._read_to(offsets, spans is not None) if self._may_leave_some(offsets) else {}
         waiting = {self._nrt(topic) for topic in read_to}
         free = [(topic, place, value) for topic, (_, place, value) in self.held.items() if topic not in waiting]
         self.held = {topic: one for topic, one in self.held.items() if topic in waiting}
@@ -53,14 +64,14 @@ class HeldBeats:
             self.held[topic] = max(one, self.held.get(topic, one))
         return rows.where(~waits), free
 
-    def _may_leave_some(self, read: Read) -> bool:
+    def _may_leave_some(self, offsets: Spans) -> bool:
         """Whether the batch is as large as it may be."""
         # Partitions may have been added since the process began.
-        self._most = max(self._most, *[number + 1 for _, number in read.offsets], 0)
+        self._most = max(self._most, *[number + 1 for _, number in offsets], 0)
         # Of each partition Spark takes its share of the limit, rounded down, at whose ends transactions may have marks.
         shares = 4 * 2 * self._most
         # Offsets, as Spark counts them: markers of transactions, and what was compacted, have some too.
-        taken = sum(last + 1 - first for first, last in read.offsets.values())
+        taken = sum(last + 1 - first for first, last in offsets.values())
         return taken >= self._settings.stream.max_offsets_per_trigger - shares
 
     def sorted_as_before(self, rows: DataFrame, holds: Held) -> tuple[DataFrame, list[tuple[str, int, str]]]:
@@ -75,19 +86,20 @@ class HeldBeats:
         waits = (F.col("kind") == "HEARTBEAT") & F.col("topic").isin(of)
         return rows.where(~waits), free
 
-    def _read_to(self, read: Read) -> dict[str, int]:
+    def _read_to(self, offsets: Spans, is_committed: bool) -> dict[str, int]:
         """By raw topic that has records unread, when the last that was read in each partition was published; the least.
 
         Milliseconds since 1970. Records of a partition may not be in the order of their times, so it is not the newest.
         """
-        asked = {TopicPartition(*place): OffsetSpec.latest() for place in read.offsets}  # type: ignore[no-untyped-call]
+        asked = {TopicPartition(*place): OffsetSpec.latest() for place in offsets}  # type: ignore[no-untyped-call]
         client = admin(client_options(self._settings))  # without a name it would be gone before it answers
-        told = client.list_offsets(asked, request_timeout=_ASKED_SECONDS)
+        level = IsolationLevel.READ_COMMITTED if is_committed else IsolationLevel.READ_UNCOMMITTED
+        told = client.list_offsets(asked, isolation_level=level, request_timeout=_ASKED_SECONDS)
         found: dict[str, int] = {}
         for place, future in told.items():
             of = place.topic, place.partition
-            if _is_beyond(future, read.offsets[of][1]):
-                _, at = read.last.get(of, (0, 0))
+            if _is_beyond(future, offsets[of][1]):
+                at = self._told.get(of, 0)
                 found[place.topic] = min(at, found.get(place.topic, at))
         return found
 

@@ -148,7 +148,7 @@ def start_normalise(
     clock: Callable[[], datetime],
 ) -> StreamingQuery:
     """Start the query `normalise`. `partitions`: how many each topic has. `clock`: the time in UTC."""
-    normaliser = Normaliser(spark, settings, partitions, clock)
+    normaliser = Normaliser(spark, settings, partitions, clock, f"{checkpoint_root(settings)}/normalise")
     writer = (
         raw_stream(spark, settings)
         .writeStream.queryName("normalise")

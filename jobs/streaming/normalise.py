@@ -19,6 +19,7 @@ from jobs.common.log import get_logger
 from jobs.common.settings import Settings
 from jobs.common.steps import Steps
 from jobs.streaming import observe
+from jobs.streaming.batch import batch_offsets
 from jobs.streaming.canonical import messages
 from jobs.streaming.formats_in_force import AppliedFormats
 from jobs.streaming.held_beats import Held, HeldBeats, held_of, with_those
@@ -58,9 +59,17 @@ class Normaliser:
     """Writes micro-batches; `clock` gives the reading clock (UTC) of a batch that is run for the first time."""
 
     def __init__(
-        self, spark: SparkSession, settings: Settings, partitions: Mapping[str, int], clock: Callable[[], datetime]
+        self,
+        spark: SparkSession,
+        settings: Settings,
+        partitions: Mapping[str, int],
+        clock: Callable[[], datetime],
+        checkpoint: str = "",
     ) -> None:
         self._spark, self._settings, self._clock = spark, settings, clock
+        # Only where Kafka keeps records from the query is its log asked how far a batch goes.
+        skips = settings.kafka.options.get("isolation.level") == "read_committed"
+        self._checkpoint = checkpoint if skips else ""
         self._paths = {name: tables.ensure_table(spark, settings, name) for name in _TABLES}
         self._currencies = sorted(minor_units())
         self._formats, self._references = AppliedFormats(settings), References(settings)
@@ -142,7 +151,8 @@ class Normaliser:
         if pins.broken_formats:
             note["broken_formats"] = pins.broken_formats
         if pins.holds is None:
-            forwarded, waited = self._beats.sorted(rows, read)
+            spans = batch_offsets(self._spark, self._checkpoint, batch_id) if self._checkpoint else None
+            forwarded, waited = self._beats.sorted(rows, read, spans)
         else:
             forwarded, waited = self._beats.sorted_as_before(rows, pins.holds)
         note |= {name: beats for name, beats in (("held", pins.held), ("holds", self._beats.held)) if beats}

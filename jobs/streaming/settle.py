@@ -204,6 +204,8 @@ class Settler:
             if clean is not None:  # what looks plain by itself may answer what is open
                 arrived = arrived.select(*KEY).unionByName(clean.select(*KEY))
             awaited = arrived.join(F.broadcast(awaited), on=list(KEY), how="inner")
+        else:
+            awaited = self._sweeper.kept(awaited)
         asked.append(awaited.select(*KEY, "known_since"))
         once = reduce(DataFrame.unionByName, asked).groupBy(*KEY).agg(F.min("known_since").alias("called_at"))
         both = once.join(F.broadcast(remembered), on=list(KEY), how="left")

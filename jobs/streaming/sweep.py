@@ -55,14 +55,14 @@ class Sweeper:
         policies or rates, or by another process; and, on a sweep, what silver has that no verdict knows.
         """
         if self.judges_anew(batch.moment.references):
-            found = [self._kept(remembered.where("is_unresolved"))]
+            found = [self.kept(remembered.where("is_unresolved"))]
         else:
             found = [remembered.where(F.col("pending_until") <= F.lit(batch.moment.watermark))]
         if batch.is_due:
             found += self._forgotten(spark, batch.moment, batch.kept)
         return [frame.select(*KEY, "known_since") for frame in found]
 
-    def _kept(self, remembered: DataFrame) -> DataFrame:
+    def kept(self, remembered: DataFrame) -> DataFrame:
         """Without those of whose events retention may have removed some: what is left tells of other breaks."""
         silver = open_table(self._settings, "activity")
         before = None if silver is None else expired_before(silver)

@@ -1,10 +1,12 @@
 """What is sent again after the horizon, and a clock that was set back under a crash (long: `make test-long`)."""
 
 import shutil
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
+from confluent_kafka import Producer
 from pyspark.errors import StreamingQueryException
 from pyspark.sql import SparkSession
 
@@ -139,3 +141,33 @@ def test_what_retention_took_a_side_of_stays_as_it_was_judged(
     stream.take(*beats(41))
     assert stream.exceptions() == {("p", "PRICE_MISMATCH"): "OPEN"}
     assert stream.outcomes("p") == ["MISMATCHED"]
+
+
+def test_what_an_aborted_transaction_hides_holds_heartbeats_back(
+    spark: SparkSession, broker: Broker, tmp_path: Path
+) -> None:
+    """Read committed, a full batch has hardly a record: what answers lies behind, and heartbeats beside it."""
+    stream = Stream(spark, broker, tmp_path, "aborted", max_offsets_per_trigger=100, trigger="10 minutes")
+    stream.settings.kafka.options["isolation.level"] = "read_committed"
+    of = {"bootstrap.servers": broker.bootstrap_servers, "transactional.id": "aborted"}
+    producer = Producer(of)
+    producer.init_transactions(30)
+    producer.begin_transaction()
+    for number in range(300):
+        at = round((T0 + timedelta(seconds=20)).timestamp() * 1000)
+        producer.produce(stream.settings.topics.supplier_raw, value=f"{number}", partition=0, timestamp=at)
+    producer.flush(30)
+    producer.abort_transaction(30)
+    answer = replace(event("supplier", "x", 0.5), partition=0)
+    produce(stream.settings, [event("agoda", "x", 0), answer, *beats(5)])
+    partitions = topic_partitions(stream.settings)
+    query = start_normalise(spark, stream.settings, partitions, available_now=False, clock=lambda: CLOCK)
+    try:
+        wait_for(lambda: bool(query.recentProgress), 120, "first batch")
+    finally:
+        query.stop()
+    stream.match()
+    assert stream.outcomes("x") == []
+    stream.send()
+    stream.match()
+    assert stream.outcomes("x") == ["MATCHED"]
