@@ -6,7 +6,6 @@ from functools import lru_cache
 from typing import Any
 
 from pyspark.sql import SparkSession
-from pyspark.sql.types import DateConverter
 
 #: So many names and so many literals are kept.
 _KEPT = 4096
@@ -20,6 +19,8 @@ def look_up_once(session: SparkSession) -> None:
     It asks the JVM for class and method again at each call, and sends a list element by element: a micro-batch of
     `match` is twelve thousand messages so, and half of that with this.
     """
+    from pyspark.sql.types import DateConverter  # where the rules are tested by DuckDB alone there is none
+
     DateConverter.convert = date_for_jvm  # type: ignore[assignment]
     jvm: Any = session.sparkContext._jvm
     for name in ("org.apache.spark.sql.functions", "functions", "PythonUtils", "PythonSQLUtils"):
