@@ -31,7 +31,11 @@ def require_kept(settings: Settings, day: date, history_days: int, last: LastClo
         return
     # History, and the hours beside the days that decide whose an event is.
     first = day - (history_days + 1) * _DAY
-    if first < before and _had_older(table, last.silver_version, first, day + _DAY, before):
+    if first >= before:
+        return
+    near = (first, day + _DAY)
+    # Where there is any now, somebody has put them back.
+    if not _has_older(table, near, before) and _has_older(_at(table, last.silver_version), near, before):
         raise ExpiredError(
             f"{day} cannot be closed again: of what its last close ({last.close_id}) read in silver/activity, all that "
             f"came in before {before} is gone (maintenance.keep_days); nothing was written, and that close stands. To "
@@ -40,15 +44,21 @@ def require_kept(settings: Settings, day: date, history_days: int, last: LastClo
         )
 
 
-def _had_older(table: DeltaTable, version: int, first: date, last: date, before: date) -> bool:
-    """Whether a version had rows of the dates `first` to `last` that came in before a day. Not told: True."""
+def _at(table: DeltaTable, version: int) -> DeltaTable | None:
+    """The table at a version; None where that is so old that its log was tidied away."""
     try:
         table.load_as_version(version)
-    except (DeltaError, OSError):  # so old that its log was tidied away
-        return True
-    files = pl.DataFrame(table.get_add_actions(flatten=True))
-    if "min.ingested_at" not in files.columns:
-        return True
+    except (DeltaError, OSError):
+        return None
+    return table
+
+
+def _has_older(table: DeltaTable | None, dates: tuple[date, date], before: date) -> bool:
+    """Whether a table has rows of these dates (both included) that came in before a day; True where it is not told."""
+    files = None if table is None else pl.DataFrame(table.get_add_actions(flatten=True))
+    if files is None or files.is_empty() or "min.ingested_at" not in files.columns:
+        return files is None or not files.is_empty()
     of, came = (pl.col(name).cast(pl.String).str.head(10) for name in ("partition.event_date", "min.ingested_at"))
-    is_near = of.is_between(pl.lit(first.isoformat()), pl.lit(last.isoformat()))
+    first, last = (pl.lit(one.isoformat()) for one in dates)
+    is_near = of.is_between(first, last)
     return not files.filter(is_near & (came.fill_null("") < before.isoformat())).is_empty()

@@ -239,3 +239,5 @@ def test_a_day_that_retention_has_taken_deliveries_of_keeps_its_last_close(
     assert stale(settings, now) == []
     with pytest.raises(UserError, match="cannot be closed again"):
         close_day(session, settings, DAY, now)
+    small_lake.append(settings, [*small_lake.pair("BK-1"), small_lake.event("AGODA", "BK-2")], 3000)
+    assert close_day(session, settings, DAY, now).outcomes == {"MATCHED": 2}
