@@ -52,17 +52,10 @@ def silence_explanation(held: Column) -> Column:
     since = F.date_format("last_event", "yyyy-MM-dd HH:mm:ss")
     daily = F.col("daily_gap_seconds")
     on_most_days = F.when(daily.isNull(), F.lit("")).otherwise(_text(", on most days one of ", daily, " s"))
-    return _text(
-        *(
-            "SUPPLIER sent nothing after ",
-            since,
-            ": gaps of ",
-            F.col("usual_gap_seconds"),
-            " s are usual",
-            on_most_days,
-        ),
-        *(", ", F.col("limit_seconds"), " s allowed; it holds ", held, " MISSING_SUPPLIER"),
-    )
+    usual = _text("gaps of ", F.col("usual_gap_seconds"), " s are usual", on_most_days)
+    measured = _text(usual, ", ", F.col("limit_seconds"), " s allowed")
+    told = F.when(F.col("limit_seconds").isNull(), F.lit("what is usual of it is no longer known")).otherwise(measured)
+    return _text("SUPPLIER sent nothing after ", since, ": ", told, "; it holds ", held, " MISSING_SUPPLIER")
 
 
 def _duplicated(side: str) -> Column:

@@ -13,7 +13,9 @@ HOURS_BEFORE = 6
 HOURS_AFTER = 12
 
 #: What makes two deliveries the same event; `event_time` first, for it also orders the chain.
-IDENTITY = ("event_time", "source", "event_id", "version", "amount_minor", "currency", "status", "activity_type")
+IDENTITY = ("event_time", "source", "version", "event_id", "amount_minor", "currency", "status", "activity_type")
+#: By what its first publication comes first; of one millisecond, by which policies it was stamped.
+PUBLICATION = ("kafka_time", "policy_version", "grace_seconds")
 
 
 def with_reco_date(deliveries: DataFrame) -> DataFrame:
@@ -24,7 +26,7 @@ def with_reco_date(deliveries: DataFrame) -> DataFrame:
     grace after the one before, that began before midnight, and lies before midnight + 2 x grace. The first publication
     of an event is its delivery; the others are redeliveries, of the same day as it.
     """
-    in_order = Window.partitionBy(*KEY).orderBy(*IDENTITY, "kafka_time", "grace_seconds")
+    in_order = Window.partitionBy(*KEY).orderBy(*IDENTITY, *PUBLICATION)
     so_far = in_order.rowsBetween(Window.unboundedPreceding, Window.currentRow)
     at, grace_ms = millis(F.col("event_time")), F.col("grace_seconds") * 1000
     midnight = F.date_trunc("day", F.col("event_time"))

@@ -4,6 +4,7 @@ from pyspark.sql import Column, DataFrame
 
 from reco_rules.clock import millis
 from reco_rules.engine import F
+from reco_rules.ownership import PUBLICATION
 from reco_rules.vocabulary import KEY, AnomalyType, Side, Versions
 
 #: Breaks of what one side alone has done: no answer mends them.
@@ -37,7 +38,7 @@ def waiting(deliveries: DataFrame, sides: DataFrame) -> DataFrame:
     latest = {side: F.col(f"{side.prefix}_latest") for side in Side}
     said = deliveries.join(sides.select(*KEY, "versions", *latest.values()), on=list(KEY), how="inner")
     place = slot(F.col("versions"), F.col("version"), F.col("activity_type"))
-    due = F.struct("kafka_time", "grace_seconds")
+    due = F.struct(*PUBLICATION)
     first = {s: F.min(F.when(F.col("source") == s.value, due)).alias(f"{s.prefix}_first") for s in Side}
     by_slot = said.withColumn("slot", place).groupBy(*KEY, "versions", "slot", *[f"{s.prefix}_latest" for s in Side])
     slots = by_slot.agg(F.max("version").alias("version"), *first.values())

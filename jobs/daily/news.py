@@ -14,11 +14,11 @@ from jobs.common.engines import Session, engine_of
 from jobs.common.kept import Kept
 from jobs.common.settings import Settings
 from reco_rules.engine import F, Window
-from reco_rules.ownership import HOURS_AFTER, HOURS_BEFORE, IDENTITY, keys_across_midnight, with_reco_date
+from reco_rules.ownership import HOURS_AFTER, HOURS_BEFORE, IDENTITY, PUBLICATION, keys_across_midnight, with_reco_date
 from reco_rules.vocabulary import KEY
 from schemas.types import LONG
 
-_DELIVERY = [*KEY, *IDENTITY, "kafka_time", "grace_seconds", "event_date", "event_hour"]
+_DELIVERY = [*KEY, *IDENTITY, *PUBLICATION, "event_date", "event_hour"]
 _PIN = StructType([StructField("evening", DateType()), StructField("seen", LONG)])
 _DAY = timedelta(days=1)
 Since = Mapping[date, int]
@@ -59,16 +59,21 @@ def _news(fresh: DataFrame, known: DataFrame) -> DataFrame:
     `fresh`: deliveries with `committed`; `known`: what was there before, of the same dates.
     """
     identity = [*KEY, *IDENTITY]
-    known = known.select(*[F.col(name).alias(f"known_{name}") for name in (*identity, "kafka_time")])
-    is_redelivery = F.col("known_kafka_time") <= F.col("kafka_time")
+    known = known.select(*[F.col(n).alias(f"known_{n}") for n in identity], _published().alias("known_published"))
+    fresh = fresh.withColumn("published", _published())
+    is_redelivery = F.col("known_published") <= F.col("published")
     for name in identity:
         is_redelivery = is_redelivery & (F.col(name) == F.col(f"known_{name}"))
     # One that is earlier than what an earlier commit brought is new too, whichever of them a close had read.
-    before = Window.partitionBy(*identity).orderBy("committed", "kafka_time")
-    sooner = F.min("kafka_time").over(before.rowsBetween(Window.unboundedPreceding, -1))
+    before = Window.partitionBy(*identity).orderBy("committed", "published")
+    sooner = F.min("published").over(before.rowsBetween(Window.unboundedPreceding, -1))
     first_sent = fresh.join(known, on=is_redelivery, how="left_anti").withColumn("sooner", sooner)
-    news = first_sent.where(F.col("sooner").isNull() | (F.col("kafka_time") < F.col("sooner")))
+    news = first_sent.where(F.col("sooner").isNull() | (F.col("published") < F.col("sooner")))
     return news.select(*KEY, "event_date", "event_hour", "committed")
+
+
+def _published() -> Column:
+    return F.struct(*PUBLICATION)
 
 
 def _across_midnight(news: DataFrame, known: DataFrame, fresh: DataFrame, evenings: Since, kept: Kept) -> set[date]:
@@ -98,8 +103,9 @@ def _across_midnight(news: DataFrame, known: DataFrame, fresh: DataFrame, evenin
 
 
 def _carried(deliveries: DataFrame) -> DataFrame:
-    """Those that belong to the day before their own."""
-    return with_reco_date(deliveries).where(F.col("reco_date") < F.col("event_date")).select(*_DELIVERY)
+    """First publications of those that belong to the day before their own."""
+    carried = with_reco_date(deliveries).where(~F.col("is_redelivery") & (F.col("reco_date") < F.col("event_date")))
+    return carried.select(*_DELIVERY)
 
 
 def _with_history(facts: DataFrame, news: DataFrame, reach: int) -> DataFrame:

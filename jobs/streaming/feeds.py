@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from pyspark.sql import DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
@@ -55,7 +56,7 @@ class Feeds:
         gaps = self._learned(spark, {s: t for s, t in quiet.items() if _is_near(moment, s)})
         if not gaps:
             return []
-        was = [(*row, told.get(row["supplier_id"])) for row in gaps]
+        was = [(*row, told.get(row[0])) for row in gaps]
         rows = local_rows(spark, was, f"{_GAPS}, told timestamp")
         stamped = with_policy(rows, moment.policies.rows(spark), moment.policies.defaults, {"grace_seconds": LONG})
         floor = F.lit(60 * self._settings.stream.silence_floor_minutes)
@@ -98,7 +99,7 @@ class Feeds:
         floor = timedelta(minutes=self._settings.stream.silence_floor_minutes)
         return {s: self._newest[s] for s, t in self._surely.items() if t - _AHEAD < watermark - floor}
 
-    def _learned(self, spark: SparkSession, quiet: Mapping[str, datetime]) -> list[Row]:
+    def _learned(self, spark: SparkSession, quiet: Mapping[str, datetime]) -> list[tuple[Any, ...]]:
         """`usual_gaps` of the days before each one's newest delivery; read once, until it is heard again."""
         new = {s: t for s, t in quiet.items() if s not in self._usual or self._usual[s][0] != t}
         if new:
@@ -113,7 +114,8 @@ class Feeds:
             )
             for row in _collected(usual_gaps(mine), all_there):
                 self._usual[row["supplier_id"]] = new[row["supplier_id"]], row
-        return [self._usual[s][1] for s in sorted(quiet) if s in self._usual]
+        # Of what was called silent, retention may have left no row: nothing is usual then, and its silence goes on.
+        return [self._usual[s][1] if s in self._usual else (s, quiet[s], None, None) for s in sorted(quiet)]
 
 
 def _collected(rows: DataFrame, whole: DataFrame | None) -> list[Row]:

@@ -138,6 +138,9 @@ def test_the_next_morning_makes_only_that_day_stale_whose_facts_it_may_change(se
         small_lake.event("SUPPLIER", "BK-EVENING", event_time=midnight + timedelta(minutes=59)),
         small_lake.event("SUPPLIER", "BK-EVENING", event_id="S2", version=2, event_time=midnight + timedelta(hours=7)),
         small_lake.event("SUPPLIER", "BK-SPLIT", event_id="S2", version=2, event_time=midnight + timedelta(hours=7)),
+        # Sent again within the millisecond, under a policy whose grace would not carry it over midnight.
+        small_lake.event("AGODA", "BK-SPLIT", event_time=midnight + timedelta(minutes=10), version=2)
+        | {"policy_version": 1, "grace_seconds": 60},
     ]
     for number, event in enumerate(on_time, start=1):
         small_lake.append(settings, [event], number * 1000)

@@ -47,6 +47,7 @@ class Event:
     event_time: datetime  # aware, UTC, whole milliseconds
     kafka_time: datetime  # aware, UTC, whole milliseconds
     grace_seconds: int | None = None  # as stamped at normalisation; None: the policy's
+    policy_version: int = 0  # whose stamp that is
 
     @property
     def key(self) -> tuple[str, str]:
@@ -103,8 +104,8 @@ def first_publications(events: Iterable[Event]) -> list[Event]:
     return list(first.values())
 
 
-def _published(event: Event) -> tuple[datetime, int]:
-    return (event.kafka_time, event.grace_seconds or 0)
+def _published(event: Event) -> tuple[datetime, int, int]:
+    return (event.kafka_time, event.policy_version, event.grace_seconds or 0)
 
 
 def stamped(event: Event, policy: Policy) -> Event:

@@ -53,7 +53,7 @@ def silver_row(event: Event, mode: str, offset: int) -> dict[str, Any]:
         "kafka_time": event.kafka_time,
         "mode": mode,
         "grace_seconds": event.grace_seconds,
-        "policy_version": 1,
+        "policy_version": event.policy_version,
         "topic": f"{event.source.lower()}.raw.activity",
         "partition": 0,
         "offset": offset,

@@ -98,5 +98,6 @@ def _repeated(events: Sequence[Event], rng: Random) -> tuple[Event, ...]:
 
 def _again(event: Event, rng: Random) -> Event:
     """A redelivery, stamped by another policy than the first publication was."""
-    later = event.kafka_time + timedelta(milliseconds=rng.choice((1, 60_000, 5 * 86_400_000)))
-    return replace(event, kafka_time=later, grace_seconds=rng.choice((60, 3600, 21_600)))
+    later = event.kafka_time + timedelta(milliseconds=rng.choice((0, 1, 60_000, 5 * 86_400_000)))
+    grace = rng.choice((60, 3600, 21_600))
+    return replace(event, kafka_time=later, grace_seconds=grace, policy_version=event.policy_version + 1)

@@ -25,6 +25,7 @@ EVENT = {
     "version": "bigint",
     "event_time": "timestamp",
     "kafka_time": "timestamp",
+    "policy_version": "bigint",
     "grace_seconds": "bigint",
 }
 

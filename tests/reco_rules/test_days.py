@@ -37,6 +37,26 @@ _MORE = (
         ),
         {"a1": 9, "s1": 10, "a2": 10},
     ),
+    Scenario(
+        "a redelivery of the same millisecond is told by its policies",
+        (
+            agoda("09T23:50"),
+            supplier("10T00:10", grace_seconds=3600, policy_version=1),
+            supplier("10T00:10", grace_seconds=60, policy_version=2),
+            agoda("10T00:20", version=2),
+        ),
+        {"a1": 9, "s1": 9, "a2": 9},
+    ),
+    # In the order of versions, as the latest one is: the first breaks the chain that the other would have gone on.
+    Scenario(
+        "events of one side and one millisecond are ordered by version",
+        (
+            agoda("09T23:50"),
+            agoda("10T00:10", event_id="z", grace_seconds=60),
+            agoda("10T00:10", event_id="b", version=2, grace_seconds=3600),
+        ),
+        {"a1": 9, "z": 10, "b": 10},
+    ),
 )
 OWNERSHIP = days.OWNERSHIP + _MORE
 
@@ -64,6 +84,8 @@ _ACROSS = {
     *("the shortest grace", "the longest grace, just under noon", "the longest grace, at noon"),
     *("the event's own stamp", "the predecessor's stamp does not matter", "across a month and a year"),
     *("a redelivery with a shorter grace ends no chain", "a redelivery with a longer grace begins none"),
+    *("a redelivery of the same millisecond is told by its policies",),
+    *("events of one side and one millisecond are ordered by version",),
     *(
         "six hours before midnight",
         "just under its grace after midnight",

@@ -54,12 +54,14 @@ def test_what_a_silence_holds(engine: Engine) -> None:
 def test_silence_is_explained(engine: Engine) -> None:
     columns = {"last_event": "timestamp", "held": "bigint"}
     columns |= {f"{name}_seconds": SECONDS for name in ("usual_gap", "daily_gap", "limit")}
-    start = "SUPPLIER sent nothing after 2026-03-01 00:00:30: gaps of 60.000 s are usual, "
+    start, usual = "SUPPLIER sent nothing after 2026-03-01 00:00:30: ", "gaps of 60.000 s are usual"
+    minute, daily = Decimal(60), "on most days one of 900.000 s"
     sentences = {
-        (3, Decimal(900), Decimal(1800)): "on most days one of 900.000 s, 1800.000 s allowed; it holds 3",
-        (0, None, Decimal(180)): "180.000 s allowed; it holds 0",
+        (3, minute, Decimal(900), Decimal(1800)): f"{usual}, {daily}, 1800.000 s allowed; it holds 3",
+        (0, minute, None, Decimal(180)): f"{usual}, 180.000 s allowed; it holds 0",
+        (2, None, Decimal(900), None): "what is usual of it is no longer known; it holds 2",
     }
-    rows = [(cases.at(0.5), held, Decimal(60), *limits) for held, *limits in sentences]
+    rows = [(cases.at(0.5), *told) for told in sentences]
     expected = [(f"{start}{end} MISSING_SUPPLIER",) for end in sentences.values()]
     found = engine.frame(columns, rows).select(explain.silence_explanation(F.col("held")).alias("explanation"))
     engine.assert_equal(found, {"explanation": "string"}, expected)

@@ -16,7 +16,11 @@ from pyspark.sql import SparkSession
 from jobs.cli.broker import Broker
 from jobs.common.settings import Settings
 from jobs.streaming import results, silence
+from jobs.streaming.feeds import Feeds
+from jobs.streaming.in_force import policies_in_force
 from jobs.streaming.main import start_match
+from jobs.streaming.verdicts import Moment
+from tests.daily import small_lake
 from tests.oracle.normalise import Raw
 from tests.streaming.feed import consume, wait_for
 from tests.streaming.nrt import T0, Stream, beats, both, event
@@ -157,6 +161,16 @@ def _break_second_telling(patch: pytest.MonkeyPatch) -> None:
         whole(*args)
 
     patch.setattr(silence, "tell_silence", broken)
+
+
+def test_what_retention_has_left_nothing_of_is_silent_still(spark: SparkSession, tmp_path: Path) -> None:
+    settings = small_lake.make(tmp_path, [small_lake.event("SUPPLIER", "BK-1", supplier_id="OTHER", kafka_time=T0)])
+    moment = Moment(T0 + timedelta(hours=1), T0 + timedelta(hours=1), policies_in_force(settings))
+    feeds = Feeds(settings)
+    for _ in range(2):
+        (found,) = feeds.silent(spark, moment, {"GONE": T0 - timedelta(days=40)})
+        assert (found["supplier_id"], found["usual_gap_seconds"], found["limit_seconds"]) == ("GONE", None, None)
+    assert feeds.silent(spark, moment, {}) == []
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,11 @@
 """Workloads: a supplier, its policy and its deliveries; made one at a time, packed by the hundred."""
 
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from random import Random
 
-from tests.oracle.model import Event, Policy, first_publications, stamped
+from tests.oracle.model import Event, Policy, stamped
 from tests.workloads.activity import activity
 from tests.workloads.values import policy, some_id
 
@@ -63,15 +62,4 @@ def _stamp(rng: Random, events: list[Event], agreed: Policy) -> list[Event]:
         return [stamped(event, agreed) for event in events]
     changed_at: datetime = rng.choice(events).kafka_time
     before = rng.choice((60, 3600, 21_600))
-    mixed = [
-        replace(event, grace_seconds=before if event.kafka_time < changed_at else agreed.grace) for event in events
-    ]
-    return [stamped(event, agreed) for event in events] if _tied(mixed) else mixed
-
-
-def _tied(events: list[Event]) -> bool:
-    """Whether events of one instant differ in grace: the contract does not say which comes first."""
-    graces: dict[object, set[int | None]] = defaultdict(set)
-    for event in first_publications(events):
-        graces[event.key, event.event_time].add(event.grace_seconds)
-    return any(len(found) > 1 for found in graces.values())
+    return [replace(e, grace_seconds=before if e.kafka_time < changed_at else agreed.grace) for e in events]
