@@ -1,15 +1,11 @@
 """`reco stream`: the streaming job."""
 
-import signal
-import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from types import FrameType
 from typing import Annotated
 
 import typer
 from py4j.protocol import Py4JJavaError
-from pyspark.errors import StreamingQueryException
 from pyspark.sql import SparkSession
 from pyspark.sql.streaming.query import StreamingQuery
 from pyspark.sql.streaming.readwriter import DataStreamWriter
@@ -33,12 +29,11 @@ from jobs.streaming.groups import ready
 from jobs.streaming.hourly import HourlySummary
 from jobs.streaming.match import triggers
 from jobs.streaming.normalise import Normaliser, raw_stream
-from jobs.streaming.progress import Watch, why
+from jobs.streaming.progress import Watch
 from jobs.streaming.queries import WRITES, Only, queries_of
 from jobs.streaming.settle import Settler
+from jobs.streaming.stopping import Stopping, interruptible
 
-#: How long a stop waits for the batch in hand, seconds; past it, it is interrupted and comes again at the next start.
-STOP_SECONDS = 60
 _STORES = "org.apache.spark.sql.execution.streaming.state"
 _JOIN_FORMAT = "spark.sql.streaming.join.stateFormatVersion"
 #: Frozen into a checkpoint when it is born, whatever is set later. Join format 3 is one store in the place of four.
@@ -114,7 +109,7 @@ def _run(settings: Settings, wanted: Sequence[Only], *, available_now: bool) -> 
     rights = stream_rights(settings.topics, normalise=Only.NORMALISE in wanted, match=Only.MATCH in wanted)
     partitions = topic_partitions(settings, rights)
     spark = spark_session("reco-stream", settings)
-    stopping = _Stopping(Watch(spark, settings))
+    stopping = Stopping(Watch(spark, settings))
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)  # noqa: E731
     queries: list[StreamingQuery] = []
     for query in wanted:
@@ -153,7 +148,7 @@ def start_normalise(
         raw_stream(spark, settings)
         .writeStream.queryName("normalise")
         .option("checkpointLocation", f"{checkpoint_root(settings)}/normalise")
-        .foreachBatch(normaliser)
+        .foreachBatch(interruptible("normalise", normaliser))
     )
     return _start(writer, f"{checkpoint_root(settings)}/normalise", None if available_now else settings.stream.trigger)
 
@@ -170,7 +165,7 @@ def start_match(
         triggers(spark, settings)
         .writeStream.queryName("match")
         .option("checkpointLocation", checkpoint)
-        .foreachBatch(settler or Settler(spark, settings, checkpoint))
+        .foreachBatch(interruptible("match", settler or Settler(spark, settings, checkpoint)))
     )
     return _start(writer, checkpoint, None if available_now else settings.stream.match_trigger)
 
@@ -186,7 +181,7 @@ def start_gather(spark: SparkSession, settings: Settings, gatherer: Gatherer, *,
         gathered(spark, settings)
         .writeStream.queryName("gather")
         .option("checkpointLocation", checkpoint)
-        .foreachBatch(gatherer)
+        .foreachBatch(interruptible("gather", gatherer))
     )
     return _start(writer, checkpoint, None if available_now else settings.stream.match_trigger)
 
@@ -212,54 +207,3 @@ def gather_checkpoint(settings: Settings) -> str:
 def checkpoint_root(settings: Settings) -> str:
     """Where the queries keep their checkpoints."""
     return settings.stream.checkpoint_root or f"{settings.lake.root}/_checkpoints"
-
-
-class _Stopping:
-    """Turns SIGTERM and Ctrl-C into a stop after the micro-batches in hand."""
-
-    def __init__(self, watch: Watch) -> None:
-        self.asked = False
-        self.meanwhile: Callable[[], object] = lambda: None
-        self._watch = watch
-        self._before = {name: signal.signal(name, self._ask) for name in (signal.SIGTERM, signal.SIGINT)}
-
-    def _ask(self, _signal: int, _frame: FrameType | None) -> None:
-        self.asked = True
-
-    def give_back(self) -> None:
-        """Signals mean again what they did before."""
-        for name, handler in self._before.items():
-            signal.signal(name, handler)
-
-    def wait(self, queries: Sequence[StreamingQuery]) -> None:
-        """Until the queries end, one fails (all are stopped; raises UserError) or they are asked to stop."""
-        try:
-            self._wait(queries)
-        except BaseException as error:
-            for query in queries:
-                query.stop()
-            self._watch.look(queries)
-            self.give_back()
-            if isinstance(error, StreamingQueryException):
-                names = " and ".join(str(query.name) for query in queries if query.exception())
-                raise UserError(
-                    f"The query {names} failed: {why(error)}. Started again, the job goes on from the checkpoint; "
-                    "with --debug it says where it failed.",
-                    FAILED,
-                ) from error
-            raise
-        self._watch.look(queries)
-
-    def _wait(self, queries: Sequence[StreamingQuery]) -> None:
-        while not self.asked:
-            self._watch.look(queries)
-            self.meanwhile()
-            ended = [query.awaitTermination(1) for query in queries]  # raises where one has failed
-            if all(ended):
-                return
-        deadline = time.monotonic() + STOP_SECONDS
-        for query in queries:
-            while query.isActive and query.status["isTriggerActive"] and time.monotonic() < deadline:
-                query.awaitTermination(1)
-            query.stop()
-            log.get_logger(__name__).info("stopped", query=query.name)

@@ -18,8 +18,8 @@ from jobs.common.errors import UserError
 from jobs.common.metrics import REGISTRY
 from jobs.common.progress_file import progress_file, read_progress
 from jobs.common.settings import Lake, Settings
-from jobs.streaming.main import _Stopping
 from jobs.streaming.progress import Watch, why
+from jobs.streaming.stopping import Stopping
 
 _SPARKS = "[STREAM_FAILED] Query [id = 1-2, runId = 3-4] terminated with exception: "
 _PYTHONS = "An exception was raised by the Python Proxy. Return Message: Traceback (most recent call last):\n"
@@ -59,7 +59,7 @@ def test_a_failure_is_told_everywhere_and_counting_goes_on(
         raise ValueError("broken here")
 
     with pytest.raises(UserError, match=r"^The query match failed: ValueError: broken here\. Started again") as caught:
-        _Stopping(watch).wait([_start(spark, settings, broken)])
+        Stopping(watch).wait([_start(spark, settings, broken)])
     assert caught.value.exit_code == 1
     lines = [json.loads(line) for line in capsys.readouterr().err.splitlines() if line.startswith("{")]
     failed = [(line["query"], line["batch"], line["why"]) for line in lines if line["event"] == "query failed"]
@@ -72,7 +72,7 @@ def test_a_failure_is_told_everywhere_and_counting_goes_on(
     file = progress_file(settings, "match")
     dropped = {**json.loads(tables.read_text(spark, file)), "rows_dropped_by_watermark": 3}
     tables.write_text(spark, file, json.dumps(dropped) + "\n")
-    stopping = _Stopping(watch)
+    stopping = Stopping(watch)
     stopping.wait([_start(spark, settings, lambda _rows, _batch: None)])
     stopping.give_back()
     told = read_progress(settings, "match")
