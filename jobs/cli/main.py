@@ -175,8 +175,8 @@ def _end_at_once(ended: list[int]) -> None:
     """End the process: after a close, Python takes a second and more to take apart what the system takes back whole."""
     if ended:
         try:
-            sys.stdout.flush()
-            sys.stderr.flush()
+            for stream in filter(None, (sys.stdout, sys.stderr)):  # one that was closed before we began is None
+                stream.flush()
         except OSError:
             return  # nobody reads any more: Python says so, and ends with its own code
         os._exit(ended[0])

@@ -86,6 +86,8 @@ def last_hour(settings: Settings) -> list[dict[str, Any]] | None:
         return None
     rows = scan(table)
     newest = rows.select(pl.col("verdict_date").max()).collect().item()
+    if newest is None:
+        return []
     of_day = rows.filter(pl.col("verdict_date") == newest)
     of_hour = of_day.filter(pl.col("verdict_hour") == pl.col("verdict_hour").max())
     most = of_hour.sort("amount_at_risk_usd", "supplier_id", descending=[True, False]).head(_SUPPLIERS)

@@ -12,9 +12,11 @@ from typing import Any
 import typer
 
 from jobs.common import log
-from jobs.common.errors import DONE, FAILED, UserError, in_a_line
+from jobs.common.errors import DONE, FAILED, UNREADABLE, UserError, in_a_line
 
 INTERRUPTED = 130
+#: What libraries written in Rust raise where they find what cannot be, as in a damaged file; no Exception to Python.
+_PANIC = "PanicException"
 #: The extra of setup.py that brings a package which only some commands need.
 _EXTRAS = {
     "currency_converter": "demo",
@@ -83,6 +85,8 @@ def run(build: Callable[[], typer.Typer], argv: Sequence[str], prog: str, comman
         _refuse_other_bytes(argv)
         build()(args=list(argv), prog_name=prog)
     except SystemExit as end:
+        if end.code == INTERRUPTED:  # what Typer makes of Ctrl-C
+            print(f"{name}: interrupted.", file=sys.stderr)
         return end.code if isinstance(end.code, int) else (DONE if end.code is None else FAILED)
     except UserError as error:
         if debug:
@@ -92,13 +96,23 @@ def run(build: Callable[[], typer.Typer], argv: Sequence[str], prog: str, comman
     except KeyboardInterrupt:
         print(f"{name}: interrupted.", file=sys.stderr)
         return INTERRUPTED
-    except Exception as error:
+    except BaseException as error:
+        if not isinstance(error, Exception) and type(error).__name__ != _PANIC:
+            raise
         if debug:
             traceback.print_exc()
-        hint = "" if debug else "; run it again with --debug to see where"
-        print(f"{name} failed: {_harmless(one_line(error))}{hint}.", file=sys.stderr)
+        print(f"{name} failed: {_harmless(one_line(error))}; {_remedy(error, debug)}.", file=sys.stderr)
         return FAILED
     return DONE
+
+
+def _remedy(error: BaseException, debug: bool) -> str:
+    """What to do about an error that nobody foresaw, by what it says of itself."""
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"see that this user may read and write {error.filename}"
+    if ".parquet" in str(error):
+        return UNREADABLE.rstrip(".")
+    return "it is told above where" if debug else "run it again with --debug to see where"
 
 
 def _harmless(text: str) -> str:

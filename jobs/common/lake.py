@@ -16,6 +16,8 @@ from jobs.common.settings import Settings
 from jobs.common.storage import Storage
 from schemas.tables import TABLES
 
+#: What to do about a table that cannot be written.
+_UNWRITTEN = "see that this user may write there, and that there is room."
 #: So many files of a table are looked for: each is a request to a store.
 _LOOKED_AT = 5
 #: Versions stay readable for ten years, so that a close can be replayed from its pinned inputs; rows are only added.
@@ -24,6 +26,10 @@ _PROPERTIES = {
     "delta.logRetentionDuration": "interval 3650 days",
     "delta.deletedFileRetentionDuration": "interval 3650 days",
 }
+
+
+class RacedError(UserError):
+    """Somebody else appended a version since the one that ours was to follow."""
 
 
 def options_of(path: str) -> dict[str, str]:
@@ -78,8 +84,8 @@ def append_version(
     and UserError asks to try again, so that no two appends ever share a version number.
     """
     described = TABLES[name]
+    require_writable_lake(settings)
     if table is None:
-        require_writable_lake(settings)
         table = _created(settings, name)
         if table.version() > 0:
             raise _raced(described.path)
@@ -110,8 +116,8 @@ def _created(settings: Settings, name: str) -> DeltaTable:
 
 
 def _unwritten(path: str, error: Exception) -> UserError:
-    return UserError(f"The table {path} cannot be written: {error}", FAILED)
+    return UserError(f"The table {path} cannot be written: {error}; {_UNWRITTEN}", FAILED, remedy=_UNWRITTEN)
 
 
-def _raced(path: str) -> UserError:
-    return UserError(f"Somebody else wrote {path} at the same moment; nothing was applied, try again.", FAILED)
+def _raced(path: str) -> RacedError:
+    return RacedError(f"Somebody else wrote {path} at the same moment; nothing was applied, try again.", FAILED)

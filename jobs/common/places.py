@@ -23,13 +23,13 @@ def writing(setting: str, place: Path) -> Iterator[None]:
         ) from error
 
 
-def require_writable_lake(settings: Settings) -> None:
-    """UserError where the lake's folder or that of the checkpoints cannot be written, or made where it is missing.
+def require_writable_lake(settings: Settings, *, checkpoints: bool = False) -> None:
+    """UserError where the lake's folder cannot be written, or made where it is missing; that of `checkpoints` too.
 
     Nothing is made yet. A store is not asked: what it allows is by table, and it says so itself.
     """
     roots = {"lake.root": settings.lake.root}
-    if not settings.stream.checkpoint_root.startswith(f"{settings.lake.root}/"):
+    if checkpoints and not settings.stream.checkpoint_root.startswith(f"{settings.lake.root}/"):
         roots["stream.checkpoint_root"] = settings.stream.checkpoint_root
     for setting, root in roots.items():
         if SCHEME.match(root) is None:

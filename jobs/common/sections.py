@@ -131,6 +131,14 @@ class Topics(Section):
     results: Name = "reco.results.nrt"
     partitions: int = Field(default=4, ge=1, le=1000)
 
+    @model_validator(mode="after")
+    def _apart(self) -> Self:
+        names = {key: name for key, name in self if key != "partitions"}
+        for key, name in names.items():
+            if first := next((other for other in names if other < key and names[other] == name), None):
+                raise ValueError(f"{first} and {key} are both {name}; each is a topic of its own")
+        return self
+
 
 class Stream(Section):
     """The streaming job; checkpoint_root is `<lake.root>/_checkpoints` unless set.

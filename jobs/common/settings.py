@@ -75,6 +75,7 @@ class Settings(BaseSettings):
         frozen=True,
         hide_input_in_errors=True,
         validate_default=True,
+        env_parse_none_str="null",
     )
 
     lake: Lake = Field(default_factory=Lake)

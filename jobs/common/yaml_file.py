@@ -59,7 +59,12 @@ class Document:
 
     def sentence(self, key: Key, what: str) -> str:
         """One line: place, key and what is wrong with it."""
-        return f"{self.place(key)}: {'.'.join(key)}: {what}" if key else f"{self.place(key)}: {what}"
+        return f"{self.place(key)}: {named(key)}: {what}" if key else f"{self.place(key)}: {what}"
+
+
+def named(key: Key) -> str:
+    """The key on one line, whatever its parts hold."""
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in ".".join(key))
 
 
 def read_yaml(path: Path, what: str) -> Document:
@@ -69,22 +74,30 @@ def read_yaml(path: Path, what: str) -> Document:
         text = content.decode("utf-8")
     except FileNotFoundError:
         raise UserError(f"There is no {what} {path}; give the path of one that exists.") from None
-    except (OSError, UnicodeDecodeError) as error:
-        reason = "it is not UTF-8 text" if isinstance(error, UnicodeDecodeError) else error.strerror
-        raise UserError(f"The {what} {path} cannot be read: {reason}.") from error
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        raise UserError(f"{path}:{line}: this is not UTF-8 text; save the {what} as UTF-8.") from error
+    except OSError as error:
+        raise UserError(f"The {what} {path} cannot be read: {error.strerror}.") from error
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = mark.line + 1 if mark else 1
         raise UserError(f"{path}:{line}: this is not YAML: {error.problem}.") from error
-    except (yaml.YAMLError, RecursionError) as error:
-        raise UserError(f"{path}: this is not YAML that can be read: {type(error).__name__}.") from error
+    except yaml.reader.ReaderError as error:
+        line = text[: error.position].count("\n") + 1
+        raise UserError(f"{path}:{line}: this is not YAML: the character U+{ord(text[error.position]):04X}.") from error
+    except RecursionError as error:
+        raise UserError(f"{path}:1: the {what} is nested too deep to be read.") from error
     file_hash = hashlib.sha256(content).hexdigest()
     if root is None:
         return Document(path, {}, {}, file_hash)
     reader = _Reader(path)
-    data = reader.value(root, ())
+    try:
+        data = reader.value(root, ())
+    except RecursionError as error:
+        raise UserError(f"{path}:1: the {what} is nested too deep to be read.") from error
     if not isinstance(data, dict):
         raise UserError(f"{path}:1: the {what} must be a mapping of keys to values.")
     return Document(path, data, reader.lines, file_hash)
@@ -103,7 +116,7 @@ class _Reader:
         line = node.start_mark.line + 1
         self.lines.setdefault(key, line)
         if id(node) in self._seen:
-            raise UserError(f"{self.path}:{line}: {'.'.join(key)}: aliases (*name) are not supported; write it out.")
+            raise UserError(f"{self.path}:{line}: {named(key)}: aliases (*name) are not supported; write it out.")
         self._seen.add(id(node))
         if isinstance(node, yaml.MappingNode):
             return self._mapping(node, key)
@@ -121,9 +134,7 @@ class _Reader:
             name = str(name_node.value)
             below = (*key, name)
             if name in found:
-                raise UserError(
-                    f"{self.path}:{line}: {'.'.join(below)}: stands twice, first on line {self.lines[below]}."
-                )
+                raise UserError(f"{self.path}:{line}: {named(below)}: stands twice, first on line {self.lines[below]}.")
             self.lines[below] = line
             found[name] = self.value(value_node, below)
         return found
@@ -161,5 +172,9 @@ def complaints(error: ValidationError, known: Sequence[str] = ()) -> list[tuple[
 
 def unknown_key(name: str, known: Sequence[str]) -> str:
     """What to say of an unknown key, with the nearest known one."""
-    near = difflib.get_close_matches(name, known, n=1)
+    above, _, last = name.rpartition(".")
+    beside = [other for other in known if other.startswith(f"{above}.{last}") and above]
+    # What it stands under is known, and no help.
+    others = [other for other in known if not name.startswith(f"{other}.")]
+    near = beside or difflib.get_close_matches(name, others, n=1)
     return f"unknown key; did you mean {near[0]}?" if near else "unknown key"

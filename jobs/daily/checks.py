@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from jobs.common import log
 from jobs.common.errors import FAILED, UserError
 from jobs.common.lazily import importing_lazily
+from jobs.common.places import writing
 from jobs.common.settings import Settings
 from jobs.daily.flaws import FLAWS
 from jobs.daily.inputs import Inputs
@@ -86,7 +87,8 @@ def run_expectations(day: date, profile: Profile, docs: Path | None) -> list[Fai
         check = context.validation_definitions.add(gx.ValidationDefinition(name=name, data=batch, suite=suite))
         results.append((name, check.run(batch_parameters={"dataframe": _frame(rows)})))
     if docs is not None:
-        _write_docs(context, docs)
+        with writing("lake.root", docs):
+            _write_docs(context, docs)
     return [_failure(name, one) for name, result in results for one in result.results if not one.success]
 
 

@@ -124,7 +124,7 @@ def anomaly_totals(anomalies: DataFrame) -> list[Row]:
 
 def count_anomalies(report: Report, profile: totals.Profile, rows: list[Row]) -> None:
     """Put the anomalies' counts, money and the content hash of both tables into the report."""
-    for row in rows:
+    for row in sorted(rows, key=lambda row: (row["anomaly_type"], row["severity"])):
         kind, severity = row["anomaly_type"], row["severity"]
         report.anomaly_counts[kind] = report.anomaly_counts.get(kind, 0) + row["count"]
         report.severities[severity] = report.severities.get(severity, 0) + row["count"]

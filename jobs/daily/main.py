@@ -16,6 +16,7 @@ from jobs.common.lake import open_table
 from jobs.common.options import AsJson, Debug, SettingsFile
 from jobs.common.output import print_json, print_table, say
 from jobs.common.ownership import claim
+from jobs.common.places import require_writable_lake
 from jobs.common.settings import Settings, load_settings
 from jobs.common.stale_mark import closes_version, looked_from, note_looked
 from jobs.daily import checks, inputs, revisions
@@ -55,6 +56,7 @@ def command(
     days = wanted_dates(dates or [], stale, provisional, now)
     chosen = load_settings(settings)
     if not dry_run:
+        require_writable_lake(chosen)
         claim(chosen, [name for name, table in TABLES.items() if table.owner == "close"], take_over=take_over)
     reports: list[Report] = []
     try:

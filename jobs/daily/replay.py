@@ -20,6 +20,7 @@ from jobs.common.errors import DONE, FAILED, UserError
 from jobs.common.kept import Kept
 from jobs.common.options import AsJson, Debug, SettingsFile
 from jobs.common.output import print_json, print_table, say
+from jobs.common.places import require_writable_lake
 from jobs.common.settings import Settings, load_settings
 from jobs.daily import inputs
 from jobs.daily.close import Report, anomalies_from, anomaly_totals, count_anomalies, judge_day
@@ -76,6 +77,7 @@ def command(
     """
     log.configure(debug=debug)
     chosen = load_settings(settings)
+    require_writable_lake(chosen)  # the scratch folder lies in it
     work = Work(f"reco replay {close_id}", _days(close_id))
     with _ended_in_order(), session_for("reco-replay", chosen, engine, work) as session:
         found = replay(session, chosen, close_id, keep=keep)

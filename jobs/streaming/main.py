@@ -85,7 +85,7 @@ def run(
     UserError where another application owns a table, unless `take_over`; where a group of suppliers is matched already,
     or not to be matched yet.
     """
-    require_writable_lake(settings)
+    require_writable_lake(settings, checkpoints=True)
     wanted = queries_of(settings, only)
     if take_over and GATHERED[0] in WRITES[wanted[-1]] and settings.stream.match_group is None:
         may_change(settings)

@@ -121,6 +121,8 @@ ROOT = Path(__file__).parents[2]
         ("lake.root", ["policies", "apply", str(ROOT / "conf/policies.yaml")]),
         ("lake.root", ["fx", "load", str(ROOT / "conf/fx.csv")]),
         ("lake.root", ["stream", "--available-now"]),
+        ("lake.root", ["daily", "--date", "2026-03-09"]),
+        ("lake.root", ["replay", "2026-03-09-r1"]),
         ("stream.checkpoint_root", ["stream", "--available-now"]),
     ],
 )
@@ -195,8 +197,40 @@ def test_debug_shows_where(capsys: pytest.CaptureFixture[str]) -> None:
     assert "in crash" in capsys.readouterr().err
 
 
-def test_interrupted_says_so() -> None:
-    assert run(app_of(interrupt), [], "reco") == 130
+def test_interrupted_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(app_of(interrupt), [], "reco", "daily") == 130
+    assert capsys.readouterr().err == "reco daily: interrupted.\n"
+
+
+class PanicException(BaseException):
+    """Of the same name as what Rust's libraries raise."""
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (PermissionError(13, "Permission denied", "/l/x"), "see that this user may read and write /l/x"),
+        (PanicException("no end"), "run it again with --debug to see where"),
+        (RuntimeError("IO Error: /l/a.parquet is too small"), "or restore it from a backup (docs/maintenance.md)"),
+    ],
+)
+def test_what_nobody_foresaw_comes_with_what_to_do(
+    error: BaseException, told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail() -> None:
+        raise error
+
+    assert run(app_of(fail), [], "reco", "fail") == FAILED
+    err = capsys.readouterr().err
+    assert err.startswith("reco fail failed: ")
+    assert err.endswith(f"{told}.\n")
+    assert len(err.splitlines()) == 1
+
+
+def test_a_closed_output_is_no_error_of_ours() -> None:
+    command = [sys.executable, "-m", "jobs.cli.main", "--help"]
+    done = subprocess.run(["bash", "-c", '"$@" >&-', "_", *command], capture_output=True, text=True, check=False)
+    assert "AttributeError" not in done.stderr
 
 
 def test_the_number_a_command_returns_is_the_exit_code() -> None:

@@ -197,6 +197,8 @@ def test_the_streams_last_hour_by_supplier(settings: Settings) -> None:
     told = [dict(zip(("anomaly_type", "open", "pending"), one, strict=True)) for one in broken]
     least = [summarised(f"SUP-{n:02}", "0.5") for n in range(10, -1, -1)]
     most = summarised("SUP-99", "20.25", broken=told, unpriced=1, delay_p50_ms=900, delay_p99_ms=4000)
+    put(settings, "hourly_summary", [])
+    assert json.loads(run(settings, "--json")[1])["stream_last_hour"] == []
     put(settings, "hourly_summary", [summarised("OTHER", "99", 9), summarised("OTHER", "99", 11, 8)])
     put(settings, "hourly_summary", [*least, most])
     found = json.loads(run(settings, "--json")[1])["stream_last_hour"]

@@ -4,6 +4,7 @@ import sys
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 from deltalake import DeltaTable
@@ -73,6 +74,14 @@ def write(folder: Path, text: str) -> Path:
         ("version: 1\nsuppliers: {[A]: {}}", 2, "a key must be plain text"),
         ("- 1", 1, "the policies file must be a mapping"),
         ("version: [", 1, "this is not YAML"),
+        ("version: 1\n# \0", 2, "this is not YAML: the character U+0000"),
+        ("version: " + "[" * 3000, 1, "is nested too deep"),
+        (
+            "version: 1\ndefaults:\n  price: {abs: 1}",
+            3,
+            "defaults.price.abs: unknown key; did you mean defaults.price.abs_tol_usd?",
+        ),
+        ('version: 1\nsuppliers:\n  "A\\nB": {no: 1}', 3, "suppliers.A\\nB.no: unknown key"),
     ],
 )
 def test_each_mistake_names_file_line_and_key(tmp_path: Path, text: str, line: int, message: str) -> None:
@@ -93,8 +102,8 @@ def test_all_mistakes_are_told_at_once_in_the_order_of_the_file(tmp_path: Path) 
 def test_a_file_that_is_not_there_or_not_text(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="There is no policies file"):
         parse_policies(tmp_path / "none.yaml")
-    (tmp_path / "b.yaml").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(UserError, match="not UTF-8"):
+    (tmp_path / "b.yaml").write_bytes(b"version: 1\n\xff\xfe\x00")
+    with pytest.raises(UserError, match=r"b\.yaml:2: this is not UTF-8"):
         parse_policies(tmp_path / "b.yaml")
 
 
@@ -146,6 +155,28 @@ def test_applying_appends_versions_and_the_same_content_does_not(settings: Setti
     assert policies.policies_of(settings, 1)["A"].grace == 7_200
     seen = [(entry.policy_version, entry.suppliers, entry.changes) for entry in policies.history(settings)]
     assert seen == [(2, 2, 3), (1, 2, 3)]
+
+
+def test_who_is_slower_with_the_same_file_has_applied_it_too(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = lake.append_version
+
+    def slower(*args: Any) -> None:
+        monkeypatch.setattr(policies, "append_version", whole)
+        policies.apply(settings, faster, NOW)
+        whole(*args)
+
+    for number, text in enumerate(("version: 1", "version: 1\ndefaults: {grace: 2h}", "version: 1"), start=1):
+        faster = write(tmp_path, text)
+        monkeypatch.setattr(policies, "append_version", slower)
+        assert policies.apply(settings, faster, NOW) == number
+    monkeypatch.setattr(policies, "append_version", slower)
+    (tmp_path / "other.yaml").write_text("version: 1\ndefaults: {grace: 3h}")
+    faster = write(tmp_path, "version: 1\ndefaults: {grace: 4h}")
+    with pytest.raises(UserError, match="Somebody else wrote ref/policies at the same moment"):
+        policies.apply(settings, tmp_path / "other.yaml", NOW)
+    assert [entry.policy_version for entry in policies.history(settings)] == [4, 3, 2, 1]
 
 
 def test_a_wrong_file_changes_nothing(settings: Settings, tmp_path: Path) -> None:

@@ -75,6 +75,17 @@ def test_the_environment_beats_the_file_key_by_key(tmp_path: Path, monkeypatch: 
     assert (settings.lake.root, settings.spark.jars, settings.local.broker_port) == ("/env", ["a.jar"], 9095)
 
 
+def test_null_takes_back_what_the_file_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write(tmp_path, "metrics: {port: 9100}\noutbox: {keep_hours: 5}\n")
+    monkeypatch.setenv("RECO_METRICS__PORT", "null")
+    monkeypatch.setenv("RECO_OUTBOX__KEEP_HOURS", "null")
+    settings = load_settings(path)
+    assert (settings.metrics.port, settings.outbox.keep_hours) == (None, None)
+    monkeypatch.setenv("RECO_LAKE__ROOT", "null")
+    with pytest.raises(UserError, match=r"RECO_LAKE__ROOT: lake\.root: must "):
+        load_settings(path)
+
+
 @pytest.mark.parametrize(
     ("text", "line", "message"),
     [
@@ -110,6 +121,11 @@ def test_the_environment_beats_the_file_key_by_key(tmp_path: Path, monkeypatch: 
         ("topics:\n  partitions: four", 2, "topics.partitions: must be a whole number"),
         ("topics:\n  partitions: 0", 2, "topics.partitions: must be greater than or equal to 1"),
         ("topics:\n  agoda_raw: a b", 2, "topics.agoda_raw: must have the form"),
+        (
+            "topics:\n  agoda_raw: a\n  results: a",
+            1,
+            "topics: agoda_raw and results are both a; each is a topic of its own",
+        ),
         ("stream:\n  trigger: soon", 2, "stream.trigger: must have the form"),
         ("local: {broker_port: 70000}", 1, "local.broker_port: must be less than or equal to 65535"),
         ("spark: {jars: a.jar}", 1, "spark.jars: must be a list"),
