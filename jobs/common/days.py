@@ -5,9 +5,14 @@ from datetime import date
 
 from jobs.common.errors import UserError
 
-#: A close looks at days around its own, up to a year back (`daily.history_days`), and these must be days too.
-FIRST, LAST = date(3, 1, 1), date(9998, 12, 31)
+#: A close looks at the day after its own, and that must be one too.
+FIRST, LAST = date.min, date(9998, 12, 31)
 _WRITTEN = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+
+
+def days_before(day: date, days: int) -> date:
+    """The day so many days before; the first of all where there are not so many."""
+    return date.fromordinal(max(day.toordinal() - days, 1))
 
 
 def utc_day(text: str, option: str = "--date") -> date:

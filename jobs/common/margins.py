@@ -8,6 +8,7 @@ from decimal import ROUND_HALF_UP, Decimal, localcontext
 from typing import Any
 
 from jobs.common.currencies import minor_units
+from jobs.common.days import days_before
 from jobs.common.output import plain_decimal
 from jobs.common.policy_file import duration_of
 from reco_rules.money import MAX_RATE_AGE_DAYS
@@ -144,7 +145,7 @@ def _existence(fact: Fact, rates: Sequence[Rate], history_days: int) -> RuleResu
     changes = []
     if missing is not None:
         there = Side.SUPPLIER if missing is Side.AGODA else Side.AGODA
-        first = fact["reco_date"] - timedelta(days=history_days)
+        first = days_before(fact["reco_date"], history_days)
         # On a day of its own the event would be missing its other side there.
         when = f"an event time of {fact['reco_date']} (or of a day from {first} of which {there.value} has an event)"
         match = _matching(fact, there, missing, rates)
@@ -170,7 +171,8 @@ def _beside(fact: Fact, side: Side) -> str:
     at, reach = fact[f"{side.prefix}_event_time"], timedelta(seconds=fact["allowed_skew_seconds"])
     begins = datetime.combine(min(at.date(), fact["reco_date"]), datetime.min.time(), at.tzinfo)
     ends = max(at, begins + timedelta(days=1, milliseconds=-1))
-    return f"between {instant(max(at - reach, begins))} and {instant(min(at + reach, ends))}"
+    earliest = begins if at - begins <= reach else at - reach  # in this order: there may be no such day
+    return f"between {instant(earliest)} and {instant(min(at + reach, ends))}"
 
 
 def _per_minor(rates: Sequence[Rate], currency: str) -> Decimal:
@@ -206,7 +208,7 @@ def _rate_missing(fact: Fact, rates: Sequence[Rate]) -> list[RuleResult]:
     if not _breaks(fact, AnomalyType.FX_RATE_MISSING):
         return []
     unknown = sorted({rate.currency for rate in rates if rate.usd_per_unit is None})
-    first = fact["fx_date"] - timedelta(days=MAX_RATE_AGE_DAYS)
+    first = days_before(fact["fx_date"], MAX_RATE_AGE_DAYS)
     change = f"a rate for {' and '.join(unknown)} of a date from {first} to {fact['fx_date']} (`reco fx load FILE`)"
     values = f"no rate for {', '.join(unknown)}, and not the same amount of the same currency"
     limit = f"at most {MAX_RATE_AGE_DAYS} days old on {fact['fx_date']}"

@@ -8,7 +8,7 @@ import shutil
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -119,7 +119,7 @@ def _great_expectations() -> Any:
 
 def _silver_rows(day: date, profile: Profile) -> list[dict[str, object]]:
     """One row a supplier and side: what came in, and whether all of it is in the verdicts, each key once."""
-    end = datetime.combine(day + timedelta(days=1), time(), UTC)
+    end = (day + timedelta(days=1) - date(1970, 1, 1)) // timedelta(milliseconds=1)
     rows: list[dict[str, object]] = []
     for total in profile.totals:
         keys, dollars = total.differences()
@@ -132,15 +132,10 @@ def _silver_rows(day: date, profile: Profile) -> list[dict[str, object]]:
                 "unaccounted_keys": keys,
                 "unaccounted_micro_usd": int(dollars * _MICRO),
                 "keys_not_once": int(total.key_sum_in != total.key_sum_out),
-                "newest_event_hours": None if newest is None else _hours(end, newest),
+                "newest_event_hours": None if newest is None else max(0, (end - newest) // 3_600_000),
             }
         )
     return rows
-
-
-def _hours(end: datetime, newest: datetime) -> int:
-    # Spark hands out local times without a zone.
-    return max(0, (end - newest.astimezone(UTC)) // timedelta(hours=1))
 
 
 def _fact_rows(profile: Profile) -> list[dict[str, object]]:

@@ -1,10 +1,11 @@
 """How the stream's provisional verdicts held against the close, by supplier and cause."""
 
 from collections.abc import Callable
-from datetime import date, timedelta
+from datetime import date
 
 from pyspark.sql import Column, DataFrame
 
+from jobs.common.days import days_before
 from jobs.common.engines import Session, engine_of
 from jobs.common.settings import Settings
 from jobs.daily.inputs import Inputs
@@ -56,7 +57,7 @@ def keep_drift(session: Session, settings: Settings, day: date, inputs: Inputs, 
     stamped = with_policy(facts, inputs.policies, inputs.defaults, {"mode": STRING})
     near = stamped.where(F.col("mode") == Mode.NRT_HOURLY.value)
     # No verdict on an event of the day can know of it before the day.
-    results = engine.read(path).where(F.col("published_at") >= F.lit(day - timedelta(days=1)))
+    results = engine.read(path).where(F.col("published_at") >= F.lit(days_before(day, 1)))
     found = drift(near, results, inputs.pins.policy_version)
     rows = found.withColumn("reco_date", F.lit(day)).withColumn("close_id", F.lit(close_id))
     engine.replace(rows, "verdict_drift", target, f"reco_date = '{day.isoformat()}'", close_id)

@@ -6,6 +6,7 @@ import polars as pl
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
 
+from jobs.common.days import days_before
 from jobs.common.errors import FAILED, UserError
 from jobs.common.expired_mark import expired_before
 from jobs.common.lake import open_table
@@ -30,7 +31,7 @@ def require_kept(settings: Settings, day: date, history_days: int, last: LastClo
     if last is None or table is None or before is None:
         return
     # History, and the hours beside the days that decide whose an event is.
-    first = day - (history_days + 1) * _DAY
+    first = days_before(day, history_days + 1)
     if first >= before:
         return
     near = (first, day + _DAY)

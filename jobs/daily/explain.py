@@ -11,7 +11,7 @@ import typer
 from pyspark.sql import Column, DataFrame
 
 from jobs.common import log
-from jobs.common.days import utc_day
+from jobs.common.days import days_before, utc_day
 from jobs.common.engines import Session, engine_of
 from jobs.common.engines.choice import EngineOption, session_for
 from jobs.common.errors import UserError
@@ -64,6 +64,8 @@ def command(
     debug: Debug = False,
 ) -> int:
     """Why one activity was judged as it was: both sides' timeline, every rule's margin, what would clear its breaks.
+
+    An id that begins with a hyphen comes after two of them: reco explain -- SUP-001 -7
 
     Example: reco explain SUP-001 BK-1 --date 2026-03-09
     """
@@ -132,7 +134,7 @@ def _judged(source: Inputs, day: date) -> Judged:
 
 def _window(source: Inputs, day: date) -> DataFrame:
     """The deliveries that the verdict of `day` may rest on, and those of the day after."""
-    return source.around(day - timedelta(days=source.pins.history_days), day + timedelta(days=1))
+    return source.around(days_before(day, source.pins.history_days), day + timedelta(days=1))
 
 
 def _last_date(session: Session, settings: Settings, source: Inputs, key: Key) -> date | None:
@@ -144,7 +146,7 @@ def _last_date(session: Session, settings: Settings, source: Inputs, key: Key) -
     if engine.exists(facts):
         row = engine.read(facts).where(key.condition()).agg(F.max("reco_date")).head()
         if row is not None and row[0] is not None:
-            since = date.fromisoformat(str(row[0])) - timedelta(days=1)
+            since = days_before(date.fromisoformat(str(row[0])), 1)
             dates = _dates(source.silver.where(F.col("event_date") >= F.lit(since)))
     dates = dates or _dates(source.silver)
     return utc_day(dates[-1].isoformat()) if dates else None
@@ -161,7 +163,7 @@ def _breaks(judged: Judged) -> list[Break]:
 
 
 def _deliveries(source: Inputs, fact: Mapping[str, Any], day: date) -> list[Delivery]:
-    first, next_day = day - timedelta(days=source.pins.history_days), day + timedelta(days=1)
+    first, next_day = days_before(day, source.pins.history_days), day + timedelta(days=1)
     rows = with_reco_date(_window(source, day)).where(F.col("reco_date").between(first, next_day))
     in_order = rows.orderBy("event_time", "kafka_time", "source", "topic", "partition", "offset").collect()
     return deliveries_of([{name: _utc(v) for name, v in row.asDict().items()} for row in in_order], fact, day)
@@ -174,7 +176,7 @@ def _rates_used(source: Inputs, fact: Mapping[str, Any]) -> list[Rate]:
     newest = (
         source.fx.where(
             F.col("currency").isin(sorted(set(wanted.values())))
-            & F.col("rate_date").between(on - timedelta(days=MAX_RATE_AGE_DAYS), on)
+            & F.col("rate_date").between(days_before(on, MAX_RATE_AGE_DAYS), on)
         )
         .orderBy(F.col("rate_date").desc(), F.col("fx_version").desc())
         .collect()
@@ -223,7 +225,7 @@ def _unknown(everything: Inputs, source: Inputs, key: Key, day: date | None) -> 
         return UserError(f"{key} has no event of {day}; it has some of {others}: ask with one of these as --date.")
     silver = everything.silver
     if day is not None:
-        near = silver.where(F.col("event_date").between(day - timedelta(days=1), day + timedelta(days=1)))
+        near = silver.where(F.col("event_date").between(days_before(day, 1), day + timedelta(days=1)))
         silver = silver if near.isEmpty() else near
     same = silver.where(F.col("activity_id") == key.activity_id)
     like = _nearest(same, "supplier_id", key.supplier_id)

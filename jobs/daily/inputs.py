@@ -10,6 +10,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql.types import DateType, DecimalType, StructField, StructType
 
 from jobs.common.currencies import minor_units
+from jobs.common.days import days_before
 from jobs.common.engines import Session, engine_of
 from jobs.common.errors import UserError
 from jobs.common.settings import Settings
@@ -52,8 +53,8 @@ class Inputs:
 
     def rates(self, day: date) -> DataFrame:
         """The rates that may price a key of `day`: `fx_date, fx_currency, usd_per_minor`."""
-        first, last = day - timedelta(days=self.pins.history_days + 1), day + timedelta(days=1)
-        recent = self.fx.where(F.col("rate_date").between(first - timedelta(days=MAX_RATE_AGE_DAYS), last))
+        first, last = days_before(day, self.pins.history_days + 1), day + timedelta(days=1)
+        recent = self.fx.where(F.col("rate_date").between(days_before(first, MAX_RATE_AGE_DAYS), last))
         days = [(first + timedelta(days=number),) for number in range((last - first).days + 1)]
         dates = engine_of(self.fx.sparkSession).local_rows(days, _FX_DATE)
         return rates_as_of(recent, self.minor_units, dates)
@@ -61,13 +62,13 @@ class Inputs:
     def around(self, first: date, last: date) -> DataFrame:
         """Deliveries of the days `first` to `last` and of the hours beside them that decide who owns a key."""
         event_date, hour = F.col("event_date"), F.col("event_hour")
-        day = timedelta(days=1)
+        evening, morning = days_before(first, 1), last + timedelta(days=1)
         return self.silver.where(
-            event_date.between(first - day, last + day)
+            event_date.between(evening, morning)
             & (
                 event_date.between(first, last)
-                | ((event_date == F.lit(first - day)) & (hour >= 24 - HOURS_BEFORE))
-                | ((event_date == F.lit(last + day)) & (hour < HOURS_AFTER))
+                | ((event_date == F.lit(evening)) & (hour >= 24 - HOURS_BEFORE))
+                | ((event_date == F.lit(morning)) & (hour < HOURS_AFTER))
             )
         )
 

@@ -10,6 +10,7 @@ from datetime import date, timedelta
 from pyspark.sql import Column, DataFrame
 from pyspark.sql.types import DateType, StructField, StructType
 
+from jobs.common.days import days_before
 from jobs.common.engines import Session, engine_of
 from jobs.common.kept import Kept
 from jobs.common.settings import Settings
@@ -34,7 +35,7 @@ def reached_by_news(session: Session, settings: Settings, since: Since) -> set[d
         return set()
     # A day more than history goes: a late event may also draw an event of the day after it into its own day.
     reach = settings.daily.history_days + 1
-    near = F.col("event_date").between(min(since) - reach * _DAY, max(since) + _DAY)
+    near = F.col("event_date").between(days_before(min(since), reach), max(since) + _DAY)
     with Kept() as kept:
         came = engine.inserts_since(silver, oldest).where(near)
         fresh = kept(came.select(*_DELIVERY, F.col("_commit_version").alias("committed")))

@@ -3,7 +3,6 @@
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from decimal import Context, Decimal
 
 from pyspark.sql import Column, DataFrame, Row
@@ -12,6 +11,7 @@ from jobs.common.engines import engine_of
 from jobs.common.engines.digest import HASH_SUMS
 from jobs.common.errors import FAILED, UserError
 from jobs.daily.flaws import flaws_in, flaws_of
+from reco_rules.clock import millis
 from reco_rules.engine import F
 from reco_rules.vocabulary import KEY, Side
 from schemas.types import USD
@@ -55,7 +55,8 @@ class Profile:
     facts_hash: str = ""
     by_supplier: dict[tuple[str, str], int] = field(default_factory=dict)
     flaws: dict[tuple[str, str], dict[str, int]] = field(default_factory=dict)
-    newest_event: dict[str, datetime] = field(default_factory=dict)
+    #: By side, in milliseconds since 1970: PySpark makes no time of the first day of all.
+    newest_event: dict[str, int] = field(default_factory=dict)
 
 
 def hash_sums(digest: Column) -> list[Column]:
@@ -98,7 +99,7 @@ def _side_sums(side: Side) -> list[Column]:
 
 def fact_totals(facts: DataFrame) -> DataFrame:
     """One row a supplier, outcome and combination of flaws: facts, and a side's keys, dollars, newest event; hash."""
-    newest = [F.max(f"{side.prefix}_event_time").alias(f"{side.prefix}_newest") for side in Side]
+    newest = [millis(F.max(f"{side.prefix}_event_time")).alias(f"{side.prefix}_newest") for side in Side]
     return (
         engine_of(facts.sparkSession)
         .with_digest(facts, "reconciliation_facts")

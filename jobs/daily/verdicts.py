@@ -1,9 +1,10 @@
 """A day's facts from its deliveries: one read, one shuffle by key, the rules."""
 
-from datetime import date, timedelta
+from datetime import date
 
 from pyspark.sql import DataFrame
 
+from jobs.common.days import days_before
 from jobs.common.engines import engine_of
 from jobs.common.kept import Kept
 from jobs.daily.inputs import Inputs
@@ -56,7 +57,7 @@ def with_earlier_versions(inputs: Inputs, sides: DataFrame, day: date, kept: Kep
     """Look for greater versions, and for missing sides, in the days before; unchanged where there is no history."""
     if not has_history(inputs, day):
         return sides
-    first, last = day - timedelta(days=inputs.pins.history_days), day - timedelta(days=1)
+    first, last = days_before(day, inputs.pins.history_days), days_before(day, 1)
     by_day = kept(sides)
     keys = kept(_keys_that_need_history(inputs, by_day, first, day))
     if not keys.count():
@@ -68,10 +69,10 @@ def with_earlier_versions(inputs: Inputs, sides: DataFrame, day: date, kept: Kep
 
 def has_history(inputs: Inputs, day: date) -> bool:
     """Whether there is any event in the days before in which latest versions are looked for."""
-    first = day - timedelta(days=inputs.pins.history_days)
+    first = days_before(day, inputs.pins.history_days)
     if first == day:
         return False
-    before = inputs.silver.where(F.col("event_date").between(first, day - timedelta(days=1)))
+    before = inputs.silver.where(F.col("event_date").between(first, days_before(day, 1)))
     return bool(before.select("event_date").head(1))
 
 

@@ -20,8 +20,8 @@ def test_what_is_no_date(text: str) -> None:
     assert told.value.exit_code == USAGE
 
 
-@pytest.mark.parametrize("text", ["0001-01-05", "9999-12-31", "9999-01-01"])
+@pytest.mark.parametrize("text", ["9999-12-31", "9999-01-01"])
 def test_a_day_at_the_edge(text: str) -> None:
-    with pytest.raises(UserError, match=f"^--date {text} is out of reach: say a day from 0003-01-01 to 9998") as told:
+    with pytest.raises(UserError, match=f"^--date {text} is out of reach: say a day from 0001-01-01 to 9998") as told:
         utc_day(text)
     assert told.value.exit_code == USAGE

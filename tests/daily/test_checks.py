@@ -21,8 +21,12 @@ def sound() -> Profile:
         facts=3,
         totals=[ControlTotal("S", side, keys_in=3, matched=3, key_sum_in=7, key_sum_out=7) for side in sides()],
         by_supplier={("S", "MATCHED"): 3},
-        newest_event={side: datetime(2026, 3, 10, 23, tzinfo=UTC) for side in sides()},
+        newest_event={side: _millis(23) for side in sides()},
     )
+
+
+def _millis(hour: int) -> int:
+    return int(datetime(2026, 3, 10, hour, tzinfo=UTC).timestamp() * 1000)
 
 
 def sides() -> tuple[str, str]:
@@ -44,7 +48,7 @@ def test_an_empty_day_is_only_worth_a_warning(tmp_path: Path) -> None:
 
 
 def test_a_feed_that_stopped_is_only_worth_a_warning() -> None:
-    stale = replace(sound(), newest_event={"AGODA": datetime(2026, 3, 10, 9, tzinfo=UTC)})
+    stale = replace(sound(), newest_event={"AGODA": _millis(9)})
     (failure,) = run_expectations(DAY, stale, None)
     assert failure.severity == "warning"
     assert "newest_event_hours" in failure.what

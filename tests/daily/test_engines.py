@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,27 @@ def test_a_close_by_either_is_the_others(spark: SparkSession, tmp_path: Path) ->
     alike(lakes[0], lakes[1], [name for name in _TABLES if name != "close_changes"])
     engines = pl.scan_delta(lakes[1].table_path("closes")).collect()["engine"]
     assert engines.to_list() == ["duckdb"]
+
+
+def test_the_first_of_all_days_can_be_closed(spark: SparkSession, tmp_path: Path) -> None:
+    """What some programs write for no time at all is an event, and its day has no days before it."""
+    first = datetime.min.replace(tzinfo=UTC)
+    of_no_time = [
+        small_lake.event("AGODA", "BK-1", event_time=first, kafka_time=NOON),
+        small_lake.event("SUPPLIER", "BK-1", event_time=first + timedelta(minutes=1), kafka_time=NOON, status="PAID"),
+        small_lake.event("AGODA", "BK-2", 8_000, "EUR", event_time=first, kafka_time=NOON),
+    ]
+    lakes = [small_lake.make(tmp_path / name, of_no_time) for name in ("spark", "duckdb")]
+    expected = close_day(spark, lakes[0], first.date(), NOON)
+    assert expected.outcomes == {"MISMATCHED": 1, "MISSING_SUPPLIER": 1}
+    with opened(None) as duckdb:
+        assert close_day(duckdb, lakes[1], first.date(), NOON) == expected
+        assert replay(duckdb, lakes[0], expected.close_id).equal
+        told = explain(duckdb, lakes[1], Key(small_lake.SUPPLIER, "BK-2"))
+        assert (told.reco_date, told.outcome) == (first.date(), "MISSING_SUPPLIER")
+        small_lake.append(lakes[1], [small_lake.event("SUPPLIER", "BK-2", 8_000, "EUR", event_time=first)], 1000)
+        assert stale_dates(duckdb, lakes[1]) == [first.date()]
+        assert close_day(duckdb, lakes[1], first.date(), NOON).changes == {"CHANGED": 1}
 
 
 @pytest.mark.long
