@@ -6,6 +6,7 @@ from decimal import Decimal
 
 import polars as pl
 
+from jobs.common.days import days_before
 from jobs.common.errors import FAILED, UserError
 from jobs.common.lake import open_table, scan
 from jobs.common.policies import Policy
@@ -56,7 +57,7 @@ def read(settings: Settings, supplier: str, policy: Policy, days: int) -> Seen:
             "--date D` first, or see `reco policies show` for how suppliers are spelt.",
             FAILED,
         )
-    first = last - timedelta(days=days - 1)
+    first = days_before(last, days - 1)
     rows = scan(facts).filter(of & pl.col("reco_date").is_between(first, last))
     amounts = [pl.col(f"{side}_amount_usd") for side in ("agoda", "supplier")]
     judged = rows.select(
@@ -80,7 +81,7 @@ def _waits(silver: pl.LazyFrame, supplier: str, policy: Policy, first: date, las
     version, or by activity type where the sides number versions independently.
     """
     slot = "version" if policy.versions == "aligned" else "activity_type"
-    window = pl.col("event_date").is_between(first - timedelta(days=1), last + timedelta(days=1))
+    window = pl.col("event_date").is_between(days_before(first, 1), last + timedelta(days=1))
     published = (
         silver.filter((pl.col("supplier_id") == supplier) & window)
         .group_by("activity_id", slot, "source")

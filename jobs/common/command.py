@@ -1,5 +1,6 @@
 """Running a command: errors become one sentence and an exit code, whether it was typed or submitted to a cluster."""
 
+import errno
 import functools
 import importlib
 import inspect
@@ -101,16 +102,16 @@ def run(build: Callable[[], typer.Typer], argv: Sequence[str], prog: str, comman
             raise
         if debug:
             traceback.print_exc()
-        print(f"{name} failed: {_harmless(one_line(error))}; {_remedy(error, debug)}.", file=sys.stderr)
+        print(f"{name} failed: {_harmless(one_line(error))}; {_harmless(_remedy(error, debug))}.", file=sys.stderr)
         return FAILED
     return DONE
 
 
 def _remedy(error: BaseException, debug: bool) -> str:
     """What to do about an error that nobody foresaw, by what it says of itself."""
-    if isinstance(error, OSError) and error.filename is not None:
-        return f"see that this user may read and write {error.filename}"
-    if ".parquet" in str(error):
+    if isinstance(error, PermissionError) and error.filename is not None:
+        return f"see that this user may read and write {' '.join(str(error.filename).split())}"
+    if ".parquet" in str(error) and getattr(error, "errno", None) not in (errno.ENOSPC, errno.EDQUOT):
         return UNREADABLE.rstrip(".")
     return "it is told above where" if debug else "run it again with --debug to see where"
 

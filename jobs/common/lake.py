@@ -11,7 +11,7 @@ from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundErr
 from jobs.common.arrow import delta_schema, polars_schema
 from jobs.common.errors import FAILED, UNREADABLE, UserError
 from jobs.common.lake_root import SCHEME
-from jobs.common.places import require_writable_lake
+from jobs.common.places import require_writable_lake, require_writable_table
 from jobs.common.settings import Settings
 from jobs.common.storage import Storage
 from schemas.tables import TABLES
@@ -84,11 +84,12 @@ def append_version(
     and UserError asks to try again, so that no two appends ever share a version number.
     """
     described = TABLES[name]
-    require_writable_lake(settings)
     if table is None:
+        require_writable_lake(settings)
         table = _created(settings, name)
         if table.version() > 0:
             raise _raced(described.path)
+    require_writable_table(settings, name)
     frame = pl.DataFrame([dict(row) for row in rows], schema=polars_schema(described.schema), orient="row")
     once = CommitProperties(app_transactions=[Transaction(f"reco-{name}", version)])
     try:

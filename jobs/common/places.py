@@ -33,7 +33,16 @@ def require_writable_lake(settings: Settings, *, checkpoints: bool = False) -> N
         roots["stream.checkpoint_root"] = settings.stream.checkpoint_root
     for setting, root in roots.items():
         if SCHEME.match(root) is None:
-            place = Path(root)
-            with writing(setting, place):
-                there = next(one for one in (place, *place.parents) if one.exists())
-                tempfile.TemporaryFile(dir=there).close()
+            _try(setting, Path(root))
+
+
+def require_writable_table(settings: Settings, name: str) -> None:
+    """UserError where the folder of a table that is there cannot be written: somebody may write some tables only."""
+    if settings.is_local_lake:
+        _try("lake.root", Path(settings.table_path(name)))
+
+
+def _try(setting: str, place: Path) -> None:
+    with writing(setting, place):
+        there = next(one for one in (place, *place.parents) if one.exists())
+        tempfile.TemporaryFile(dir=there).close()

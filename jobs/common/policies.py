@@ -59,21 +59,30 @@ def apply(settings: Settings, path: Path, now: datetime) -> int:
     file = parse_policies(path)
     files = formats.read_named(settings, path, file.formats)
     table = open_table(settings, _TABLE)
-    current, policies = _current(table)
-    if current and dict(policies) == dict(file.policies):
-        stored = formats.formats_of(settings, current, _applied_at(table, current)) if files else {}
-        if formats.are_same(stored, files):
-            return current
+    current, is_said = _said(settings, table, file, files)
+    if is_said:
+        return current
     # The policies' own rows come last: they make the version, and a crash before them leaves the old one in force.
     try:
         formats.append(settings, current + 1, files, now)
         append_version(settings, _TABLE, rows_of(current + 1, file, now), current + 1, table)
     except RacedError:
-        newest, policies = current_policies(settings)
-        if newest > current and dict(policies) == dict(file.policies) and not files:
-            return newest  # whoever was faster applied the very same
-        raise
+        newest, is_said = _said(settings, open_table(settings, _TABLE), file, files)
+        if not is_said:
+            raise
+        return newest  # whoever was faster applied the very same
     return current + 1
+
+
+def _said(
+    settings: Settings, table: DeltaTable | None, file: PolicyFile, files: Mapping[str, formats.FormatFile]
+) -> tuple[int, bool]:
+    """The version in force, and whether it says what the file and its formats say."""
+    current, policies = _current(table)
+    if not current or dict(policies) != dict(file.policies):
+        return current, False
+    stored = formats.formats_of(settings, current, _applied_at(table, current)) if files else {}
+    return current, formats.are_same(stored, files)
 
 
 def checked(settings: Settings, path: Path) -> PolicyFile:

@@ -63,6 +63,8 @@ __all__ = [
 GROUPED = ("nrt_results", "nrt_exceptions")
 DEFAULT_FILE = Path("conf/local.yaml")
 PREFIX = "RECO_"
+#: How a variable says that a key has no value.
+_NULL = "null"
 
 
 class Settings(BaseSettings):
@@ -75,7 +77,7 @@ class Settings(BaseSettings):
         frozen=True,
         hide_input_in_errors=True,
         validate_default=True,
-        env_parse_none_str="null",
+        env_parse_none_str=_NULL,
     )
 
     lake: Lake = Field(default_factory=Lake)
@@ -162,7 +164,7 @@ def load_settings(path: Path | None = None) -> Settings:
 def _one_horizon(data: dict[str, Any]) -> dict[str, Any]:
     """The file's values: the environment beats them also where it has the horizon's other name."""
     names, stream = ("nrt_horizon", "nrt_horizon_hours"), data.get("stream")
-    variables = {name.upper() for name in os.environ}
+    variables = {name.upper() for name, value in os.environ.items() if value != _NULL}
     if not isinstance(stream, dict) or not any(f"{PREFIX}STREAM__{name.upper()}" in variables for name in names):
         return data
     return {**data, "stream": {name: value for name, value in stream.items() if name not in names}}

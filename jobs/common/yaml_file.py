@@ -88,6 +88,8 @@ def read_yaml(path: Path, what: str) -> Document:
     except yaml.reader.ReaderError as error:
         line = text[: error.position].count("\n") + 1
         raise UserError(f"{path}:{line}: this is not YAML: the character U+{ord(text[error.position]):04X}.") from error
+    except ValueError as error:  # an escape of no character
+        raise UserError(f"{path}:1: this is not YAML: {error}.") from error
     except RecursionError as error:
         raise UserError(f"{path}:1: the {what} is nested too deep to be read.") from error
     file_hash = hashlib.sha256(content).hexdigest()
@@ -173,7 +175,7 @@ def complaints(error: ValidationError, known: Sequence[str] = ()) -> list[tuple[
 def unknown_key(name: str, known: Sequence[str]) -> str:
     """What to say of an unknown key, with the nearest known one."""
     above, _, last = name.rpartition(".")
-    beside = [other for other in known if other.startswith(f"{above}.{last}") and above]
+    beside = [other for other in known if above and last and other.startswith(name)]
     # What it stands under is known, and no help.
     others = [other for other in known if not name.startswith(f"{other}.")]
     near = beside or difflib.get_close_matches(name, others, n=1)

@@ -9,6 +9,7 @@ from typing import Any
 import polars as pl
 
 from jobs.common import policies
+from jobs.common.days import days_before
 from jobs.common.margins import Rate, RuleResult, major, rules_of
 from jobs.console import actions
 from jobs.console.candidates import candidates
@@ -140,7 +141,7 @@ def _rates(tables: Tables, fact: Mapping[str, Any]) -> list[Rate]:
             one = Decimal(1) if currency == "USD" else None
             rates.append(Rate(side.value, currency, day, one, day if one else None, None))
             continue
-        first = day - timedelta(days=MAX_RATE_AGE_DAYS)
+        first = days_before(day, MAX_RATE_AGE_DAYS)
         rows = found.filter(pl.col("currency") == currency, pl.col("rate_date").is_between(first, day))
         if fact["fx_version"] is not None:
             rows = rows.filter(pl.col("fx_version") <= fact["fx_version"])
@@ -167,10 +168,10 @@ def _deliveries(tables: Tables, row: Mapping[str, Any], history_days: int) -> li
     if found is None:
         return []
     day = row["last_seen_date"] or (row["since"] or datetime.now(UTC)).date()
-    reach = timedelta(days=history_days + 1)
+    reach = history_days + 1
     rows = (
         found.filter(
-            pl.col("event_date").is_between(day - reach, day + reach),
+            pl.col("event_date").is_between(days_before(day, reach), day + timedelta(days=reach)),
             pl.col("supplier_id") == row["supplier_id"],
             pl.col("activity_id") == row["activity_id"],
         )

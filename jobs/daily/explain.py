@@ -14,7 +14,7 @@ from jobs.common import log
 from jobs.common.days import days_before, utc_day
 from jobs.common.engines import Session, engine_of
 from jobs.common.engines.choice import EngineOption, session_for
-from jobs.common.errors import UserError
+from jobs.common.errors import FAILED, UserError
 from jobs.common.kept import Kept
 from jobs.common.margins import Rate, rules_of
 from jobs.common.options import AsJson, Debug, SettingsFile
@@ -35,6 +35,8 @@ from reco_rules.policy import POLICY_COLUMNS
 from reco_rules.vocabulary import KEY, Side
 
 _NEAR = 5
+#: Python's clock of the machine's zone looks a day back from each time that PySpark hands out.
+_NO_TIMES_UNTIL = date(1, 1, 2)
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,8 @@ def _explained(session: Session, settings: Settings, key: Key, day: date | None)
         if reco_date is None
         else dataclasses.replace(source, silver=engine_of(session).held(_window(source, reco_date)))
     )
+    if reco_date is not None:
+        _require_times(session, reco_date)
     judged = _judged(near, reco_date) if reco_date is not None else None
     fact = judged.facts.head() if judged is not None else None
     if judged is None or reco_date is None or fact is None:
@@ -121,6 +125,12 @@ def _explained(session: Session, settings: Settings, key: Key, day: date | None)
         close_id=close.close_id if (close := last_closes(session, settings).get(reco_date)) else None,
         erased=erased_payloads(settings, deliveries),
     )
+
+
+def _require_times(session: Session, day: date) -> None:
+    """UserError where the engine cannot hand out the times of a day."""
+    if day <= _NO_TIMES_UNTIL and engine_of(session).name == "spark":
+        raise UserError(f"PySpark makes no times of the first days of all: explain {day} with --engine duckdb.", FAILED)
 
 
 def _judged(source: Inputs, day: date) -> Judged:
@@ -165,7 +175,9 @@ def _breaks(judged: Judged) -> list[Break]:
 def _deliveries(source: Inputs, fact: Mapping[str, Any], day: date) -> list[Delivery]:
     first, next_day = days_before(day, source.pins.history_days), day + timedelta(days=1)
     rows = with_reco_date(_window(source, day)).where(F.col("reco_date").between(first, next_day))
-    in_order = rows.orderBy("event_time", "kafka_time", "source", "topic", "partition", "offset").collect()
+    in_order = rows.orderBy(
+        "event_time", "kafka_time", "policy_version", "source", "topic", "partition", "offset"
+    ).collect()
     return deliveries_of([{name: _utc(v) for name, v in row.asDict().items()} for row in in_order], fact, day)
 
 

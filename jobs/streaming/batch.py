@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from pyspark.sql import SparkSession
+from pyspark.sql.streaming.query import StreamingQuery
 
 from jobs.common import tables
 from jobs.common.kept import Kept
@@ -63,13 +64,22 @@ def _ends(spark: SparkSession, checkpoint: str, batch_id: int) -> dict[tuple[str
 
 
 def has_dropped(spark: SparkSession, query_id: str) -> bool:
-    """Whether the batch before let go of rows whose time the watermark had passed, or may have.
-
-    Where nothing comes, Spark reports every ten seconds that nothing was done, and keeps the last hundred reports.
-    """
+    """Whether the batch before let go of rows whose time the watermark had passed, or may have."""
     query = spark.streams.get(query_id)
-    reports: Any = [] if query is None else query._jsq.recentProgress()
-    for number in range(len(reports) - 1, -1, -1):
-        if reports[number].durationMs().containsKey("addBatch"):
-            return any(operator.numRowsDroppedByWatermark() for operator in reports[number].stateOperators())
-    return len(reports) > 0
+    if query is None:
+        return False
+    report = newest_done(query)
+    if report is not None:
+        return any(operator.numRowsDroppedByWatermark() for operator in report.stateOperators())
+    return len(query._jsq.recentProgress()) > 0
+
+
+def newest_done(query: StreamingQuery) -> Any:
+    """Spark's report of the newest batch that is through; None where none is among those that it keeps.
+
+    Where nothing comes, it reports every ten seconds that nothing was done, by the number of the batch to come, and
+    keeps the last hundred reports.
+    """
+    reports: Any = query._jsq.recentProgress()
+    done = (reports[number] for number in range(len(reports) - 1, -1, -1))
+    return next((report for report in done if report.durationMs().containsKey("addBatch")), None)

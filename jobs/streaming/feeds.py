@@ -42,7 +42,7 @@ class Feeds:
         self._read_to: datetime | None = None
         self._newest: dict[str, datetime] = {}
         self._surely: dict[str, datetime] = {}
-        self._usual: dict[str, tuple[datetime, Row]] = {}
+        self._usual: dict[str, tuple[datetime, tuple[Any, ...]]] = {}
 
     def silent(self, spark: SparkSession, moment: Moment, told: Mapping[str, datetime]) -> list[Row]:
         """The feeds that are silent, rows of `FEED`.
@@ -112,10 +112,11 @@ class Feeds:
             mine = recent.join(F.broadcast(since), on="supplier_id", how="inner").where(
                 F.col("kafka_time") >= F.col("since")
             )
+            # Of what was called silent, retention may have left no row: nothing is usual then, and its silence goes on.
+            self._usual |= {s: (t, (s, t, None, None)) for s, t in new.items()}
             for row in _collected(usual_gaps(mine), all_there):
                 self._usual[row["supplier_id"]] = new[row["supplier_id"]], row
-        # Of what was called silent, retention may have left no row: nothing is usual then, and its silence goes on.
-        return [self._usual[s][1] if s in self._usual else (s, quiet[s], None, None) for s in sorted(quiet)]
+        return [self._usual[s][1] for s in sorted(quiet)]
 
 
 def _collected(rows: DataFrame, whole: DataFrame | None) -> list[Row]:

@@ -11,6 +11,7 @@ from pyspark.sql.streaming.query import StreamingQuery
 
 from jobs.common import log
 from jobs.common.errors import FAILED, UserError
+from jobs.streaming.batch import newest_done
 from jobs.streaming.progress import Watch, why
 
 #: How long a stop waits for the batch in hand, seconds; past it, it is interrupted and comes again at the next start.
@@ -96,6 +97,8 @@ class Stopping:
             if all(ended):
                 return
         self._end(queries)
+        for failure in filter(None, [query.exception() for query in queries]):
+            raise failure
 
     def _end(self, queries: Sequence[StreamingQuery]) -> None:
         """Stop each query as soon as the batch in hand is through: where it is behind, the next begins at once."""
@@ -115,5 +118,5 @@ class Stopping:
 
 def _through(query: StreamingQuery) -> int:
     """The number of the newest batch that is through; -1 where none is."""
-    report = query._jsq.lastProgress()
+    report = newest_done(query)
     return -1 if report is None else int(report.batchId())

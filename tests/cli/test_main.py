@@ -210,6 +210,9 @@ class PanicException(BaseException):
     ("error", "told"),
     [
         (PermissionError(13, "Permission denied", "/l/x"), "see that this user may read and write /l/x"),
+        (PermissionError(13, "Permission denied", "/l/x\x1b\ny.parquet"), "may read and write /l/x\\x1b y.parquet"),
+        (OSError(28, "No space left on device", "/l/x.parquet"), "run it again with --debug to see where"),
+        (FileNotFoundError(2, "No such file or directory", "java"), "run it again with --debug to see where"),
         (PanicException("no end"), "run it again with --debug to see where"),
         (RuntimeError("IO Error: /l/a.parquet is too small"), "or restore it from a backup (docs/maintenance.md)"),
     ],

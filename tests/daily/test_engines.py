@@ -13,6 +13,7 @@ from pyspark.sql import SparkSession
 
 from jobs.common.engines import Session
 from jobs.common.engines.duckdb import duckdb_session
+from jobs.common.errors import UserError
 from jobs.common.settings import Settings
 from jobs.daily.close import Report, close_day
 from jobs.daily.explain import Key, explain
@@ -96,6 +97,8 @@ def test_the_first_of_all_days_can_be_closed(spark: SparkSession, tmp_path: Path
     with opened(None) as duckdb:
         assert close_day(duckdb, lakes[1], first.date(), NOON) == expected
         assert replay(duckdb, lakes[0], expected.close_id).equal
+        with pytest.raises(UserError, match="explain 0001-01-01 with --engine duckdb"):
+            explain(spark, lakes[0], Key(small_lake.SUPPLIER, "BK-2"))
         told = explain(duckdb, lakes[1], Key(small_lake.SUPPLIER, "BK-2"))
         assert (told.reco_date, told.outcome) == (first.date(), "MISSING_SUPPLIER")
         small_lake.append(lakes[1], [small_lake.event("SUPPLIER", "BK-2", 8_000, "EUR", event_time=first)], 1000)

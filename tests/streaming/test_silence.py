@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from pyspark.errors import StreamingQueryException
-from pyspark.sql import SparkSession
+from pyspark.sql import DataFrame, SparkSession
 
 from jobs.cli.broker import Broker
 from jobs.common.settings import Settings
@@ -20,6 +20,7 @@ from jobs.streaming.feeds import Feeds
 from jobs.streaming.in_force import policies_in_force
 from jobs.streaming.main import start_match
 from jobs.streaming.verdicts import Moment
+from reco_rules import silence as silence_rules
 from tests.daily import small_lake
 from tests.oracle.normalise import Raw
 from tests.streaming.feed import consume, wait_for
@@ -163,13 +164,22 @@ def _break_second_telling(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(silence, "tell_silence", broken)
 
 
-def test_what_retention_has_left_nothing_of_is_silent_still(spark: SparkSession, tmp_path: Path) -> None:
+def test_what_retention_has_left_nothing_of_is_silent_still(
+    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     settings = small_lake.make(tmp_path, [small_lake.event("SUPPLIER", "BK-1", supplier_id="OTHER", kafka_time=T0)])
     moment = Moment(T0 + timedelta(hours=1), T0 + timedelta(hours=1), policies_in_force(settings))
-    feeds = Feeds(settings)
+    feeds, reads, whole = Feeds(settings), list[DataFrame](), silence_rules.usual_gaps
+
+    def usual_gaps(deliveries: DataFrame) -> DataFrame:
+        reads.append(deliveries)
+        return whole(deliveries)
+
+    monkeypatch.setattr("jobs.streaming.feeds.usual_gaps", usual_gaps)
     for _ in range(2):
         (found,) = feeds.silent(spark, moment, {"GONE": T0 - timedelta(days=40)})
         assert (found["supplier_id"], found["usual_gap_seconds"], found["limit_seconds"]) == ("GONE", None, None)
+    assert len(reads) == 1
     assert feeds.silent(spark, moment, {}) == []
 
 
