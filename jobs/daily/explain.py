@@ -93,14 +93,14 @@ def _explained(session: Session, settings: Settings, key: Key, day: date | None)
     everything = inputs.newest(session, settings)
     source = dataclasses.replace(everything, silver=everything.silver.where(key.condition()))
     reco_date = day or _last_date(session, settings, source, key)
+    if reco_date is not None:
+        _require_times(session, reco_date)
     # Read once: what follows are many small plans over a handful of rows.
     near = (
         source
         if reco_date is None
         else dataclasses.replace(source, silver=engine_of(session).held(_window(source, reco_date)))
     )
-    if reco_date is not None:
-        _require_times(session, reco_date)
     judged = _judged(near, reco_date) if reco_date is not None else None
     fact = judged.facts.head() if judged is not None else None
     if judged is None or reco_date is None or fact is None:

@@ -94,11 +94,11 @@ def test_the_first_of_all_days_can_be_closed(spark: SparkSession, tmp_path: Path
     lakes = [small_lake.make(tmp_path / name, of_no_time) for name in ("spark", "duckdb")]
     expected = close_day(spark, lakes[0], first.date(), NOON)
     assert expected.outcomes == {"MISMATCHED": 1, "MISSING_SUPPLIER": 1}
+    with pytest.raises(UserError, match="explain 0001-01-01 with --engine duckdb"):
+        explain(spark, lakes[0], Key(small_lake.SUPPLIER, "BK-2"))
     with opened(None) as duckdb:
         assert close_day(duckdb, lakes[1], first.date(), NOON) == expected
         assert replay(duckdb, lakes[0], expected.close_id).equal
-        with pytest.raises(UserError, match="explain 0001-01-01 with --engine duckdb"):
-            explain(spark, lakes[0], Key(small_lake.SUPPLIER, "BK-2"))
         told = explain(duckdb, lakes[1], Key(small_lake.SUPPLIER, "BK-2"))
         assert (told.reco_date, told.outcome) == (first.date(), "MISSING_SUPPLIER")
         small_lake.append(lakes[1], [small_lake.event("SUPPLIER", "BK-2", 8_000, "EUR", event_time=first)], 1000)
