@@ -14,6 +14,8 @@ from schemas.messages import CANONICAL_EVENT
 _FREE = ("eventId", "activityId", "supplierId")
 #: What a text in JSON cannot hold as it is (RFC 8259, section 7).
 _ESCAPED = r'["\\\x00-\x1f]'
+#: How long a time is.
+_TIME = len("yyyy-MM-ddTHH:mm:ss.SSSZ")
 
 
 def messages(rows: DataFrame, topics: Topics, partitions: Mapping[str, int]) -> DataFrame:
@@ -42,12 +44,18 @@ def messages(rows: DataFrame, topics: Topics, partitions: Mapping[str, int]) -> 
     )
     # In a step of its own: a message that goes to two topics would be written twice.
     routed = written.select(F.explode("routes").alias("to"), "raw_partition", "key", "value")
+    place = F.pmod(F.col("raw_partition"), _count(partitions)).cast("int")
+    return routed.select(F.col("to").alias("topic"), place.alias("partition"), "key", "value")
+
+
+def _count(partitions: Mapping[str, int]) -> Column:
+    """How many partitions the topic `to` has. Where all have as many, no name need be compared."""
+    if len(set(partitions.values())) == 1:
+        return F.lit(next(iter(partitions.values())))
     count = F.lit(1)
     for topic, number in partitions.items():
         count = F.when(F.col("to") == topic, F.lit(number)).otherwise(count)
-    return routed.select(
-        F.col("to").alias("topic"), F.pmod(F.col("raw_partition"), count).cast("int").alias("partition"), "key", "value"
-    )
+    return count
 
 
 def _topic(agoda: str, supplier: str) -> Column:
@@ -61,10 +69,12 @@ def _iso(time: str) -> Column:
 def event_json() -> Column:
     """A parsed and stamped event as the text of its message, without fields that are null, as `to_json` writes it.
 
-    Put together from its parts where no id has to be escaped and nothing is null: half the time of `to_json`.
+    Put together from its parts where no id has to be escaped and nothing is null: half the time of `to_json`. What
+    `is_told` has nothing to escape; and its time, where it ends with Z and is as long as ours, is written as ours.
     """
+    usual = F.col("is_told") & (F.octet_length("eventTime") == _TIME) & F.col("eventTime").endswith("Z")
     computed = {
-        "eventTime": _iso("eventAt"),
+        "eventTime": F.when(usual, F.col("eventTime")).otherwise(_iso("eventAt")),
         "publishedAt": _iso("kafka_time"),
         "graceSeconds": F.col("grace_seconds"),
         "policyVersion": F.col("policy_version"),
@@ -79,7 +89,7 @@ def event_json() -> Column:
         quote = '"' if isinstance(field.dataType, StringType) else ""
         parts += [F.lit(f'{before}"{field.name}":{quote}'), fields[field.name].cast("string")]
         before = f"{quote},"
-    is_simple = ~F.concat(*_FREE).rlike(_ESCAPED)
+    is_simple = F.col("is_told") | ~F.concat(*_FREE).rlike(_ESCAPED)
     return F.coalesce(F.when(is_simple, F.concat(*parts, F.lit(before[:-1] + "}"))), F.to_json(_named(fields)))
 
 

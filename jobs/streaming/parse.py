@@ -7,7 +7,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from jobs.common.formats.mapping import Formats, header_supplier
-from jobs.common.times import iso_time, to_millisecond
+from jobs.common.times import iso_time
 from reco_rules.vocabulary import ActivityType, Reason, Side, Status
 
 MAX_BYTES = 1_048_576
@@ -44,7 +44,8 @@ def parse(records: DataFrame, currencies: Sequence[str], clock: Column, formats:
     Fields are null where the record has none of the right type; `eventAt` is `eventTime` as a timestamp, cut to the
     millisecond. `eventId` is the payload's, else that of the header `id`, else topic, partition and offset. Where the
     header `supplierId` of SUPPLIER's record names one, `supplierId` must be that, and it is no heartbeat. `format` is
-    the payload's, null for the contract's own; `is_json` tells whether the value was read as one JSON object.
+    the payload's, null for the contract's own; `is_json` tells whether the value was read as one JSON object, and
+    `is_told` whether that was an event of the contract's form without an escape (never null, false where not looked).
     """
     shaped = _with_fields(_with_json(_told(_with_text(records, formats), formats), formats), formats)
     in_time = _is_past("kafka_time", clock) & _is_past("eventAt", F.col("kafka_time"))
@@ -72,6 +73,7 @@ def parse(records: DataFrame, currencies: Sequence[str], clock: Column, formats:
         *[F.col(name) for name in fields],
         (F.col("format") if formats else F.lit(None).cast("string")).alias("format"),
         (_is_object() & (formats.is_json if formats else F.lit(True))).alias("is_json"),
+        "is_told",
     )
 
 
@@ -100,7 +102,7 @@ def _with_text(records: DataFrame, formats: Formats | None) -> DataFrame:
 
 
 def _told(records: DataFrame, formats: Formats | None) -> DataFrame:
-    """Add `read`, the fields as they are read from a text of the contract's JSON, `header_id`, and `is_told`.
+    """Add `read`, the fields as they are read from a text of the contract's JSON, what headers say, and `is_told`.
 
     `is_told`: the text is exactly a plain event: each of the contract's names once, in its JSON type, and no other.
     Where a text that was read might be none, as an id that is a number, or it has other blanks, it does not tell.
@@ -118,10 +120,11 @@ def _told(records: DataFrame, formats: Formats | None) -> DataFrame:
     # A time begins with a digit, but no number has a colon.
     time = F.col("read")[_STRINGS[-1]]
     is_told = is_told & F.contains(time, F.lit(":")) & ~F.substring(time, 1, 1).isin("[", "{")
-    # Neither the read nor a filter is code that Spark puts into that of a stage: in one step with a filter this is a
-    # class of its own, and what follows a stage whose code is short enough to be compiled.
+    # Neither the read nor a filter is code that Spark puts into that of a stage: in one step with all filters this is
+    # a class of its own, and what follows a stage whose code is short enough to be compiled.
     return read.select(
         "*",
+        *([] if formats else [header_supplier().alias("named_supplier")]),
         F.when(F.size("headers") > 0, header).alias("header_id"),
         F.coalesce(_is_as_written(plain) | is_told, F.lit(False)).alias("is_told"),
     )
@@ -206,7 +209,7 @@ def _with_fields(records: DataFrame, formats: Formats | None) -> DataFrame:
         return F.when(F.col("is_plain") | (F.col(f"{name}_type") == kind), F.col("read")[name]).alias(name)
 
     # Whose payload a header says it is speaks for that supplier alone: neither for the whole topic nor for another.
-    of = F.when(F.col("source") == Side.SUPPLIER.value, F.col("header_supplier") if formats else header_supplier())
+    of = F.when(F.col("source") == Side.SUPPLIER.value, F.col("header_supplier" if formats else "named_supplier"))
     # Of a plain event the type is null, and both sides of an `&` would be asked.
     beats = F.when(F.col("heartbeat_type") == "BOOLEAN", F.try_variant_get("json", "$.heartbeat", "boolean"))
     valued = typed.select(
@@ -216,7 +219,7 @@ def _with_fields(records: DataFrame, formats: Formats | None) -> DataFrame:
         F.coalesce(beats & of.isNull(), F.lit(False)).alias("is_heartbeat"),
         F.coalesce(of != of_type("supplierId", "STRING"), F.lit(False)).alias("is_anothers"),
     )
-    timed = valued.withColumn("eventAt", to_millisecond(iso_time(F.col("eventTime"))))
+    timed = valued.withColumn("eventAt", iso_time(F.col("eventTime")))
     return formats.mapped(timed) if formats else timed
 
 

@@ -9,13 +9,16 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from jobs.common.local_rows import local_rows
-from jobs.streaming.canonical import event_json
+from jobs.common.settings import Topics
+from jobs.common.times import iso_time
+from jobs.streaming.canonical import event_json, messages
 from schemas.messages import CANONICAL_EVENT
 
 _SCHEMA = (
     "eventId string, activityId string, supplierId string, activityType string, amountMinor bigint, currency string, "
     "status string, version bigint, eventAt timestamp, source string, kafka_time timestamp, mode string, "
-    "grace_seconds bigint, versions string, policy_version bigint, topic string, partition int, offset bigint"
+    "grace_seconds bigint, versions string, policy_version bigint, topic string, partition int, offset bigint, "
+    "eventTime string, is_told boolean"
 )
 _AT = datetime(2026, 3, 9, 10, 0, 0, 7000, tzinfo=UTC)
 _IDS = [
@@ -60,8 +63,45 @@ def _row(**changed: Any) -> tuple[Any, ...]:
         "topic": "agoda.raw.activity",
         "partition": 2,
         "offset": 10**12,
+        "eventTime": "2026-03-09T10:00:00.007Z",
+        "is_told": False,
     }
     return tuple({**usual, **changed}.values())
+
+
+#: What an event's time may be written as: some as long as a message has it, some not.
+_TIMES = [
+    "2026-03-09T10:00:00.007Z",
+    "0001-01-01T00:00:00.000Z",
+    "9999-12-31T23:59:59.999Z",
+    "2026-03-09T10:00:00+0100",
+    "2026-03-09T10:00:00.0-07",
+    "2026-03-09T10:00:00.00Z",
+    "2026-03-09T10:00:00.0079Z",
+    "2026-03-09T10:00:00Z",
+    "2026-03-09T23:30:00.007-09:00",
+]
+
+
+def test_a_time_is_written_in_one_form_however_it_came(spark: SparkSession) -> None:
+    texts = [_row(eventTime=text, is_told=told) for text in _TIMES for told in (False, True)]
+    rows = local_rows(spark, texts, _SCHEMA).withColumn("eventAt", iso_time(F.col("eventTime")))
+    told = [json.loads(row["value"])["eventTime"] for row in rows.select(event_json().alias("value")).collect()]
+    times = [datetime.fromisoformat(text).astimezone(UTC) for text in _TIMES]
+    wanted = [f"{at.isoformat(timespec='milliseconds').removesuffix('+00:00')}Z" for at in times]
+    assert told == [text for text in wanted for _ in (False, True)]
+
+
+def test_topics_of_other_sizes_get_their_own_partitions(spark: SparkSession) -> None:
+    topics = Topics()
+    names = (topics.agoda_canonical, topics.agoda_nrt)
+    rows = local_rows(spark, [(*_row(), "EVENT", None)], f"{_SCHEMA}, kind string, key binary")
+    rows = rows.withColumn("partition", F.lit(5))
+    for sizes in ((4, 4), (3, 4), (1, 6)):
+        sent = messages(rows, topics, dict(zip(names, sizes, strict=True))).collect()
+        assert {row["topic"]: row["partition"] for row in sent} == {
+            name: 5 % size for name, size in zip(names, sizes, strict=True)
+        }
 
 
 def test_every_id_is_written_as_json_has_it(spark: SparkSession) -> None:

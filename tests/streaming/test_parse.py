@@ -169,6 +169,9 @@ def test_what_is_nearly_plain_is_what_the_oracle_says(spark: SparkSession) -> No
         verdict = normalise(raws[row["offset"]], CLOCK)
         text = found[row["offset"]]
         kinds[verdict[0], row["offset"] in quickly] += 1
+        assert row["is_told"] == (row["offset"] in quickly)
+        # Its message is put together from these values as they are.
+        assert not row["is_told"] or "\\" not in text, text
         if verdict[0] == "event":
             event = verdict[1]
             assert isinstance(event, Event)
