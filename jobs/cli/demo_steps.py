@@ -21,7 +21,8 @@ from jobs.common.errors import FAILED, UserError
 
 #: Lines of a failed child's log that are shown.
 LOG_LINES = 20
-_SAMPLE_SECONDS = 0.25
+#: A look at a JVM's pages takes 50 ms of a processor. It keeps what it has taken: a peak is seen a second later too.
+_SAMPLE_SECONDS = 1.0
 _POLL_SECONDS = 0.2
 # An exception raised by a signal is lost where it falls into a finaliser or a fork; the event is not.
 _interrupted = threading.Event()
