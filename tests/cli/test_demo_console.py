@@ -80,7 +80,9 @@ def test_without_it_the_last_lines_are_commands_that_open_it(home: Path, capsys:
             assert f"{url};" in told
             assert services.wait_for_console(url, lambda: served.poll() is not None)
             assert httpx.get(f"{url}/sign-in").status_code == 200
-            assert scrape(metrics)['reco_console_requests_total{page="/sign-in",status="200"}'] == 1
+            # A request is counted when its answer is out.
+            asked = 'reco_console_requests_total{page="/sign-in",status="200"}'
+            assert processes.wait_until(lambda: scrape(metrics).get(asked) == 1, 20)
         finally:
             served.send_signal(signal.SIGTERM)
 
