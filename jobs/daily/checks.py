@@ -114,6 +114,8 @@ def _great_expectations() -> Any:
     with importing_lazily(*_UNUSED):
         import great_expectations as gx
 
+        from jobs.daily.templates import compile_once
+    compile_once()
     return gx
 
 

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -40,6 +41,15 @@ def test_a_sound_day_passes_and_is_documented(tmp_path: Path) -> None:
     assert len(list(docs.glob("validations/**/*.html"))) == 2
     run_expectations(DAY, sound(), docs)
     assert len(list(docs.glob("validations/**/*.html"))) == 2, "an earlier run's pages are replaced"
+
+
+def test_templates_are_compiled_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pages = []
+    for name in ("first", "second"):
+        run_expectations(DAY, sound(), tmp_path / name)
+        pages.append({page.relative_to(tmp_path / name).parts[0] for page in (tmp_path / name).rglob("*.html")})
+        monkeypatch.setattr("jinja2.Environment.compile", Mock(side_effect=AssertionError("compiled again")))
+    assert pages[0] == pages[1]
 
 
 def test_an_empty_day_is_only_worth_a_warning(tmp_path: Path) -> None:

@@ -1,12 +1,15 @@
 """sqlframe's session and frames on DuckDB, so that they give what PySpark's give."""
 
-from functools import cache
+from collections.abc import Sequence
+from copy import deepcopy
+from functools import cache, lru_cache
 from itertools import count
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from pyspark.sql import Row
-from sqlframe.base import util
+from sqlframe.base import column as columns
+from sqlframe.base import dataframe, normalize, util
 from sqlframe.base.column import Column
 from sqlframe.duckdb import DuckDBDataFrame, DuckDBSession
 from sqlframe.duckdb.table import DuckDBTable
@@ -16,8 +19,8 @@ from sqlglot.dialects import Dialect
 _SPARK = Dialect.get_or_raise("spark")
 _NAMED = (exp.Alias, exp.Column)
 _NUMBERS = count(1)
-#: It asks by which functions to go for each column, and looks through all dialects each time.
-util.dialect_to_string = cache(util.dialect_to_string)
+#: So many names are known as they are written.
+_KEPT = 4096
 
 if TYPE_CHECKING:
     from jobs.common.engines.duckdb import DuckDBEngine
@@ -29,6 +32,81 @@ def column_of(name: str, quoted: bool | None = False) -> exp.Column:
     if column.name != name:
         column.meta["display_name"] = name
     return column
+
+
+@lru_cache(_KEPT)
+def _written(name: str, quoted: bool) -> str:
+    return str(exp.Identifier(this=name, quoted=quoted).sql(dialect=_SPARK))
+
+
+def _name_of(part: Any, by_sqlframe: Any = util.quote_preserving_alias_or_name) -> str:
+    """What a part of a selection is called, in quotes where it has some; sqlframe copies and writes it each time."""
+    named = part.args["alias"] if isinstance(part, exp.Alias) else part
+    named = named.this if isinstance(named, exp.Column) else named
+    if isinstance(named, exp.Identifier):
+        return _written(named.this, bool(named.args.get("quoted")))
+    return str(by_sqlframe(part))
+
+
+def _normalized(
+    session: Any, context: exp.Select, parts: Sequence[Any], *, remove_identifier_if_possible: bool = True
+) -> None:
+    """As sqlframe's own, without the copy of each name that it makes and throws away."""
+    for part in normalize._ensure_expressions(parts):
+        for name in part.find_all(exp.Identifier):
+            for replaced in (
+                normalize.replace_alias_name_with_cte_name,
+                normalize.replace_branch_and_sequence_ids_with_cte_name,
+            ):
+                replaced(session, context, name, remove_identifier_if_possible=remove_identifier_if_possible)
+
+
+def _copied(whole: Any, _memo: object = None) -> Any:
+    """A copy of a part of a statement with all below it, as sqlglot's own in half the time.
+
+    sqlglot asks Python's `copy` for each, and each part to make itself known to the one above it.
+    """
+    root = _bare(whole)
+    left = [(whole, root)]
+    while left:
+        node, copy = left.pop()
+        into = copy.args
+        for key, value in node.args.items():
+            if isinstance(value, exp.Expr):
+                into[key] = part = _bare(value)
+                part.parent, part.arg_key = copy, key
+                left.append((value, part))
+            elif type(value) is list:
+                into[key] = parts = []
+                for place, item in enumerate(value):
+                    part = item
+                    if isinstance(item, exp.Expr):
+                        part = _bare(item)
+                        part.parent, part.arg_key, part.index = copy, key, place
+                        left.append((item, part))
+                    parts.append(part)
+            else:
+                into[key] = value
+    return root
+
+
+def _bare(node: Any) -> Any:
+    """A copy of a part without those below it, that stands by itself."""
+    copy = object.__new__(type(node))
+    copy.args = {}
+    copy.parent = copy.arg_key = copy.index = None
+    copy.comments = None if node.comments is None else list(node.comments)
+    copy._type = None if node._type is None else deepcopy(node._type)
+    copy._meta = None if node._meta is None else dict(node._meta)
+    copy._hash = node._hash
+    return copy
+
+
+#: It asks by which functions to go for each column, and looks through all dialects each time.
+util.dialect_to_string = cache(util.dialect_to_string)
+dataframe.quote_preserving_alias_or_name = columns.quote_preserving_alias_or_name = _name_of
+normalize.normalize = _normalized
+exp.Expression.copy = exp.Expression.__deepcopy__ = _copied
 
 
 class _Quick:
@@ -108,6 +186,7 @@ class DuckSession(DuckDBSession):  # type: ignore[misc]
     engine: "DuckDBEngine"
     _df = _Frame
     _table = _Table
+    _normalize_string = lru_cache(_KEPT)(DuckDBSession._normalize_string)
 
     def _collect(self, expressions: Any, *, skip_rows: bool = False, **options: Any) -> list[Row]:
         super()._collect(expressions, skip_rows=True, **options)
