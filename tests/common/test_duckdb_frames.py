@@ -54,7 +54,9 @@ def test_a_copy_of_a_part_hangs_nowhere() -> None:
     assert copy.sql() == part.sql()
 
 
-@pytest.mark.parametrize("text", ["a", "`a`", "t.a", "t.`A b`", "`from`", "x AS b", "1 AS `c d`", "x + 1", "NULL", "*"])
+@pytest.mark.parametrize(
+    "text", ["a", "`a`", "t.a", "t.`A b`", "s.t.a", "`from`", "x AS b", "1 AS `c d`", "x + 1", "NULL", "*"]
+)
 def test_a_name_is_what_sqlframe_calls_it(text: str) -> None:
     (part,) = parse_one(f"SELECT {text}", dialect="spark").expressions
     own = frames._name_of.__defaults__

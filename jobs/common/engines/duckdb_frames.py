@@ -42,7 +42,7 @@ def _written(name: str, quoted: bool) -> str:
 def _name_of(part: Any, by_sqlframe: Any = util.quote_preserving_alias_or_name) -> str:
     """What a part of a selection is called, in quotes where it has some; sqlframe copies and writes it each time."""
     named = part.args["alias"] if isinstance(part, exp.Alias) else part
-    named = named.this if isinstance(named, exp.Column) else named
+    named = named.this if isinstance(named, exp.Column) and not named.args.get("db") else named
     if isinstance(named, exp.Identifier):
         return _written(named.this, bool(named.args.get("quoted")))
     return str(by_sqlframe(part))
